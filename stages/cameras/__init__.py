@@ -1,0 +1,5 @@
+"""A camera, and where to put one around an asset."""
+
+from stages.cameras.camera import Camera, fitting_radius, orbit_camera, sample_orbit_cameras
+
+__all__ = ["Camera", "fitting_radius", "orbit_camera", "sample_orbit_cameras"]

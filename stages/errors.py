@@ -1,0 +1,75 @@
+"""Errors for people: each says what is wrong, where, and what to type next.
+
+::
+
+    AnimusError                 1
+    ├── BadInput                3   a file or value that cannot be used (missing, truncated, NaN, wrong fields)
+    ├── MissingStage            4   a stage was run before the one it reads from
+    ├── SettingsDiffer          5   the run holds this stage with other settings or inputs
+    ├── RunLocked               6   another command is working on the run directory
+    ├── CannotWrite             7   disk full, read-only, no permission
+    ├── CorruptCheckpoint       8   a checkpoint or result in the run cannot be read
+    └── NotAvailable            9   a backend, package or model that is not on this machine
+
+The number is the exit code of the command line. 0 is success, 2 a usage error, 130 an interruption (Ctrl-C, SIGTERM).
+"""
+
+from __future__ import annotations
+
+
+class AnimusError(Exception):
+    """Base of all errors meant for the person at the terminal.
+
+    Args:
+        what: what is wrong and where, one sentence without a line break.
+        hint: what to type or do next, or "".
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(f"{what} {hint}".strip())
+        self.what = what
+        self.hint = hint
+
+
+class BadInput(AnimusError):
+    """A file or value that cannot be used."""
+
+    exit_code = 3
+
+
+class MissingStage(AnimusError):
+    """A stage was run before the one it reads from."""
+
+    exit_code = 4
+
+
+class SettingsDiffer(AnimusError):
+    """The run already holds this stage with other settings or other inputs."""
+
+    exit_code = 5
+
+
+class RunLocked(AnimusError):
+    """Another command holds the run directory."""
+
+    exit_code = 6
+
+
+class CannotWrite(AnimusError):
+    """The run directory or an output cannot be written (disk full, read-only, permissions)."""
+
+    exit_code = 7
+
+
+class CorruptCheckpoint(AnimusError):
+    """A checkpoint or a stage's result cannot be read."""
+
+    exit_code = 8
+
+
+class NotAvailable(AnimusError):
+    """A backend, package or model is not on this machine."""
+
+    exit_code = 9

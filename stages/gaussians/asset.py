@@ -1,0 +1,65 @@
+"""The asset: a static set of 3D Gaussians in the INRIA parameterisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaussians:
+    """N anisotropic Gaussians with spherical-harmonic colour, in the world frame of ``stages.conventions``."""
+
+    means: Tensor  # [N, 3] world units
+    quats: Tensor  # [N, 4] wxyz, unit length
+    log_scales: Tensor  # [N, 3] natural log of the standard deviation along each local axis
+    logit_opacities: Tensor  # [N]
+    sh: Tensor  # [N, K, 3] spherical harmonics, K = (degree + 1) ** 2, INRIA order and sign; rgb = 0.5 + C0 * sh[:, 0]
+
+    @property
+    def num_gaussians(self) -> int:
+        """N."""
+        return self.means.shape[0]
+
+    @property
+    def sh_degree(self) -> int:
+        """Degree of the spherical harmonics, 0 to 3."""
+        return int(round(self.sh.shape[1] ** 0.5)) - 1
+
+    @property
+    def scales(self) -> Tensor:
+        """Linear standard deviations, [N, 3]."""
+        return self.log_scales.exp()
+
+    @property
+    def opacities(self) -> Tensor:
+        """Linear opacities in (0, 1), [N]."""
+        return torch.sigmoid(self.logit_opacities)
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Axis-aligned box of the means: ``(low, high)``, each [3]."""
+        return self.means.amin(dim=0), self.means.amax(dim=0)
+
+    def to(self, device: torch.device | str) -> Gaussians:
+        """The same asset with every tensor on ``device``."""
+        return replace(
+            self,
+            means=self.means.to(device),
+            quats=self.quats.to(device),
+            log_scales=self.log_scales.to(device),
+            logit_opacities=self.logit_opacities.to(device),
+            sh=self.sh.to(device),
+        )
+
+    def select(self, index: Tensor) -> Gaussians:
+        """The Gaussians named by ``index`` (integer [M] or boolean [N])."""
+        return replace(
+            self,
+            means=self.means[index],
+            quats=self.quats[index],
+            log_scales=self.log_scales[index],
+            logit_opacities=self.logit_opacities[index],
+            sh=self.sh[index],
+        )

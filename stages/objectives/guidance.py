@@ -1,0 +1,27 @@
+"""Classifier-free guidance: one formula in the whole project."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from stages.priors.prior import Text, VideoPrior
+
+
+def guided_prediction(
+    prior: VideoPrior,
+    latents: Tensor,  # [1, C, T, h, w] noisy
+    timestep: int,
+    text: Text,  # one prompt
+    negative: Text,  # one prompt, the null prompt or what to move away from
+    scale: float,
+    image_latents: Tensor | None = None,
+) -> Tensor:  # [1, C, T, h, w]
+    """``uncond + s (cond - uncond)``, so that s = 1 returns cond (diffusers' convention; 4D-fy's scale is ours - 1).
+
+    Both halves go through the model as one batch; at s = 1 only the conditional half is computed.
+    """
+    if scale == 1.0:
+        return prior.predict(latents, timestep, text, image_latents)
+    both = latents.expand(2, *latents.shape[1:])
+    uncond, cond = prior.predict(both, timestep, Text.stack([negative, text]), image_latents).chunk(2)
+    return uncond + scale * (cond - uncond)

@@ -1,0 +1,74 @@
+"""Faithful noise: DDIM inversion of clean latents (Animus3D, Eq. 10-12).
+
+Instead of drawing noise, run the model's own deterministic ODE backwards, from clean to ``timestep``. The result is a
+noisy latent that the model itself would denoise into (nearly) the clip it came from, which is what keeps appearance;
+and, inverted *under the motion prompt*, it has already chosen one of the motions that the prompt allows.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from stages.objectives.guidance import guided_prediction
+from stages.priors.prior import Text, VideoPrior
+
+
+def inversion_timesteps(timestep: int, num_steps: int) -> list[int]:
+    """``num_steps`` integer timesteps, evenly spaced, ending exactly at ``timestep``."""
+    num_steps = min(num_steps, timestep + 1)
+    return [round((index + 1) * (timestep + 1) / num_steps) - 1 for index in range(num_steps)]
+
+
+@torch.no_grad()
+def ddim_invert(
+    prior: VideoPrior,
+    x0: Tensor,  # [1, C, T, h, w] clean
+    timestep: int,
+    text: Text,
+    num_steps: int,
+    image_latents: Tensor | None = None,
+) -> Tensor:  # [1, C, T, h, w] at ``timestep``
+    """Noisy latents at ``timestep`` by ``num_steps`` deterministic steps under ``text``, without guidance.
+
+    Each step evaluates the model at the timestep it moves *to* (as diffusers' ``DDIMInverseScheduler`` does): from
+    clean latents no model has a prediction of the noise at timestep "minus one". Works for every parameterization,
+    since the step is written in x_0 and eps.
+    """
+    parameterization = prior.parameterization
+    x = x0
+    previous = -1
+    for current in inversion_timesteps(timestep, num_steps):
+        prediction = prior.predict(x, current, text, image_latents)
+        eps = parameterization.to_eps(prediction, x, current)
+        alpha_from, sigma_from = parameterization.alpha_sigma(previous, x)
+        clean = (x - sigma_from * eps) / alpha_from
+        x = parameterization.add_noise(clean, eps, current)
+        previous = current
+    return x
+
+
+@torch.no_grad()
+def ddim_denoise(
+    prior: VideoPrior,
+    x_t: Tensor,  # [1, C, T, h, w] at ``timestep``
+    timestep: int,
+    text: Text,
+    num_steps: int,
+    image_latents: Tensor | None = None,
+    negative: Text | None = None,
+    guidance: float = 1.0,
+) -> Tensor:  # [1, C, T, h, w] clean
+    """Deterministic denoising from ``timestep`` to clean along the same timesteps; sampling, and SDEdit's second half."""
+    parameterization = prior.parameterization
+    ladder = inversion_timesteps(timestep, num_steps)
+    x = x_t
+    for current, following in zip(reversed(ladder), [*reversed(ladder[:-1]), -1], strict=True):
+        if negative is None or guidance == 1.0:
+            prediction = prior.predict(x, current, text, image_latents)
+        else:
+            prediction = guided_prediction(prior, x, current, text, negative, guidance, image_latents)
+        x0 = parameterization.to_x0(prediction, x, current)
+        eps = parameterization.to_eps(prediction, x, current)
+        x = parameterization.add_noise(x0, eps, following)
+    return x

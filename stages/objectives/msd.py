@@ -1,0 +1,70 @@
+"""Motion Score Distillation (Animus3D, Eq. 4-7): the difference of two scores, one of which knows only stillness."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from stages.objectives.guidance import guided_prediction
+from stages.objectives.inversion import ddim_invert
+from stages.priors.lora import adapter_on
+from stages.priors.parameterization import Parameterization
+from stages.priors.prior import Text, VideoPrior
+
+
+def weight(parameterization: Parameterization, timestep: int) -> float:
+    """``w(t) = 1 - abar_t = sigma_t^2`` (4D-fy, Animate124; the paper does not state its own)."""
+    return float(parameterization.sigmas[timestep] ** 2)
+
+
+@torch.no_grad()
+def static_score(
+    prior: VideoPrior,
+    static_latents: Tensor,  # [1, C, T, h, w] the static asset, one camera, repeated T times
+    timestep: int,
+    static_text: Text,
+    num_inversion_steps: int,
+    image_latents: Tensor | None = None,
+) -> Tensor:  # [1, C, T, h, w]
+    """``eps_lora(x^s_t, t, c')`` with x^s_t inverted under c' by the adapted model.
+
+    Depends on the camera and the timestep but not on the motion: a stage computes it once for each pair and keeps it.
+    """
+    with adapter_on(prior.denoiser):
+        x_t = ddim_invert(prior, static_latents, timestep, static_text, num_inversion_steps, image_latents)
+        prediction = prior.predict(x_t, timestep, static_text, image_latents)
+    return prior.parameterization.to_eps(prediction, x_t, timestep)
+
+
+@torch.no_grad()
+def msd_gradient(
+    prior: VideoPrior,
+    moving_latents: Tensor,  # [1, C, T, h, w]
+    static_eps: Tensor,  # [1, C, T, h, w] from static_score
+    timestep: int,
+    text: Text,
+    negative: Text,
+    guidance: float,
+    num_inversion_steps: int,
+    image_latents: Tensor | None = None,
+) -> Tensor:  # [1, C, T, h, w]
+    """``w(t) (eps_theta(x^d_t, t, c) - eps_lora(x^s_t, t, c'))`` with x^d_t inverted under c, guidance on the first."""
+    x_t = ddim_invert(prior, moving_latents, timestep, text, num_inversion_steps, image_latents)
+    prediction = guided_prediction(prior, x_t, timestep, text, negative, guidance, image_latents)
+    moving_eps = prior.parameterization.to_eps(prediction, x_t, timestep)
+    return finite(weight(prior.parameterization, timestep) * (moving_eps - static_eps))
+
+
+def finite(gradient: Tensor) -> Tensor:
+    """NaN and infinities become zero: one bad value must not reach the optimiser's memory."""
+    return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def distillation_loss(latents: Tensor, gradient: Tensor) -> Tensor:
+    """A scalar whose derivative with respect to ``latents`` is ``gradient``.
+
+    With ``target = stopgrad(latents - gradient)``, d/dlatents of ``0.5 |latents - target|^2`` is ``latents - target``,
+    which equals ``gradient``. The value itself, half the squared norm of the gradient, is worth logging.
+    """
+    target = (latents - gradient).detach()
+    return 0.5 * (latents - target).square().sum() / latents.shape[0]

@@ -1,0 +1,110 @@
+"""The embedded prior as a ``VideoPrior``: denoiser, autoencoder, words and schedule in one folder of diffusers' format.
+
+::
+
+    model_index.json    which class each part is
+    transformer/        AnimusTransformer3DModel: config.json, diffusion_pytorch_model.safetensors
+    vae/                PatchAutoencoder
+    text_encoder/       transformers.CLIPTextModel
+    tokenizer/          transformers.PreTrainedTokenizerFast
+    scheduler/          diffusers.DDIMScheduler: betas and prediction type
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stages.priors.parameterization import Parameterization
+from stages.priors.prior import ClipShape, Text
+
+PIPELINE = "AnimusVideoPipeline"
+CLASSES = {
+    "transformer": ("animus3d", "AnimusTransformer3DModel"),
+    "vae": ("animus3d", "PatchAutoencoder"),
+    "text_encoder": ("transformers", "CLIPTextModel"),
+    "tokenizer": ("transformers", "PreTrainedTokenizerFast"),
+    "scheduler": ("diffusers", "DDIMScheduler"),
+}
+"""Library and class of each part, as ``model_index.json`` names them."""
+
+
+class EmbeddedPrior:
+    """Runs the embedded prior; all weights stay on one device, frozen unless ``train-prior`` unfreezes them."""
+
+    def __init__(self, name: str, parts: dict[str, Any], device: torch.device | str = "cpu") -> None:
+        self.name = name
+        self.denoiser: nn.Module = parts["transformer"].to(device)
+        self.vae = parts["vae"].to(device)
+        self.text_encoder = parts["text_encoder"].to(device)
+        self.tokenizer = parts["tokenizer"]
+        self.scheduler = parts["scheduler"]
+        self.device = torch.device(device)
+        self.parameterization = Parameterization.from_betas(
+            self.scheduler.betas, self.scheduler.config.prediction_type
+        )
+        config = parts["transformer"].config
+        pixels = config.sample_size * self.vae.config.patch_size
+        self.clip = ClipShape(num_frames=config.num_frames, height=pixels, width=pixels)
+        for module in (self.denoiser, self.vae, self.text_encoder):
+            module.eval().requires_grad_(False)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """See ``VideoPrior.encode``."""
+        return self.vae.encode(frames.permute(0, 3, 1, 2)).permute(1, 0, 2, 3)[None]
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """See ``VideoPrior.decode``."""
+        return self.vae.decode(latents[0].permute(1, 0, 2, 3)).permute(0, 2, 3, 1).clamp(0.0, 1.0)
+
+    def encode_text(self, prompts: Sequence[str]) -> Text:
+        """See ``VideoPrior.encode_text``."""
+        tokens = self.tokenizer(
+            list(prompts),
+            padding="max_length",
+            truncation=True,
+            max_length=self.tokenizer.model_max_length,
+            return_tensors="pt",
+        )
+        encoded = self.text_encoder(tokens.input_ids.to(self.device))
+        return Text(tuple(prompts), encoded.last_hidden_state, encoded.pooler_output)
+
+    def predict(
+        self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None = None
+    ) -> Tensor:
+        """See ``VideoPrior.predict``; never builds a graph for the latents, whose gradient is the score itself."""
+        batch = latents.shape[0]
+        if image_latents is not None:
+            image_latents = image_latents.expand(batch, -1, -1, -1)
+        with autocast(self.device):
+            prediction = self.denoiser(
+                latents,
+                torch.full((batch,), timestep, device=latents.device),
+                text.states,
+                text.pooled,
+                image_latents,
+            )
+        return prediction.float()
+
+    def save(self, folder: Path) -> None:
+        """Write the folder that ``load_prior`` reads."""
+        folder.mkdir(parents=True, exist_ok=True)
+        modules = (self.denoiser, self.vae, self.text_encoder, self.tokenizer, self.scheduler)
+        for part, module in zip(CLASSES, modules, strict=True):
+            module.save_pretrained(folder / part)
+        index = {"_class_name": PIPELINE, **{part: list(names) for part, names in CLASSES.items()}}
+        (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def autocast(device: torch.device) -> Any:
+    """bfloat16 autocast where the processor multiplies it natively, else nothing."""
+    has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    if device.type == "cuda" or has_bf16():
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()

@@ -1,0 +1,90 @@
+"""A prior whose score is known: the posterior mean over a finite bank of clips.
+
+For clips ``z_i`` of a prompt, each equally likely, and ``x_t = alpha z + sigma n``,
+
+    E[x_0 | x_t] = sum_i softmax_i(-|x_t - alpha z_i|^2 / (2 sigma^2)) z_i
+
+is exact, so an objective that fails with it fails by itself and not by its model. Nothing is trained, and the right
+answer (the nearest clip of the bank) can be looked up. The null prompt is the mixture of all prompts' clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from stages.errors import BadInput
+from stages.priors.parameterization import Parameterization
+from stages.priors.prior import ClipShape, Text
+
+
+class ExactPrior:
+    """The true score of a bank of clips, in the pixels themselves (the encoder is an affine map to [-1, 1]).
+
+    ``image_latents``, when given, keep only the clips of the bank whose own static picture is nearest: the clips seen
+    from that camera.
+    """
+
+    name = "exact"
+    denoiser: nn.Module | None = None
+
+    def __init__(
+        self,
+        clips: Mapping[str, Tensor],  # prompt -> [M, T, H, W, 3] in [0, 1]
+        parameterization: Parameterization,
+        pictures: Mapping[str, Tensor] | None = None,  # prompt -> [M, H, W, 3] the static asset seen as in that clip
+    ) -> None:
+        self.parameterization = parameterization
+        frames, height, width = next(iter(clips.values())).shape[1:4]
+        self.clip = ClipShape(num_frames=frames, height=height, width=width)
+        self._shape = (3, frames, height, width)
+        self._bank = {prompt: self._flatten(bank) for prompt, bank in clips.items()}
+        self._bank[""] = torch.cat(list(self._bank.values()))
+        self._squares = {prompt: bank.square().sum(dim=1) for prompt, bank in self._bank.items()}
+        self._pictures: dict[str, Tensor] = {}
+        if pictures is not None:
+            self._pictures = {p: (2.0 * views - 1.0).permute(0, 3, 1, 2).flatten(1) for p, views in pictures.items()}
+            self._pictures[""] = torch.cat(list(self._pictures.values()))
+
+    def _flatten(self, clips: Tensor) -> Tensor:
+        return (2.0 * clips - 1.0).permute(0, 4, 1, 2, 3).flatten(1)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """See ``VideoPrior.encode``."""
+        return (2.0 * frames - 1.0).permute(3, 0, 1, 2)[None]
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """See ``VideoPrior.decode``."""
+        return (0.5 * latents[0].permute(1, 2, 3, 0) + 0.5).clamp(0.0, 1.0)
+
+    def encode_text(self, prompts: Sequence[str]) -> Text:
+        """See ``VideoPrior.encode_text``; raises ``BadInput`` for a prompt that has no clips."""
+        for prompt in prompts:
+            if prompt not in self._bank:
+                known = ", ".join(repr(name) for name in self._bank if name)
+                raise BadInput(f"The exact prior has no clips for {prompt!r}; it knows {known}.")
+        return Text(tuple(prompts))
+
+    def posterior_weights(self, latents: Tensor, timestep: int, prompt: str, picture: Tensor | None = None) -> Tensor:
+        """Probability [M] of each clip of the bank given one noisy latent [C, T, H, W]."""
+        x = latents.flatten()
+        alpha, sigma = self.parameterization.alpha_sigma(timestep, x)
+        cross = self._bank[prompt] @ x
+        logits = (alpha * cross - 0.5 * alpha**2 * self._squares[prompt]) / sigma.square().clamp(min=1e-8)
+        if picture is not None and prompt in self._pictures:
+            distances = (self._pictures[prompt] - picture.flatten()).square().sum(dim=1)
+            logits = logits.masked_fill(distances > distances.min() * (1.0 + 1e-3) + 1e-3, -torch.inf)
+        return logits.softmax(dim=0)
+
+    def predict(
+        self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None = None
+    ) -> Tensor:
+        """See ``VideoPrior.predict``."""
+        means = []
+        for index, prompt in enumerate(text.prompts):
+            picture = None if image_latents is None else image_latents[index % image_latents.shape[0]]
+            weights = self.posterior_weights(latents[index], timestep, prompt, picture)
+            means.append((weights @ self._bank[prompt]).reshape(self._shape))
+        return self.parameterization.from_x0(torch.stack(means), latents, timestep)

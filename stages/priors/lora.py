@@ -1,0 +1,84 @@
+"""LoRA on a prior's denoiser: injected, switched on and off, saved alone.
+
+One copy of the weights serves both ``eps_theta`` (adapter off) and ``eps_lora`` (adapter on): with the adapter off the
+outputs are those of the frozen model, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+
+from stages.errors import CorruptCheckpoint
+
+TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+"""The projections of diffusers' attention, which the paper's LoRA adapts."""
+
+
+def add_adapter(denoiser: nn.Module, *, rank: int, alpha: float, seed: int) -> list[nn.Parameter]:
+    """Inject an adapter that changes nothing yet; returns its trainable parameters."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(TARGETS), lora_dropout=0.0)
+        inject_adapter_in_model(config, denoiser)
+    parameters = [parameter for name, parameter in denoiser.named_parameters() if "lora_" in name]
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    set_adapter(denoiser, enabled=False)
+    return parameters
+
+
+def set_adapter(denoiser: nn.Module, *, enabled: bool) -> None:
+    """Switch every adapted layer on or off."""
+    for module in denoiser.modules():
+        if isinstance(module, BaseTunerLayer):
+            trainable = [p.requires_grad for p in module.parameters()]
+            module.enable_adapters(enabled)
+            for parameter, flag in zip(module.parameters(), trainable, strict=True):
+                parameter.requires_grad_(flag)  # PEFT freezes what it disables; training goes on across switches
+
+
+@contextmanager
+def adapter_on(denoiser: nn.Module | None) -> Iterator[None]:
+    """Within the block ``denoiser`` is the adapted model; priors without weights (None) stay as they are."""
+    if denoiser is None:
+        yield
+        return
+    set_adapter(denoiser, enabled=True)
+    try:
+        yield
+    finally:
+        set_adapter(denoiser, enabled=False)
+
+
+def adapter_tensors(denoiser: nn.Module) -> dict[str, Tensor]:
+    """The adapter alone, in PEFT's naming."""
+    return {name: t.detach().cpu().contiguous() for name, t in get_peft_model_state_dict(denoiser).items()}
+
+
+def load_adapter(denoiser: nn.Module, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Inject the adapter of ``adapter_tensors`` with the rank and alpha in ``metadata``; it is left switched off.
+
+    Raises:
+        CorruptCheckpoint: the tensors do not fit this denoiser.
+    """
+    add_adapter(denoiser, rank=int(metadata["rank"]), alpha=float(metadata["alpha"]), seed=0)
+    try:
+        outcome = set_peft_model_state_dict(denoiser, dict(tensors))
+    except RuntimeError as error:
+        raise CorruptCheckpoint(
+            f"The LoRA does not fit this prior: {str(error).splitlines()[-1].strip()}", "Run: animus3d fit-lora --force"
+        ) from None
+    if outcome.unexpected_keys:
+        raise CorruptCheckpoint(
+            f"The LoRA has tensors this prior does not know, such as {outcome.unexpected_keys[0]}.",
+            "It was made for another prior. Run: animus3d fit-lora --force",
+        )
+
+
+__all__ = ["TARGETS", "adapter_on", "adapter_tensors", "add_adapter", "load_adapter", "set_adapter"]

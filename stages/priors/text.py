@@ -1,0 +1,55 @@
+"""The embedded prior's words: a word-level tokenizer and a two-layer CLIP text encoder, both in Hugging Face's formats.
+
+Words the prior has never read become ``<unk>``; training replaces nouns by it now and then, so that "a walking okapi"
+still walks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
+
+PAD, BOS, UNK, EOS = "<pad>", "<bos>", "<unk>", "<eos>"
+MAX_WORDS = 16
+"""Tokens of a prompt, ends included; longer prompts are cut."""
+
+
+def build_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
+    """A lower-casing word-level tokenizer over ``words`` (sorted, unique) and the four special tokens."""
+    vocabulary = {token: index for index, token in enumerate([PAD, BOS, UNK, EOS, *sorted(set(words))])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation(behavior="removed")]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A {EOS}", special_tokens=[(BOS, vocabulary[BOS]), (EOS, vocabulary[EOS])]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        bos_token=BOS,
+        unk_token=UNK,
+        eos_token=EOS,
+        model_max_length=MAX_WORDS,
+    )
+
+
+def build_text_encoder(tokenizer: PreTrainedTokenizerFast, width: int = 128, num_layers: int = 2) -> CLIPTextModel:
+    """A freshly initialised small CLIP text encoder for ``tokenizer``."""
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=width,
+            intermediate_size=2 * width,
+            num_hidden_layers=num_layers,
+            num_attention_heads=4,
+            max_position_embeddings=MAX_WORDS,
+            projection_dim=width,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )

@@ -1,0 +1,182 @@
+"""The embedded prior's denoiser: a small hourglass space-time transformer, conditioned on the asset's own picture.
+
+Two resolutions. *Fine* blocks work on every latent pixel (a leg is one or two of them wide) with a 3x3 convolution in
+space and attention over time; *core* blocks work on 2x2 patches with attention over space, over time and over the
+words. Timestep and sentence modulate every block (adaLN-single, PixArt-alpha), and the words are attended to as well.
+The picture of the static asset enters beside every noisy frame, with a channel that says whether it is there
+(``image_latents=None`` runs from text alone).
+
+Attention is diffusers' ``Attention`` with its plain processor: on CPUs its backward pass is several times faster than
+fused attention, and its ``to_q``, ``to_k``, ``to_v``, ``to_out.0`` are the names LoRA adapters look for.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.attention_processor import Attention, AttnProcessor
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+
+def _attention(width: int, head_dim: int, text_dim: int | None = None) -> Attention:
+    return Attention(
+        query_dim=width,
+        cross_attention_dim=text_dim,
+        heads=width // head_dim,
+        dim_head=head_dim,
+        processor=AttnProcessor(),
+    )
+
+
+def _modulate(norm: nn.LayerNorm, x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Layer norm of ``x`` [B, T, H, W, D], shifted and scaled by [B, 1, 1, 1, D]."""
+    return norm(x) * (1.0 + scale) + shift
+
+
+class _Modulation(nn.Module):
+    """Per-block table added to a shared projection of the condition: ``num`` vectors [B, 1, 1, 1, D]."""
+
+    def __init__(self, num: int, width: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(num, width) / width**0.5)
+
+    def forward(self, shared: Tensor) -> tuple[Tensor, ...]:  # [B, num, D]
+        return tuple(m[:, None, None, None] for m in (shared + self.table).unbind(dim=1))
+
+
+class FineBlock(nn.Module):
+    """3x3 convolution in space, then attention over the frames of each latent pixel."""
+
+    def __init__(self, width: int, head_dim: int) -> None:
+        super().__init__()
+        self.modulation = _Modulation(6, width)
+        self.norm_space = nn.LayerNorm(width, elementwise_affine=False)
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
+        self.mix = nn.Linear(width, width)
+        self.norm_time = nn.LayerNorm(width, elementwise_affine=False)
+        self.time = _attention(width, head_dim)
+
+    def forward(self, x: Tensor, shared: Tensor) -> Tensor:
+        batch, frames, height, width, dim = x.shape
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(shared)
+        h = _modulate(self.norm_space, x, shift1, scale1).reshape(batch * frames, height, width, dim)
+        h = self.conv(h.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        h = self.mix(nn.functional.gelu(h)).reshape(x.shape)
+        x = x + gate1 * h
+        h = _modulate(self.norm_time, x, shift2, scale2)
+        return x + gate2 * _over_time(self.time, h)
+
+
+class CoreBlock(nn.Module):
+    """Attention over space, over time and over the words, then a feed-forward layer."""
+
+    def __init__(self, width: int, head_dim: int, text_dim: int, mlp_ratio: int) -> None:
+        super().__init__()
+        self.modulation = _Modulation(9, width)
+        self.norm_space = nn.LayerNorm(width, elementwise_affine=False)
+        self.space = _attention(width, head_dim)
+        self.norm_time = nn.LayerNorm(width, elementwise_affine=False)
+        self.time = _attention(width, head_dim)
+        self.norm_words = nn.LayerNorm(width)
+        self.words = _attention(width, head_dim, text_dim)
+        self.norm_mlp = nn.LayerNorm(width, elementwise_affine=False)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, mlp_ratio * width), nn.GELU(approximate="tanh"), nn.Linear(mlp_ratio * width, width)
+        )
+
+    def forward(self, x: Tensor, shared: Tensor, text: Tensor) -> Tensor:
+        batch, frames, height, width, dim = x.shape
+        shift1, scale1, gate1, shift2, scale2, gate2, shift3, scale3, gate3 = self.modulation(shared)
+        h = _modulate(self.norm_space, x, shift1, scale1).reshape(batch * frames, height * width, dim)
+        x = x + gate1 * self.space(h).reshape(x.shape)
+        x = x + gate2 * _over_time(self.time, _modulate(self.norm_time, x, shift2, scale2))
+        h = self.norm_words(x).reshape(batch, -1, dim)
+        x = x + self.words(h, encoder_hidden_states=text).reshape(x.shape)
+        return x + gate3 * self.mlp(_modulate(self.norm_mlp, x, shift3, scale3))
+
+
+def _over_time(attention: Attention, x: Tensor) -> Tensor:
+    """Self-attention over the frames of every position of ``x`` [B, T, H, W, D]."""
+    batch, frames, height, width, dim = x.shape
+    h = x.permute(0, 2, 3, 1, 4).reshape(batch * height * width, frames, dim)
+    return attention(h).reshape(batch, height, width, frames, dim).permute(0, 3, 1, 2, 4)
+
+
+class AnimusTransformer3DModel(ModelMixin, ConfigMixin):
+    """Denoiser of latent clips ``[B, C, T, H, W]``; see the module's text. H and W must be even."""
+
+    @register_to_config
+    def __init__(
+        self,
+        in_channels: int = 12,
+        num_frames: int = 16,
+        sample_size: int = 16,
+        fine_width: int = 64,
+        width: int = 192,
+        head_dim: int = 32,
+        num_fine_layers: int = 2,
+        num_layers: int = 6,
+        mlp_ratio: int = 3,
+        cross_attention_dim: int = 128,
+    ) -> None:
+        super().__init__()
+        half = sample_size // 2
+        self.patch_in = nn.Linear(2 * in_channels + 1, fine_width)
+        self.fine_position = nn.Parameter(0.02 * torch.randn(1, num_frames, 1, 1, fine_width))
+        self.core_time = nn.Parameter(0.02 * torch.randn(1, num_frames, 1, 1, width))
+        self.core_space = nn.Parameter(0.02 * torch.randn(1, 1, half, half, width))
+        self.time_proj = Timesteps(width, flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.time_embedding = TimestepEmbedding(width, width)
+        self.text_embedding = nn.Sequential(
+            nn.LayerNorm(cross_attention_dim), nn.Linear(cross_attention_dim, width), nn.SiLU(), nn.Linear(width, width)
+        )
+        self.fine_condition = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * fine_width))
+        self.core_condition = nn.Sequential(nn.SiLU(), nn.Linear(width, 9 * width))
+        self.fine_in = nn.ModuleList(FineBlock(fine_width, head_dim) for _ in range(num_fine_layers))
+        self.down = nn.Linear(4 * fine_width, width)
+        self.core = nn.ModuleList(
+            CoreBlock(width, head_dim, cross_attention_dim, mlp_ratio) for _ in range(num_layers)
+        )
+        self.up = nn.Linear(width, 4 * fine_width)
+        self.fine_out = nn.ModuleList(FineBlock(fine_width, head_dim) for _ in range(num_fine_layers))
+        self.norm_out = nn.LayerNorm(fine_width)
+        self.patch_out = nn.Linear(fine_width, in_channels)
+        nn.init.zeros_(self.patch_out.weight)
+        nn.init.zeros_(self.patch_out.bias)
+
+    def forward(
+        self,
+        sample: Tensor,  # [B, C, T, H, W] noisy latents
+        timestep: Tensor,  # [B] integers
+        encoder_hidden_states: Tensor,  # [B, L, D] words
+        pooled_text: Tensor,  # [B, D] the sentence
+        image_latents: Tensor | None = None,  # [B, C, H, W] the static asset from the same camera
+        image_mask: Tensor | None = None,  # [B] 1 where image_latents is to be seen; all ones when None
+    ) -> Tensor:  # [B, C, T, H, W]
+        batch, channels, frames, height, width = sample.shape
+        seen = sample.new_ones(batch) if image_mask is None else image_mask.to(sample)
+        if image_latents is None:
+            image_latents, seen = torch.zeros_like(sample[:, :, 0]), torch.zeros_like(seen)
+        flag = seen.view(batch, 1, 1, 1, 1)
+        image = (image_latents[:, :, None] * flag).expand(-1, -1, frames, -1, -1)
+        x = torch.cat([sample, image, flag.expand(-1, 1, frames, height, width)], dim=1).permute(0, 2, 3, 4, 1)
+
+        condition = self.time_embedding(self.time_proj(timestep.expand(batch)).to(x.dtype))
+        condition = condition + self.text_embedding(pooled_text)
+        fine_shared = self.fine_condition(condition).unflatten(1, (6, -1))
+        core_shared = self.core_condition(condition).unflatten(1, (9, -1))
+
+        x = self.patch_in(x) + self.fine_position[:, :frames]
+        for block in self.fine_in:
+            x = block(x, fine_shared)
+        h = x.unflatten(3, (width // 2, 2)).unflatten(2, (height // 2, 2)).permute(0, 1, 2, 4, 3, 5, 6).flatten(4)
+        h = self.down(h) + self.core_time[:, :frames] + self.core_space
+        for block in self.core:
+            h = block(h, core_shared, encoder_hidden_states)
+        h = self.up(h).unflatten(4, (2, 2, -1)).permute(0, 1, 2, 4, 3, 5, 6).flatten(4, 5).flatten(2, 3)
+        x = x + h
+        for block in self.fine_out:
+            x = block(x, fine_shared)
+        return self.patch_out(self.norm_out(x)).permute(0, 4, 1, 2, 3)

@@ -1,0 +1,319 @@
+"""train-prior: the embedded prior, trained from the project's own zoo of moving bodies.
+
+    animus3d train-prior --out my-prior --steps 4000
+
+1. Render a bank of captioned clips: rigged and procedural bodies, random looks, cameras and backgrounds. Every clip
+   starts in the rest pose, whose picture is the condition.
+2. Fit the patch autoencoder to it and turn the bank into latents, once.
+3. Train denoiser and text encoder together on the v-prediction loss; words and picture are dropped at random, so that
+   both can be guided on, and the prior also runs from text alone.
+4. Keep an exponential moving average of the weights: that is what is sampled, and what is saved.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from stages.cameras import sample_orbit_cameras
+from stages.conventions import DEFAULT_NUM_FRAMES, step_generator
+from stages.events import Finished, Note, Progress, Report, Started, Wrote
+from stages.media.contact_sheet import contact_sheet, write_png
+from stages.objectives.inversion import ddim_denoise
+from stages.priors.autoencoder import PatchAutoencoder
+from stages.priors.embedded import EmbeddedPrior, autocast
+from stages.priors.text import UNK, build_text_encoder, build_tokenizer
+from stages.priors.transformer import AnimusTransformer3DModel
+from stages.raster import choose, render
+from stages.run_dir import StageFolder
+from stages.zoo.clips import sample_training_clips, vocabulary
+
+SHARD = 64
+"""Clips a file of the bank."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPriorConfig:
+    """Settings of ``train-prior``. All [ours]."""
+
+    steps: int = 4000
+    seed: int = 0
+    num_clips: int = 4096
+    size_px: int = 64
+    num_frames: int = DEFAULT_NUM_FRAMES
+    data: Path | None = None  # a folder of animated .glb files; the shipped ones when None
+    batch_size: int = 16
+    learning_rate: float = 6e-4
+    warmup_steps: int = 100
+    weight_decay: float = 0.01
+    ema_decay: float = 0.998
+    text_dropout: float = 0.1
+    image_dropout: float = 0.1
+    noun_dropout: float = 0.1  # chance that a word is read as unknown
+    motion_weight: float = 4.0  # extra loss where a clip moves: limbs are few pixels
+    fine_width: int = 64
+    width: int = 192
+    num_layers: int = 6
+    num_fine_layers: int = 2
+    patch_size: int = 4
+    latent_channels: int = 12
+    checkpoint_every: int = 100
+    preview_every: int = 250
+    device: str = "cpu"
+
+
+PRESETS = {"default": TrainPriorConfig()}
+
+
+def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = False) -> Path:
+    """Train into ``out`` (a prior's folder); resumes from its checkpoints. Returns ``out``."""
+    work = StageFolder(out / "training")
+    settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
+    begin = work.begin(config=settings, inputs={}, total_steps=config.steps, force=force)
+    if begin.done:
+        report(Note(f"{out} is already trained for {config.steps} steps with these settings."))
+        return out
+
+    # 1. the bank of clips
+    captions = render_bank(work.path / "clips", config, report)
+
+    # 2. autoencoder and latents
+    autoencoder, latents = encode_bank(work.path / "clips", config, report)
+
+    # 3. models, optimiser, average
+    device = torch.device(config.device)
+    prior = new_prior(autoencoder, config)
+    modules = torch.nn.ModuleDict({"transformer": prior.denoiser, "text_encoder": prior.text_encoder})
+    modules.requires_grad_(True).to(device)
+    optimiser = torch.optim.AdamW(modules.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    average = {name: p.detach().clone() for name, p in modules.named_parameters()}
+    start = begin.resume_step
+    if start:
+        start = _restore(work, modules, optimiser, average)
+    held_out = max(1, len(captions) // 32)  # the last clips are never trained on: they give the previews' pictures
+
+    report(Started("train-prior", config.steps, start))
+    running = None
+    for step in range(start, config.steps):
+        generator = step_generator(config.seed, step, stream=7)
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, config)
+        index = torch.randint(0, len(captions) - held_out, (config.batch_size,), generator=generator)
+        batch = latents[index].to(device, torch.float32)
+        loss = training_loss(prior, batch, [captions[i] for i in index.tolist()], config, generator)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
+        optimiser.step()
+        decay = min(config.ema_decay, (1.0 + step) / (10.0 + step))
+        with torch.no_grad():
+            for name, parameter in modules.named_parameters():
+                average[name].lerp_(parameter, 1.0 - decay)
+        running = loss.item() if running is None else 0.98 * running + 0.02 * loss.item()
+        done = step + 1
+        report(Progress(done, {"loss": running}))
+        if done % 25 == 0:
+            work.log_metrics(done, loss=running, learning_rate=learning_rate(step, config))
+        if done % config.checkpoint_every == 0 or done == config.steps:
+            _checkpoint(work, done, modules, optimiser, average)
+        # 4. sample and save the average
+        if done % config.preview_every == 0 or done == config.steps:
+            with _averaged(modules, average):
+                prior.save(out)
+                sheet = sample_sheet(prior, latents[-held_out:], captions[-held_out:])
+                write_png(work.path / f"samples_{done:06d}.png", sheet)
+            report(Wrote(work.path / f"samples_{done:06d}.png", "samples of held-out clips (truth above, sample below)"))
+    work.finish(config.steps)
+    report(Finished("train-prior"))
+    return out
+
+
+def render_bank(folder: Path, config: TrainPriorConfig, report: Report) -> list[str]:
+    """Render the clips that are not there yet, ``SHARD`` a file; returns all captions in order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rasterize = choose(config.device)
+    num_shards = math.ceil(config.num_clips / SHARD)
+    report(Started("clips", num_shards))
+    captions: list[str] = []
+    for shard in range(num_shards):
+        path = folder / f"{shard:05d}.safetensors"
+        if not path.exists():
+            frames, texts = [], []
+            for clip in sample_training_clips(step_generator(config.seed, shard, stream=8), SHARD, config.num_frames, config.data):
+                frames.append(_render_clip(clip, rasterize, config.size_px, step_generator(config.seed, len(frames), shard)))
+                texts.append(clip.caption)
+            temporary = path.with_suffix(".part")
+            save_file({"frames": torch.stack(frames)}, temporary, metadata={"captions": json.dumps(texts)})
+            temporary.replace(path)
+        captions += _shard(path)[1]
+        report(Progress(shard + 1))
+    report(Finished("clips"))
+    return captions
+
+
+def _render_clip(clip: Any, rasterize: Any, size_px: int, generator: torch.Generator) -> Tensor:
+    """One clip from one random camera over a random plain background, uint8 [T, H, W, 3]."""
+    low, high = clip.gaussians.bounds()
+    camera = sample_orbit_cameras(1, low=low, high=high, size_px=size_px, generator=generator)[0]
+    shade = torch.rand(4, generator=generator)
+    background = torch.ones(3) if shade[3] < 0.6 else 0.5 + 0.5 * shade[:3] if shade[3] < 0.8 else torch.full((3,), 0.5)
+    with torch.no_grad():
+        images = render(
+            clip.gaussians,
+            [camera] * clip.means.shape[0],
+            rasterize,
+            means=clip.means,
+            quats=clip.quats,
+            background=background,
+        )
+    return (images.rgb.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
+
+
+def _shard(path: Path) -> tuple[Tensor, list[str]]:
+    with safe_open(path, framework="pt") as file:
+        return file.get_tensor("frames"), json.loads(file.metadata()["captions"])
+
+
+def encode_bank(folder: Path, config: TrainPriorConfig, report: Report) -> tuple[PatchAutoencoder, Tensor]:
+    """Fit the autoencoder to the first shards; returns it and the bank's latents, float16 [M, C, T, h, w]."""
+    paths = sorted(folder.glob("*.safetensors"))
+    autoencoder = PatchAutoencoder(patch_size=config.patch_size, latent_channels=config.latent_channels)
+    sample = torch.cat([_shard(path)[0][:, ::5] for path in paths[:8]]).flatten(0, 1).permute(0, 3, 1, 2) / 255.0
+    kept = autoencoder.fit(sample)
+    report(Note(f"autoencoder: {config.latent_channels} channels keep {100 * kept:.2f} % of the patches' variance"))
+    latents = []
+    for path in paths:
+        frames = _shard(path)[0].permute(0, 1, 4, 2, 3) / 255.0
+        encoded = autoencoder.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        latents.append(encoded.permute(0, 2, 1, 3, 4).half())
+    return autoencoder, torch.cat(latents)
+
+
+def new_prior(autoencoder: PatchAutoencoder, config: TrainPriorConfig) -> EmbeddedPrior:
+    """Untrained denoiser and text encoder around a fitted autoencoder."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        tokenizer = build_tokenizer(vocabulary())
+        text_encoder = build_text_encoder(tokenizer)
+        transformer = AnimusTransformer3DModel(
+            in_channels=config.latent_channels,
+            num_frames=config.num_frames,
+            sample_size=config.size_px // config.patch_size,
+            fine_width=config.fine_width,
+            width=config.width,
+            num_layers=config.num_layers,
+            num_fine_layers=config.num_fine_layers,
+        )
+    scheduler = DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=True
+    )
+    parts = {
+        "transformer": transformer,
+        "vae": autoencoder,
+        "text_encoder": text_encoder,
+        "tokenizer": tokenizer,
+        "scheduler": scheduler,
+    }
+    return EmbeddedPrior("new", parts, config.device)
+
+
+def training_loss(
+    prior: EmbeddedPrior, x0: Tensor, captions: list[str], config: TrainPriorConfig, generator: torch.Generator
+) -> Tensor:
+    """Mean squared error of v on a batch [B, C, T, h, w], heavier where the clip moves."""
+    batch = x0.shape[0]
+    timestep = torch.randint(0, prior.parameterization.num_timesteps, (batch,), generator=generator)
+    eps = torch.randn(x0.shape, generator=generator).to(x0)
+    seen = (torch.rand(batch, generator=generator) >= config.image_dropout).to(x0)
+    texts = [
+        "" if float(torch.rand((), generator=generator)) < config.text_dropout
+        else " ".join(_drop_words(caption, config.noun_dropout, generator))
+        for caption in captions
+    ]  # fmt: skip
+    text = prior.encode_text(texts)
+    x_t = prior.parameterization.add_noise(x0, eps, timestep)
+    with autocast(x0.device):
+        prediction = prior.denoiser(x_t, timestep.to(x0.device), text.states, text.pooled, x0[:, :, 0], seen)
+    error = (prediction.float() - prior.parameterization.target(x0, eps, timestep)).square().mean(dim=1)
+    motion = (x0 - x0[:, :, :1]).square().mean(dim=1).amax(dim=1)  # [B, h, w]
+    mask = (motion > 0.02).to(x0)
+    return (error * (1.0 + config.motion_weight * mask)[:, None]).mean() / (1.0 + config.motion_weight * mask.mean())
+
+
+def _drop_words(caption: str, chance: float, generator: torch.Generator) -> Iterator[str]:
+    """Words of a caption, some replaced by the unknown word."""
+    for word in caption.split():
+        yield UNK if float(torch.rand((), generator=generator)) < chance else word
+
+
+def learning_rate(step: int, config: TrainPriorConfig) -> float:
+    """Linear warm-up, then half a cosine down to a twentieth."""
+    warm = min(1.0, (step + 1) / config.warmup_steps)
+    return config.learning_rate * warm * (0.05 + 0.95 * 0.5 * (1.0 + math.cos(math.pi * step / max(1, config.steps))))
+
+
+@torch.no_grad()
+def sample_sheet(prior: EmbeddedPrior, latents: Tensor, captions: list[str], rows: int = 8, guidance: float = 3.0) -> Tensor:
+    """Truth and sample, one above the other, of clips with different captions: [H, W, 3]."""
+    strips = []
+    null = prior.encode_text([""])
+    for index in torch.linspace(0, len(captions) - 1, rows).round().long().tolist():
+        truth = latents[index : index + 1].float().to(prior.device)
+        noise = torch.randn(truth.shape, generator=step_generator(0, index)).to(truth)
+        sample = ddim_denoise(
+            prior, noise, prior.parameterization.num_timesteps - 1, prior.encode_text([captions[index]]), 16, truth[:, :, 0], null, guidance
+        )
+        strips += [prior.decode(truth)[::2], prior.decode(sample)[::2]]
+    frames = torch.cat(strips).cpu()
+    return contact_sheet(frames, columns=frames.shape[0] // (2 * rows))
+
+
+def _checkpoint(work: StageFolder, step: int, modules: Any, optimiser: Any, average: dict[str, Tensor]) -> None:
+    tensors = {f"model/{name}": p.detach() for name, p in modules.named_parameters()}
+    tensors |= {f"average/{name}": p for name, p in average.items()}
+    for (name, _), state in zip(modules.named_parameters(), optimiser.state.values(), strict=True):
+        tensors |= {f"adam/{name}/{key}": value for key, value in state.items()}
+    work.save_checkpoint(step, tensors, {})
+
+
+def _restore(work: StageFolder, modules: Any, optimiser: Any, average: dict[str, Tensor]) -> int:
+    step, tensors, _ = work.load_checkpoint()
+    with torch.no_grad():
+        for name, parameter in modules.named_parameters():
+            parameter.copy_(tensors[f"model/{name}"])
+            average[name].copy_(tensors[f"average/{name}"])
+            optimiser.state[parameter] = {
+                key: tensors[f"adam/{name}/{key}"].to(parameter.device if key != "step" else "cpu")
+                for key in ("step", "exp_avg", "exp_avg_sq")
+            }
+    return step
+
+
+class _averaged:
+    """Within the block the modules hold the averaged weights."""
+
+    def __init__(self, modules: torch.nn.Module, average: dict[str, Tensor]) -> None:
+        self._parameters = dict(modules.named_parameters())
+        self._average = average
+
+    def __enter__(self) -> None:
+        self._kept = {name: p.detach().clone() for name, p in self._parameters.items()}
+        self._set(self._average)
+
+    def __exit__(self, *_: object) -> None:
+        self._set(self._kept)
+
+    @torch.no_grad()
+    def _set(self, values: dict[str, Tensor]) -> None:
+        for name, parameter in self._parameters.items():
+            parameter.copy_(values[name])

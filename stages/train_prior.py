@@ -36,6 +36,7 @@ from stages.priors.text import UNK, build_text_encoder, build_tokenizer
 from stages.priors.transformer import AnimusTransformer3DModel
 from stages.raster import choose, render
 from stages.run_dir import StageFolder
+from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 from stages.zoo.clips import sample_training_clips, vocabulary
 
 SHARD = 64
@@ -99,7 +100,9 @@ def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = Fa
     average = {name: p.detach().clone() for name, p in modules.named_parameters()}
     start = begin.resume_step
     if start:
-        start = _restore(work, modules, optimiser, average)
+        tensors = work.load_checkpoint()[1]
+        restore_optimisation(tensors, modules.named_parameters(), optimiser)
+        average = {name: tensors[f"average/{name}"].to(device) for name in average}
     held_out = max(1, len(captions) // 32)  # the last clips are never trained on: they give the previews' pictures
 
     report(Started("train-prior", config.steps, start))
@@ -125,7 +128,8 @@ def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = Fa
         if done % 25 == 0:
             work.log_metrics(done, loss=running, learning_rate=learning_rate(step, config))
         if done % config.checkpoint_every == 0 or done == config.steps:
-            _checkpoint(work, done, modules, optimiser, average)
+            tensors = optimisation_tensors(modules.named_parameters(), optimiser)
+            work.save_checkpoint(done, tensors | {f"average/{name}": value for name, value in average.items()}, {})
         # 4. sample and save the average
         if done % config.preview_every == 0 or done == config.steps:
             with _averaged(modules, average):
@@ -276,27 +280,6 @@ def sample_sheet(prior: EmbeddedPrior, latents: Tensor, captions: list[str], row
         strips += [prior.decode(truth)[::2], prior.decode(sample)[::2]]
     frames = torch.cat(strips).cpu()
     return contact_sheet(frames, columns=frames.shape[0] // (2 * rows))
-
-
-def _checkpoint(work: StageFolder, step: int, modules: Any, optimiser: Any, average: dict[str, Tensor]) -> None:
-    tensors = {f"model/{name}": p.detach() for name, p in modules.named_parameters()}
-    tensors |= {f"average/{name}": p for name, p in average.items()}
-    for (name, _), state in zip(modules.named_parameters(), optimiser.state.values(), strict=True):
-        tensors |= {f"adam/{name}/{key}": value for key, value in state.items()}
-    work.save_checkpoint(step, tensors, {})
-
-
-def _restore(work: StageFolder, modules: Any, optimiser: Any, average: dict[str, Tensor]) -> int:
-    step, tensors, _ = work.load_checkpoint()
-    with torch.no_grad():
-        for name, parameter in modules.named_parameters():
-            parameter.copy_(tensors[f"model/{name}"])
-            average[name].copy_(tensors[f"average/{name}"])
-            optimiser.state[parameter] = {
-                key: tensors[f"adam/{name}/{key}"].to(parameter.device if key != "step" else "cpu")
-                for key in ("step", "exp_avg", "exp_avg_sq")
-            }
-    return step
 
 
 class _averaged:

@@ -20,14 +20,14 @@ TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 """The projections of diffusers' attention, which the paper's LoRA adapts."""
 
 
-def add_adapter(denoiser: nn.Module, *, rank: int, alpha: float, seed: int) -> list[nn.Parameter]:
-    """Inject an adapter that changes nothing yet; returns its trainable parameters."""
+def add_adapter(denoiser: nn.Module, *, rank: int, alpha: float, seed: int) -> list[tuple[str, nn.Parameter]]:
+    """Inject an adapter that changes nothing yet; returns its trainable parameters by name."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(TARGETS), lora_dropout=0.0)
         inject_adapter_in_model(config, denoiser)
-    parameters = [parameter for name, parameter in denoiser.named_parameters() if "lora_" in name]
-    for parameter in parameters:
+    parameters = [(name, p) for name, p in denoiser.named_parameters() if "lora_" in name]
+    for _, parameter in parameters:
         parameter.requires_grad_(True)
     set_adapter(denoiser, enabled=False)
     return parameters

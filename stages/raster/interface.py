@@ -24,8 +24,6 @@ class Rendered:
 class Rasterizer(Protocol):
     """Projects and composites Gaussians as gsplat does (0.3 px low-pass, alpha at most 0.999, early stop at 1e-4)."""
 
-    name: str
-
     def __call__(
         self,
         means: Tensor,  # [T, N, 3] world

@@ -1,0 +1,44 @@
+"""The CUDA backend: gsplat, the only place that imports it."""
+
+from __future__ import annotations
+
+from gsplat import rasterization
+from torch import Tensor
+
+from stages.raster.interface import Rendered
+from stages.raster.rules import LOW_PASS_PX2, NEAR
+
+
+
+def rasterize(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    colors: Tensor,
+    viewmats: Tensor,
+    Ks: Tensor,
+    width: int,
+    height: int,
+    background: Tensor | None = None,
+) -> Rendered:
+    """See ``stages.raster.interface.Rasterizer``. Every frame is one batch entry of gsplat with one camera."""
+    frames = means.shape[0]
+    colors = colors.expand(frames, -1, -1) if colors.dim() == 2 else colors
+    rgb, alpha, _ = rasterization(
+        means,
+        quats,
+        scales.expand(frames, -1, -1),
+        opacities.expand(frames, -1),
+        colors[:, None],
+        viewmats[:, None],
+        Ks[:, None],
+        width,
+        height,
+        near_plane=NEAR,
+        eps2d=LOW_PASS_PX2,
+        packed=False,
+        rasterize_mode="classic",
+        backgrounds=None if background is None else background.expand(frames, 1, 3),
+    )
+    return Rendered(rgb=rgb[:, 0], alpha=alpha[:, 0])

@@ -1,0 +1,79 @@
+"""The numba kernels against their readable twin: images and gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from stages.raster import cpu, torch_reference
+from tests.raster.scenes import BACKGROUND, KINDS, SIZE, image_and_gradients, relative_error, scene
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_float32_equals_the_float64_reference(kind: str) -> None:
+    """Relative error below 1e-4; what remains (about 1e-6) is the rounding of inputs and outputs to float32.
+
+    The inputs are rounded first, so that both sides decide alike at the thresholds of alpha and transmittance.
+    """
+    arguments = {key: value.float().double() for key, value in scene(kind).items()}
+    truth = image_and_gradients(torch_reference.rasterize, arguments, torch.float64)
+    mine = image_and_gradients(cpu.rasterize, arguments, torch.float32)
+    errors = {key: relative_error(mine[key], truth[key]) for key in truth}
+    assert max(errors.values()) < 1e-4, errors
+
+
+@pytest.mark.parametrize("rasterize", [cpu.rasterize, torch_reference.rasterize], ids=["cpu", "reference"])
+def test_gradcheck(rasterize) -> None:  # type: ignore[no-untyped-def]
+    """On Gaussians so wide that no pixel sits at the alpha threshold."""
+    arguments = scene("soft", frames=1, count=4)
+    arguments["scales"] = arguments["scales"] * 8.0
+    arguments["opacities"] = 0.3 + 0.4 * arguments["opacities"]
+    names = ("means", "quats", "scales", "opacities", "colors")
+    inputs = [arguments[key].requires_grad_() for key in names]
+
+    def image(*tensors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        out = rasterize(*tensors, arguments["viewmats"], arguments["Ks"], 6, 5, BACKGROUND)
+        return out.rgb, out.alpha
+
+    arguments["Ks"] = arguments["Ks"] * torch.tensor([0.25, 0.25, 1.0], dtype=torch.float64)[:, None]
+    assert torch.autograd.gradcheck(image, inputs, eps=1e-6, atol=1e-6, rtol=1e-4)
+
+
+def test_frames_and_threads_do_not_change_a_bit() -> None:
+    arguments = scene("soft", frames=4)
+    alone = image_and_gradients(cpu.rasterize, arguments, torch.float32)
+    torch.set_num_threads(3)
+    try:
+        threaded = image_and_gradients(cpu.rasterize, arguments, torch.float32)
+    finally:
+        torch.set_num_threads(1)
+    assert all(torch.equal(alone[key], threaded[key]) for key in alone)
+
+
+def test_shared_colours_get_the_sum_of_the_frames_gradients() -> None:
+    arguments = scene("soft", frames=3)
+    arguments["colors"] = arguments["colors"][:1].expand(3, -1, -1)
+    per_frame = image_and_gradients(cpu.rasterize, arguments, torch.float64)["colors"].sum(dim=0)
+    arguments["colors"] = arguments["colors"][0]
+    torch.testing.assert_close(image_and_gradients(cpu.rasterize, arguments, torch.float64)["colors"], per_frame)
+
+
+def test_nothing_in_view_is_background() -> None:
+    arguments = scene("soft", frames=1)
+    arguments["means"] = arguments["means"] + arguments["viewmats"][0, 2, :3] * -50.0
+    out = cpu.rasterize(**arguments, width=SIZE[0], height=SIZE[1], background=BACKGROUND)
+    assert torch.equal(out.rgb, BACKGROUND.expand_as(out.rgb)) and out.alpha.max() == 0.0
+
+
+def test_one_gaussian_against_hand_computed_values() -> None:
+    """Centre pixel and a neighbour of an isotropic Gaussian, from the formulas on paper."""
+    K = torch.tensor([[[10.0, 0.0, 2.5], [0.0, 10.0, 2.5], [0.0, 0.0, 1.0]]])
+    out = cpu.rasterize(
+        torch.tensor([[[0.0, 0.0, 2.0]]]), torch.tensor([[[1.0, 0.0, 0.0, 0.0]]]), torch.full((1, 3), 0.2),
+        torch.tensor([0.8]), torch.ones(1, 3), torch.eye(4)[None], K, 5, 5,
+    )  # fmt: skip
+    variance = (10.0 / 2.0 * 0.2) ** 2 + 0.3
+    expected = [0.8, 0.8 * np.exp(-0.5 / variance)]
+    np.testing.assert_allclose(out.alpha[0, 2, 2:4, 0].numpy(), expected, rtol=1e-6)
+    np.testing.assert_allclose(out.rgb[0, 2, 2:4, 1].numpy(), expected, rtol=1e-6)

@@ -1,0 +1,158 @@
+"""Skeletons and skinning: joints in a tree, a pose as local transforms, Gaussians that follow.
+
+A body is defined in its *bind* pose; what users see at rest is its *rest* pose (standing). Positions follow linear
+blend skinning; rotations follow the normalised blend of the joints' quaternions, which for the small differences
+between neighbouring joints equals the rotation nearest to the blended matrix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from stages.gaussians import Gaussians
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Local transforms of J nodes in T frames, relative to the parent node."""
+
+    translations: Tensor  # [T, J, 3]
+    rotations: Tensor  # [T, J, 4] wxyz
+    scales: Tensor  # [T, J, 3]
+
+    def blend(self, other: Pose, weight: Tensor) -> Pose:
+        """This pose at ``weight`` [T] = 0, ``other`` at 1; rotations on the shorter arc (normalised lerp)."""
+        w = weight[:, None, None]
+        sign = torch.where((self.rotations * other.rotations).sum(-1, keepdim=True) < 0, -1.0, 1.0)
+        rotations = (1 - w) * self.rotations + w * sign * other.rotations
+        return Pose(
+            (1 - w) * self.translations + w * other.translations,
+            torch.nn.functional.normalize(rotations, dim=-1),
+            (1 - w) * self.scales + w * other.scales,
+        )
+
+    def repeat(self, num_frames: int) -> Pose:
+        """The first frame ``num_frames`` times."""
+        return Pose(*(t[:1].expand(num_frames, -1, -1) for t in (self.translations, self.rotations, self.scales)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skeleton:
+    """A tree of nodes, some of which are the joints of a skin."""
+
+    parents: list[int]  # [J], -1 at roots; a parent comes before its children
+    joints: list[int]  # [S] nodes that are joints of the skin
+    inverse_bind: Tensor  # [S, 4, 4] bind pose to joint
+    world: Tensor  # [4, 4] file coordinates to world: uniform scale, shift, turn
+
+    def joint_matrices(self, pose: Pose) -> Tensor:
+        """Bind pose to world for every joint, [T, S, 4, 4]."""
+        local = transform_matrices(pose)
+        nodes: list[Tensor] = []
+        for node, parent in enumerate(self.parents):
+            nodes.append(local[:, node] if parent < 0 else nodes[parent] @ local[:, node])
+        return self.world @ torch.stack([nodes[j] for j in self.joints], dim=1) @ self.inverse_bind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """T frames of a moving body whose rest pose is ``gaussians``."""
+
+    gaussians: Gaussians
+    means: Tensor  # [T, N, 3]
+    quats: Tensor  # [T, N, 4]
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Body:
+    """Gaussians bound to a skeleton."""
+
+    gaussians: Gaussians  # in the rest pose, world frame
+    bind_means: Tensor  # [N, 3] in the bind pose, file coordinates
+    weights: Tensor  # [N, S] skin weights, rows sum to 1
+    skeleton: Skeleton
+    rest: Pose  # one frame
+
+    def animate(self, pose: Pose) -> Clip:
+        """The body in every frame of ``pose``."""
+        matrices = self.skeleton.joint_matrices(pose)
+        means = skin(self.bind_means, self.weights, matrices)
+        turns = matrices[:, :, :3, :3] @ torch.linalg.inv(self.skeleton.joint_matrices(self.rest)[:, :, :3, :3])
+        quats = quaternion_multiply(blend_quaternions(matrix_quaternions(turns), self.weights), self.gaussians.quats)
+        return Clip(gaussians=self.gaussians, means=means, quats=quats)
+
+    def from_rest(self, motion: Pose, blend_frames: int = 4) -> Clip:
+        """``motion`` entered from the rest pose: frame 0 is the rest pose exactly, ``blend_frames`` is all motion."""
+        num_frames = motion.translations.shape[0]
+        ramp = (torch.arange(num_frames) / max(1, blend_frames)).clamp(max=1.0).to(motion.translations)
+        smooth = ramp * ramp * (3.0 - 2.0 * ramp)
+        return self.animate(self.rest.repeat(num_frames).blend(motion, smooth))
+
+
+def skin(points: Tensor, weights: Tensor, matrices: Tensor) -> Tensor:
+    """Linear blend skinning: points [N, 3], weights [N, S], matrices [T, S, 4, 4] -> [T, N, 3]."""
+    blended = torch.einsum("ns,tsij->tnij", weights, matrices[:, :, :3])
+    return torch.einsum("tnij,nj->tni", blended[..., :3], points) + blended[..., 3]
+
+
+def transform_matrices(pose: Pose) -> Tensor:
+    """Local matrices [T, J, 4, 4] of a pose: scale, then turn, then shift."""
+    matrices = torch.zeros(*pose.translations.shape[:2], 4, 4).to(pose.translations)
+    matrices[..., :3, :3] = quaternion_matrices(pose.rotations) * pose.scales[..., None, :]
+    matrices[..., :3, 3] = pose.translations
+    matrices[..., 3, 3] = 1.0
+    return matrices
+
+
+def quaternion_matrices(quats: Tensor) -> Tensor:
+    """Rotation matrices [..., 3, 3] of unit quaternions wxyz [..., 4]."""
+    w, x, y, z = quats.unbind(dim=-1)
+    rows = [
+        torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], dim=-1),
+        torch.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], dim=-1),
+        torch.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], dim=-1),
+    ]
+    return torch.stack(rows, dim=-2)
+
+
+def matrix_quaternions(matrices: Tensor) -> Tensor:
+    """Unit quaternions wxyz of the rotations nearest to ``matrices`` [..., 3, 3] (few of them: uses scipy)."""
+    from scipy.spatial.transform import Rotation
+
+    U, _, Vh = torch.linalg.svd(matrices)
+    sign = torch.linalg.det(U @ Vh)
+    U = torch.cat([U[..., :2], U[..., 2:] * sign[..., None, None]], dim=-1)
+    xyzw = Rotation.from_matrix((U @ Vh).reshape(-1, 3, 3).numpy()).as_quat()
+    quats = torch.from_numpy(xyzw).to(matrices)[:, [3, 0, 1, 2]]
+    return quats.reshape(*matrices.shape[:-2], 4)
+
+
+def blend_quaternions(quats: Tensor, weights: Tensor) -> Tensor:
+    """Blend joints' quaternions [T, S, 4] by weights [N, S] -> [T, N, 4], all turned to the main joint's side."""
+    main = quats[:, weights.argmax(dim=1)]  # [T, N, 4]
+    side = torch.where(torch.einsum("tni,tsi->tns", main, quats) < 0, -1.0, 1.0)
+    return torch.nn.functional.normalize(torch.einsum("ns,tns,tsi->tni", weights, side, quats), dim=-1)
+
+
+def quaternion_multiply(a: Tensor, b: Tensor) -> Tensor:
+    """Hamilton product wxyz: first turn by ``b``, then by ``a``."""
+    aw, ax, ay, az = a.unbind(-1)
+    bw, bx, by, bz = b.unbind(-1)
+    return torch.stack(
+        [
+            aw * bw - ax * bx - ay * by - az * bz,
+            aw * bx + ax * bw + ay * bz - az * by,
+            aw * by - ax * bz + ay * bw + az * bx,
+            aw * bz + ax * by - ay * bx + az * bw,
+        ],
+        dim=-1,
+    )
+
+
+def with_colors(body: Body, sh: Tensor) -> Body:
+    """The same body with other colours [N, K, 3]."""
+    return replace(body, gaussians=replace(body.gaussians, sh=sh))

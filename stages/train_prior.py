@@ -52,7 +52,6 @@ class TrainPriorConfig:
     num_clips: int = 4096
     size_px: int = 64
     num_frames: int = DEFAULT_NUM_FRAMES
-    data: Path | None = None  # a folder of animated .glb files; the shipped ones when None
     batch_size: int = 16
     learning_rate: float = 6e-4
     warmup_steps: int = 100
@@ -153,7 +152,7 @@ def render_bank(folder: Path, config: TrainPriorConfig, report: Report) -> list[
         path = folder / f"{shard:05d}.safetensors"
         if not path.exists():
             frames, texts = [], []
-            for clip in sample_training_clips(step_generator(config.seed, shard, stream=8), SHARD, config.num_frames, config.data):
+            for clip in sample_training_clips(step_generator(config.seed, shard, stream=8), SHARD, config.num_frames):
                 frames.append(_render_clip(clip, rasterize, config.size_px, step_generator(config.seed, len(frames), shard)))
                 texts.append(clip.caption)
             temporary = path.with_suffix(".part")

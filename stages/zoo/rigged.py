@@ -174,10 +174,11 @@ def _assemble(
         skin_weights = np.zeros((len(position), len(joints)), np.float32)
         if primitive.attributes.JOINTS_0 is not None:
             who = _accessor(gltf, blob, primitive.attributes.JOINTS_0).astype(np.int64)
-            share = _accessor(gltf, blob, primitive.attributes.WEIGHTS_0)
+            share = np.nan_to_num(_accessor(gltf, blob, primitive.attributes.WEIGHTS_0))
             for k in range(who.shape[1]):
                 np.add.at(skin_weights, (np.arange(len(position)), first + who[:, k]), share[:, k])
-            skin_weights /= np.maximum(skin_weights.sum(axis=1, keepdims=True), 1e-8)
+            skin_weights[skin_weights.sum(axis=1) <= 0.0, first] = 1.0  # unweighted vertices follow the first joint
+            skin_weights /= skin_weights.sum(axis=1, keepdims=True)
         else:
             skin_weights[:, last - 1] = 1.0
         base, image = _material(gltf, blob, primitive)

@@ -81,8 +81,10 @@ class Body:
         """The body in every frame of ``pose``."""
         matrices = self.skeleton.joint_matrices(pose)
         means = skin(self.bind_means, self.weights, matrices)
-        turns = matrices[:, :, :3, :3] @ torch.linalg.inv(self.skeleton.joint_matrices(self.rest)[:, :, :3, :3])
-        quats = quaternion_multiply(blend_quaternions(matrix_quaternions(turns), self.weights), self.gaussians.quats)
+        at_rest = matrix_quaternions(self.skeleton.joint_matrices(self.rest)[:, :, :3, :3])
+        back = at_rest * torch.tensor([1.0, -1.0, -1.0, -1.0])
+        turns = quaternion_multiply(matrix_quaternions(matrices[:, :, :3, :3]), back)
+        quats = quaternion_multiply(blend_quaternions(turns, self.weights), self.gaussians.quats)
         return Clip(gaussians=self.gaussians, means=means, quats=quats)
 
     def from_rest(self, motion: Pose, blend_frames: int = 4) -> Clip:

@@ -47,9 +47,9 @@ SHARD = 64
 class TrainPriorConfig:
     """Settings of ``train-prior``. All [ours]."""
 
-    steps: int = 4000
+    steps: int = 2400
     seed: int = 0
-    num_clips: int = 4096
+    num_clips: int = 6144
     size_px: int = 64
     num_frames: int = DEFAULT_NUM_FRAMES
     batch_size: int = 16

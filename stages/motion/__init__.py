@@ -1,1 +1,1 @@
-"""See the modules of this package."""
+"""How the asset moves: the motion field, and what keeps it plausible."""

@@ -1,1 +1,6 @@
-"""See the modules of this package."""
+"""The run directory: where stages meet. See ``run_dir.py`` for the layout."""
+
+from stages.run_dir.run_dir import RunDir, resolve_run_path
+from stages.run_dir.stage_folder import Begin, StageFolder
+
+__all__ = ["Begin", "RunDir", "StageFolder", "resolve_run_path"]

@@ -1,0 +1,144 @@
+"""The motion field: a HexPlane over (x, y, z, frame_time) with a small decoder (4DGS, Wu et al. 2024, section 4.2).
+
+Six planes a scale: three of space, three of space and time. Their features are multiplied across planes, concatenated
+across scales, and decoded to a translation and a rotation. Continuous in ``frame_time``: any number of frames can be
+asked of it.
+
+A Gaussian's canonical position does not depend on the frame, so the planes of space are read once for all frames. The
+planes with time are first interpolated in time, which leaves one line a frame, and then along space by a matrix of hat
+functions; both are matrix products, fast and deterministic forwards and backwards.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stages.gaussians import Gaussians
+
+
+@dataclass(frozen=True, kw_only=True)
+class HexPlaneConfig:
+    """Size of a motion field. Within the ranges of 4DGS, Animate3D and DreamGaussian4D (method.md, section 3)."""
+
+    spatial_resolution: int = 32
+    time_resolution: int = 12
+    multires: tuple[int, ...] = (1, 2)  # of space only
+    features: int = 16
+    hidden: int = 64
+    still_start: float = 0.1  # frame_time over which motion fades in, so that frame 0 is the asset itself; 0 is off [ours]
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """What a motion field says of every Gaussian in every frame."""
+
+    translation: Tensor  # [T, N, 3] world units
+    rotation: Tensor  # [T, N, 4] wxyz unit, applied to the Gaussian about its own centre
+
+
+class MotionField(nn.Module):
+    """Offsets of every Gaussian at every frame time; exactly none at initialisation (the decoder's last layer is zero).
+
+    Args:
+        config: sizes.
+        low, high: [3] box of the canonical asset, mapped to [-1, 1]; translations are in units of half its longest side.
+    """
+
+    def __init__(self, config: HexPlaneConfig, low: Tensor, high: Tensor) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("low", low.float().clone())
+        self.register_buffer("high", high.float().clone())
+        self.space = nn.ParameterList()
+        self.time = nn.ParameterList()
+        for scale in config.multires:
+            side = config.spatial_resolution * scale
+            for _ in range(3):
+                self.space.append(nn.Parameter(torch.empty(1, config.features, side, side).uniform_(0.1, 0.5)))
+                self.time.append(nn.Parameter(torch.ones(config.time_resolution, side, config.features)))
+        self.decoder = nn.Sequential(
+            nn.Linear(config.features * len(config.multires), config.hidden),
+            nn.SiLU(),
+            nn.Linear(config.hidden, 6),
+        )
+        last = self.decoder[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, means: Tensor, frame_times: Tensor) -> Offsets:
+        """Offsets of canonical ``means`` [N, 3] at ``frame_times`` [T] in [0, 1]."""
+        unit = (2.0 * (means - self.low) / (self.high - self.low).clamp(min=1e-8) - 1.0).clamp(-1.0, 1.0)
+        decoded = self.decoder(self._features(unit, frame_times))
+        if self.config.still_start > 0.0:
+            decoded = decoded * (frame_times / self.config.still_start).clamp(max=1.0)[:, None, None]
+        half_side = 0.5 * (self.high - self.low).max()
+        one = torch.ones_like(decoded[..., :1])
+        rotation = nn.functional.normalize(torch.cat([one, decoded[..., 3:]], dim=-1), dim=-1)
+        return Offsets(translation=half_side * decoded[..., :3], rotation=rotation)
+
+    def _features(self, unit: Tensor, frame_times: Tensor) -> Tensor:
+        """Features [T, N, F len(multires)] at ``unit`` [N, 3] in [-1, 1]."""
+        in_time = _hat(2.0 * frame_times - 1.0, self.config.time_resolution)  # [T, R_t]
+        scales = []
+        for index, scale in enumerate(self.config.multires):
+            spatial: Tensor | None = None
+            for plane, axes in zip(self.space[3 * index :], ((0, 1), (0, 2), (1, 2)), strict=False):
+                grid = unit[None, None, :, list(axes)]
+                sampled = nn.functional.grid_sample(plane, grid, align_corners=True)[0, :, 0].T  # [N, F]
+                spatial = sampled if spatial is None else spatial * sampled
+            assert spatial is not None
+            features = spatial[None]
+            for axis in range(3):
+                plane = self.time[3 * index + axis]
+                lines = torch.einsum("tr,rsf->tsf", in_time, plane)  # [T, S, F]
+                features = features * torch.matmul(_hat(unit[:, axis], self.config.spatial_resolution * scale), lines)
+            scales.append(features)
+        return torch.cat(scales, dim=-1)
+
+    def parameter_groups(self, grid_learning_rate: float, mlp_learning_rate: float) -> list[dict[str, Any]]:
+        """Optimiser groups: planes and decoder learn at different rates."""
+        return [
+            {"params": [*self.space, *self.time], "lr": grid_learning_rate},
+            {"params": list(self.decoder.parameters()), "lr": mlp_learning_rate},
+        ]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All parameters and the box, for a result file."""
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+
+    def metadata(self) -> dict[str, str]:
+        """The sizes that ``from_tensors`` needs."""
+        return {"field": json.dumps(asdict(self.config))}
+
+    @staticmethod
+    def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> MotionField:
+        """The field of ``tensors`` and ``metadata``."""
+        settings = json.loads(metadata["field"])
+        config = HexPlaneConfig(**{**settings, "multires": tuple(settings["multires"])})
+        field = MotionField(config, tensors["low"], tensors["high"])
+        field.load_state_dict(dict(tensors))
+        return field
+
+
+def apply_offsets(gaussians: Gaussians, offsets: Offsets) -> tuple[Tensor, Tensor]:
+    """Where the Gaussians are and how they are turned: means [T, N, 3], quats [T, N, 4]."""
+    w, x, y, z = offsets.rotation.unbind(dim=-1)
+    a, b, c, d = gaussians.quats.unbind(dim=-1)
+    quats = torch.stack(
+        [w * a - x * b - y * c - z * d, w * b + x * a + y * d - z * c, w * c - x * d + y * a + z * b, w * d + x * c - y * b + z * a],
+        dim=-1,
+    )  # fmt: skip
+    return gaussians.means + offsets.translation, quats
+
+
+def _hat(positions: Tensor, resolution: int) -> Tensor:
+    """Linear interpolation weights [M, resolution] of ``positions`` [M] in [-1, 1] on evenly spaced nodes."""
+    nodes = torch.arange(resolution, device=positions.device, dtype=positions.dtype)
+    return (1.0 - (0.5 * (positions[:, None] + 1.0) * (resolution - 1) - nodes).abs()).clamp(min=0.0)

@@ -1,0 +1,66 @@
+"""Writing files so that a reader, or a crash at any instant, never meets half of one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stages.errors import CannotWrite, CorruptCheckpoint
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Operating-system errors within the block become ``CannotWrite`` about ``path``."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CannotWrite(f"Cannot write {path}: {reason}.", "Free space or choose another --run directory.") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside ``path``; on success its content takes ``path``'s place, else it is removed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON in one piece."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in ``path``; None when there is no such file. Raises ``CorruptCheckpoint`` when it is not JSON."""
+    try:
+        value = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CorruptCheckpoint(f"{path} cannot be read: {error}.", "Remove it, or start again with --force.") from None
+    if not isinstance(value, dict):
+        raise CorruptCheckpoint(f"{path} is not a JSON object.", "Remove it, or start again with --force.")
+    return value
+
+
+def file_hash(path: Path) -> str:
+    """First 16 hex digits of the SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()[:16]

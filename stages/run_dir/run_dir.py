@@ -1,0 +1,178 @@
+"""One run: a folder in which the stages of one animation meet.
+
+::
+
+    RUN/
+      run.json               format version, asset hash, versions, when and on what
+      asset/canonical.ply    the asset every stage works on
+      lora/ motion/ refined/ one ``StageFolder`` a stage
+      renders/ eval/
+      .lock                  the process that is working here
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.errors import BadInput, MissingStage, RunLocked, SettingsDiffer
+from stages.run_dir.files import file_hash, read_json, write_json, writing
+from stages.run_dir.stage_folder import StageFolder
+
+if TYPE_CHECKING:
+    from stages.gaussians import Gaussians
+
+FORMAT = 1
+"""Version of the run directory's format; a run of a newer one is refused."""
+
+MADE_BY = {"lora": "fit-lora", "motion": "distill", "refined": "refine"}
+"""Stage folder -> the command that fills it."""
+
+
+def resolve_run_path(option: Path | None) -> Path:
+    """``--run`` if given, else ``$ANIMUS3D_RUN``, else ``./run``."""
+    return option or Path(os.environ.get("ANIMUS3D_RUN") or "run")
+
+
+class RunDir:
+    """A run directory; nothing is created before something is written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        manifest = read_json(path / "run.json")
+        if manifest is not None and manifest.get("format", 0) > FORMAT:
+            raise BadInput(f"{path} was made by a newer animus3d (format {manifest['format']}).", "Update animus3d.")
+
+    @property
+    def canonical_ply(self) -> Path:
+        """The asset of the run."""
+        return self.path / "asset" / "canonical.ply"
+
+    def stage(self, name: str) -> StageFolder:
+        """The folder of a stage: "lora", "motion" or "refined"."""
+        return StageFolder(self.path / name)
+
+    def require(self, name: str) -> StageFolder:
+        """The folder of a stage that must be complete. Raises ``MissingStage``."""
+        folder = self.stage(name)
+        if not folder.is_complete():
+            raise MissingStage(f"{self.path} has no finished {MADE_BY[name]}.", f"Run first: animus3d {MADE_BY[name]}")
+        return folder
+
+    def load_asset(self) -> Gaussians:
+        """The canonical asset. Raises ``MissingStage`` when the run has none."""
+        from stages.gaussians.ply import read_ply
+
+        if not self.canonical_ply.exists():
+            raise MissingStage(f"{self.path} has no asset.", "Run first: animus3d reconstruct FILE, or name the .ply.")
+        return read_ply(self.canonical_ply)
+
+    def asset_hash(self) -> str:
+        """Short hash of the canonical asset's file."""
+        return file_hash(self.canonical_ply)
+
+    def put_asset(self, gaussians: Gaussians, source: str, *, force: bool) -> bool:
+        """Make ``gaussians`` the asset of the run; False when it already is.
+
+        Raises:
+            SettingsDiffer: the run has another asset and ``force`` is not set. With ``force`` the asset is replaced and
+                the results made from the old one are removed.
+        """
+        from stages.gaussians.ply import write_ply
+
+        candidate = self.path / "asset" / ".candidate.ply"
+        with writing(candidate):
+            candidate.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write_ply(candidate, gaussians)
+            same = self.canonical_ply.exists() and file_hash(candidate) == self.asset_hash()
+            if same:
+                return False
+            if self.canonical_ply.exists() and not force:
+                known = (read_json(self.path / "run.json") or {}).get("source", "another file")
+                raise SettingsDiffer(
+                    f"{self.path} already holds another asset ({known}, not {source}).",
+                    "Use --force to replace it and what was made from it, or --run NEW.",
+                )
+            with writing(self.canonical_ply):
+                for name in MADE_BY:
+                    shutil.rmtree(self.path / name, ignore_errors=True)
+                candidate.replace(self.canonical_ply)
+        finally:
+            candidate.unlink(missing_ok=True)
+        self._write_manifest(source)
+        return True
+
+    def _write_manifest(self, source: str) -> None:
+        write_json(
+            self.path / "run.json",
+            {
+                "format": FORMAT,
+                "asset": self.asset_hash(),
+                "source": source,
+                "created": time.strftime("%FT%TZ", time.gmtime()),
+                "versions": {name: _version(name) for name in ("animus3d", "torch", "diffusers", "gsplat")},
+                "python": platform.python_version(),
+                "machine": platform.machine(),
+            },
+        )
+
+    def copy_from(self, source: RunDir, before: str) -> None:
+        """Begin this run with the asset of ``source`` and its stages up to, not including, ``before``.
+
+        Raises:
+            MissingStage: ``source`` has no asset.
+            SettingsDiffer: this run already has one.
+        """
+        if not source.canonical_ply.exists():
+            raise MissingStage(f"{source.path} has no asset to start from.")
+        if self.canonical_ply.exists():
+            if self.asset_hash() == source.asset_hash():
+                return
+            raise SettingsDiffer(f"{self.path} already holds another asset.", "Choose a new --run for --from.")
+        with writing(self.path):
+            shutil.copytree(source.path / "asset", self.path / "asset", dirs_exist_ok=True)
+            for name, command in MADE_BY.items():
+                if command == before:
+                    break
+                if source.stage(name).is_complete():
+                    shutil.copytree(source.path / name, self.path / name, dirs_exist_ok=True)
+        manifest: dict[str, Any] = read_json(source.path / "run.json") or {}
+        self._write_manifest(str(manifest.get("source", source.path)))
+
+    @contextmanager
+    def lock(self, command: str) -> Iterator[None]:
+        """Hold the run for ``command``. Raises ``RunLocked`` when another process does.
+
+        The lock is the operating system's and ends with its process; the text in the file only says who it is.
+        """
+        path = self.path / ".lock"
+        with writing(path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = path.open("a+")
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                handle.seek(0)
+                holder = handle.read().strip() or "another process"
+                raise RunLocked(f"{self.path} is in use by {holder}.", "Wait for it, or choose another --run.") from None
+            handle.truncate(0)
+            handle.write(f"animus3d {command} (pid {os.getpid()})")
+            handle.flush()
+            yield
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,203 @@
+"""One stage's folder: its settings, checkpoints, metrics and result.
+
+::
+
+    config.json                                             settings and inputs of the stage
+    checkpoints/step_000400/{state.safetensors,state.json}  written beside, then renamed
+    metrics.jsonl                                           one line a logged step
+    complete.json                                           what was finished, and when
+    field.safetensors | adapter.safetensors                 the result
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.errors import CorruptCheckpoint, SettingsDiffer
+from stages.run_dir.files import file_hash, read_json, replacing, write_json, writing
+
+UNTRACKED = ("steps", "checkpoint_every", "preview_every", "device", "raster")
+"""Settings that do not make another result: ``steps`` is an absolute target, the rest say how, not what."""
+
+
+@dataclass(frozen=True)
+class Begin:
+    """What a stage finds when it begins."""
+
+    done: bool  # complete with these settings and inputs: nothing to do
+    resume_step: int = 0  # the last checkpoint's step, 0 from scratch
+
+
+class StageFolder:
+    """The folder of one stage in a run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._started = time.time()
+
+    def begin(
+        self, *, config: Mapping[str, Any], inputs: Mapping[str, str], total_steps: int, force: bool
+    ) -> Begin:
+        """Decide between nothing to do, going on, and starting.
+
+        Raises:
+            SettingsDiffer: the folder holds this stage with other settings or inputs and ``force`` is not set.
+        """
+        wanted = {"settings": _flat(json.loads(json.dumps(config, default=str))), "inputs": dict(inputs)}
+        present = read_json(self.path / "config.json")
+        if present is not None and not force:
+            differences = _differences(present, wanted)
+            if differences:
+                raise SettingsDiffer(
+                    f"{self.path} was made with other settings: {'; '.join(differences)}.",
+                    "Use --force to do it again, or --run NEW --from THIS_RUN to keep both.",
+                )
+        if force and self.path.exists():
+            with writing(self.path):
+                shutil.rmtree(self.path)
+        complete = read_json(self.path / "complete.json")
+        if complete is not None and complete.get("steps", 0) >= total_steps:
+            return Begin(done=True)
+        write_json(self.path / "config.json", wanted)
+        steps = self._checkpoint_steps()
+        resume = steps[-1] if steps else 0
+        self._truncate_metrics(resume)
+        return Begin(done=False, resume_step=resume)
+
+    def is_complete(self) -> bool:
+        """Whether the stage has finished in this folder."""
+        return (self.path / "complete.json").exists()
+
+    def finish(self, steps: int) -> None:
+        """Mark the stage complete."""
+        record = {"steps": steps, "seconds": round(time.time() - self._started, 1), "finished": time.strftime("%FT%TZ", time.gmtime())}
+        write_json(self.path / "complete.json", record)
+
+    def save_checkpoint(self, step: int, tensors: Mapping[str, Any], state: Mapping[str, Any], keep: int = 2) -> None:
+        """Write ``checkpoints/step_NNNNNN`` beside, then rename it; the ``keep`` latest stay."""
+        from safetensors.torch import save_file
+
+        final = self.path / "checkpoints" / f"step_{step:06d}"
+        temporary = final.with_name(f".{final.name}.{os.getpid()}.part")
+        with writing(final):
+            temporary.mkdir(parents=True, exist_ok=True)
+            try:
+                weights = temporary / "state.safetensors"
+                _save(save_file, tensors, weights)
+                record = {"step": step, "sha256": file_hash(weights), **state}
+                (temporary / "state.json").write_text(json.dumps(record) + "\n")
+                for file in temporary.iterdir():
+                    with file.open("rb") as handle:
+                        os.fsync(handle.fileno())
+                shutil.rmtree(final, ignore_errors=True)
+                temporary.replace(final)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+        for old in self._checkpoint_steps()[:-keep]:
+            shutil.rmtree(self.path / "checkpoints" / f"step_{old:06d}", ignore_errors=True)
+
+    def load_checkpoint(self, step: int | None = None) -> tuple[int, dict[str, Any], dict[str, Any]]:
+        """``(step, tensors, state)`` of a checkpoint, the latest by default.
+
+        Raises:
+            CorruptCheckpoint: a file of it is missing, cut short or altered; removing the folder that is named makes
+                the same command go on from the checkpoint before.
+        """
+        step = self._checkpoint_steps()[-1] if step is None else step
+        folder = self.path / "checkpoints" / f"step_{step:06d}"
+        hint = f"Remove {folder} to go on from the checkpoint before, or start again with --force."
+        state = read_json(folder / "state.json")
+        weights = folder / "state.safetensors"
+        if state is None or not weights.exists() or file_hash(weights) != state.get("sha256"):
+            raise CorruptCheckpoint(f"The checkpoint {folder} is damaged.", hint)
+        return step, _load(weights, hint)[0], state
+
+    def write_result(self, name: str, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> Path:
+        """Write the stage's result (safetensors) in one piece."""
+        from safetensors.torch import save_file
+
+        path = self.path / name
+        with replacing(path) as temporary:
+            _save(save_file, tensors, temporary, dict(metadata))
+        return path
+
+    def read_result(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """``(tensors, metadata)`` of a result. Raises ``CorruptCheckpoint`` when it cannot be read."""
+        return _load(self.path / name, "Make it again with --force.")
+
+    def result_hash(self, name: str) -> str:
+        """Short hash of a result's content."""
+        return file_hash(self.path / name)
+
+    def log_metrics(self, step: int, **scalars: float) -> None:
+        """Append one line to ``metrics.jsonl``."""
+        path = self.path / "metrics.jsonl"
+        with writing(path), path.open("a") as file:
+            file.write(json.dumps({"step": step, **scalars}) + "\n")
+
+    def _checkpoint_steps(self) -> list[int]:
+        return sorted(int(p.name.split("_")[1]) for p in (self.path / "checkpoints").glob("step_*"))
+
+    def _truncate_metrics(self, step: int) -> None:
+        """Drop lines after ``step``: they will be written again."""
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return
+        kept = []
+        for line in path.read_text().splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError):
+                continue  # the last line of a killed process
+        with replacing(path) as temporary:
+            temporary.write_text("".join(kept))
+
+
+def _save(save_file: Any, tensors: Mapping[str, Any], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """safetensors wraps the system's errors in its own: unwrap them so that a full disk is told as one."""
+    from safetensors import SafetensorError
+
+    try:
+        save_file({key: value.contiguous() for key, value in tensors.items()}, path, metadata=metadata)
+    except SafetensorError as error:
+        raise OSError(None, str(error)) from error
+
+
+def _load(path: Path, hint: str) -> tuple[dict[str, Any], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CorruptCheckpoint(f"{path} cannot be read: {error}.", hint) from None
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as ``group.field`` -> value, without those that do not change the result."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif prefix or key not in UNTRACKED:
+            flat[prefix + key] = value
+    return flat
+
+
+def _differences(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """"name: old -> new" for everything that differs."""
+    lines = []
+    for group in ("settings", "inputs"):
+        old, new = present.get(group, {}), wanted[group]
+        for key in sorted({*old, *new}):
+            if old.get(key) != new.get(key):
+                lines.append(f"{key}: {old.get(key)!r} -> {new.get(key)!r}")
+    return lines

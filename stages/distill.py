@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
@@ -129,8 +128,7 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
             folder.save_checkpoint(done, optimisation_tensors(field_.named_parameters(), optimiser), {})
         if (config.preview_every and done % config.preview_every == 0) or done == config.steps:
             report(Wrote(distillation.preview(folder, field_), f"the motion after {done} steps"))
-    field_metadata = {"field": json.dumps(asdict(config.field)), "prompt": config.prompt}
-    folder.write_result("field.safetensors", field_.tensors(), field_metadata)
+    folder.write_result("field.safetensors", field_.tensors(), field_.metadata() | {"prompt": config.prompt})
     folder.finish(config.steps)
     report(Finished("distill"))
 

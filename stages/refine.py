@@ -122,7 +122,7 @@ def run(run: RunDir, config: RefineConfig, report: Report, *, force: bool = Fals
             video, _ = _render(asset, field, times, cameras[0], rasterizer, background)
             preview = write_preview(folder.path / "preview", video, fps=16)
             report(Wrote(preview, f"the refined motion after {done} steps"))
-    folder.write_result("field.safetensors", field.tensors(), metadata)
+    folder.write_result("field.safetensors", field.tensors(), field.metadata() | {"prompt": metadata["prompt"]})
     folder.finish(config.steps)
     report(Finished("refine"))
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.gaussians import Gaussians
+from stages.rotations import quaternion_multiply
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,13 +130,7 @@ class MotionField(nn.Module):
 
 def apply_offsets(gaussians: Gaussians, offsets: Offsets) -> tuple[Tensor, Tensor]:
     """Where the Gaussians are and how they are turned: means [T, N, 3], quats [T, N, 4]."""
-    w, x, y, z = offsets.rotation.unbind(dim=-1)
-    a, b, c, d = gaussians.quats.unbind(dim=-1)
-    quats = torch.stack(
-        [w * a - x * b - y * c - z * d, w * b + x * a + y * d - z * c, w * c - x * d + y * a + z * b, w * d + x * c - y * b + z * a],
-        dim=-1,
-    )  # fmt: skip
-    return gaussians.means + offsets.translation, quats
+    return gaussians.means + offsets.translation, quaternion_multiply(offsets.rotation, gaussians.quats)
 
 
 def _hat(positions: Tensor, resolution: int) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from stages.rotations import quaternion_matrices
+
 
 def tv3d(means: Tensor) -> Tensor:
     """Total variation in time (Animus3D, Eq. 13): mean over Gaussians and frames of the L1 step between frames.
@@ -69,10 +71,4 @@ def best_rotations(covariances: Tensor, iterations: int = 12) -> Tensor:
         K = K / K.abs().amax(dim=(-2, -1), keepdim=True)
     column = K.square().sum(dim=-2).argmax(dim=-1)
     quats = torch.gather(K, -1, column[..., None, None].expand(*column.shape, 4, 1))[..., 0]
-    w, x, y, z = torch.nn.functional.normalize(quats, dim=-1).unbind(dim=-1)
-    rows = [
-        torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], dim=-1),
-        torch.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], dim=-1),
-        torch.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], dim=-1),
-    ]
-    return torch.stack(rows, dim=-2).to(covariances.dtype)
+    return quaternion_matrices(quats).to(covariances.dtype)

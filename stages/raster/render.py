@@ -11,7 +11,7 @@ from stages.cameras import Camera
 from stages.gaussians import Gaussians
 from stages.gaussians.sh import eval_sh, sh0_to_rgb
 from stages.raster.interface import Rasterizer, Rendered
-from stages.raster.torch_reference import rotation_matrices
+from stages.rotations import quaternion_matrices
 
 
 def render(
@@ -54,6 +54,6 @@ def _colors(gaussians: Gaussians, viewmats: Tensor, means: Tensor, quats: Tensor
     positions = -(viewmats[:, :3, :3].mT @ viewmats[:, :3, 3:])[..., 0]  # [T, 3]
     directions = torch.nn.functional.normalize(means - positions[:, None], dim=-1)
     if quats is not None:
-        R_world_moved, R_world_rest = rotation_matrices(quats), rotation_matrices(gaussians.quats)
+        R_world_moved, R_world_rest = quaternion_matrices(quats), quaternion_matrices(gaussians.quats)
         directions = (R_world_rest @ (R_world_moved.mT @ directions[..., None]))[..., 0]
     return eval_sh(gaussians.sh, directions)

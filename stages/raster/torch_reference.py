@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stages.raster.interface import Rendered
 from stages.raster.rules import ALPHA_MAX, ALPHA_MIN, FRUSTUM_MARGIN, LOW_PASS_PX2, NEAR, TRANSMITTANCE_MIN
+from stages.rotations import quaternion_matrices
 
 
 
@@ -34,16 +35,6 @@ def rasterize(
     return Rendered(rgb=torch.stack([rgb for rgb, _ in frames]), alpha=torch.stack([alpha for _, alpha in frames]))
 
 
-def rotation_matrices(quats: Tensor) -> Tensor:
-    """Rotation matrices [..., 3, 3] of quaternions wxyz [..., 4] of any length."""
-    w, x, y, z = torch.nn.functional.normalize(quats, dim=-1).unbind(dim=-1)
-    rows = [
-        torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], dim=-1),
-        torch.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], dim=-1),
-        torch.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], dim=-1),
-    ]
-    return torch.stack(rows, dim=-2)
-
 
 def project(
     means: Tensor, quats: Tensor, scales: Tensor, viewmat: Tensor, K: Tensor, width: int, height: int
@@ -59,7 +50,7 @@ def project(
     J = torch.stack(
         [torch.stack([fx / z, zero, -fx * u / z], dim=-1), torch.stack([zero, fy / z, -fy * v / z], dim=-1)], dim=-2
     )
-    U = J @ R_cam_world @ rotation_matrices(quats) * scales[:, None, :]
+    U = J @ R_cam_world @ quaternion_matrices(quats) * scales[:, None, :]
     low_pass = LOW_PASS_PX2 * torch.eye(2, dtype=means.dtype, device=means.device)
     return torch.stack([fx * x / z + cx, fy * y / z + cy], dim=-1), U @ U.mT + low_pass, z
 

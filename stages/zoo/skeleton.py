@@ -7,12 +7,13 @@ between neighbouring joints equals the rotation nearest to the blended matrix.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from stages.gaussians import Gaussians
+from stages.rotations import quaternion_matrices, quaternion_multiply
 
 
 @dataclass(frozen=True)
@@ -110,16 +111,6 @@ def transform_matrices(pose: Pose) -> Tensor:
     return matrices
 
 
-def quaternion_matrices(quats: Tensor) -> Tensor:
-    """Rotation matrices [..., 3, 3] of unit quaternions wxyz [..., 4]."""
-    w, x, y, z = quats.unbind(dim=-1)
-    rows = [
-        torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], dim=-1),
-        torch.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], dim=-1),
-        torch.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], dim=-1),
-    ]
-    return torch.stack(rows, dim=-2)
-
 
 def matrix_quaternions(matrices: Tensor) -> Tensor:
     """Unit quaternions wxyz of the rotations nearest to ``matrices`` [..., 3, 3] (few of them: uses scipy)."""
@@ -140,21 +131,3 @@ def blend_quaternions(quats: Tensor, weights: Tensor) -> Tensor:
     return torch.nn.functional.normalize(torch.einsum("ns,tns,tsi->tni", weights, side, quats), dim=-1)
 
 
-def quaternion_multiply(a: Tensor, b: Tensor) -> Tensor:
-    """Hamilton product wxyz: first turn by ``b``, then by ``a``."""
-    aw, ax, ay, az = a.unbind(-1)
-    bw, bx, by, bz = b.unbind(-1)
-    return torch.stack(
-        [
-            aw * bw - ax * bx - ay * by - az * bz,
-            aw * bx + ax * bw + ay * bz - az * by,
-            aw * by - ax * bz + ay * bw + az * bx,
-            aw * bz + ax * by - ay * bx + az * bw,
-        ],
-        dim=-1,
-    )
-
-
-def with_colors(body: Body, sh: Tensor) -> Body:
-    """The same body with other colours [N, K, 3]."""
-    return replace(body, gaussians=replace(body.gaussians, sh=sh))

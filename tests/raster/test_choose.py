@@ -13,7 +13,7 @@ from stages.errors import BadInput, NotAvailable
 from stages.gaussians import Gaussians
 from stages.gaussians.sh import eval_sh, rotate_sh
 from stages.raster import choose, cpu, gsplat_cuda, render, torch_reference
-from stages.raster.torch_reference import rotation_matrices
+from stages.rotations import quaternion_matrices, quaternion_multiply
 from tests.raster.scenes import image_and_gradients, relative_error, scene
 
 
@@ -62,34 +62,20 @@ def test_turning_the_asset_is_turning_the_camera(degree: int) -> None:
     camera = orbit_camera(azimuth_deg=20.0, elevation_deg=10.0, radius=4.0, fov_deg=35.0, width=24, height=24)
     turn = torch.tensor([0.9, 0.1, 0.4, -0.2])
     turn = turn / turn.norm()
-    R = rotation_matrices(turn)
+    R = quaternion_matrices(turn)
     viewmat = camera.viewmat.clone()
     viewmat[:3, :3] = viewmat[:3, :3] @ R.T
     turned_camera = type(camera)(viewmat=viewmat, K=camera.K, width=24, height=24)
-    quats = _multiply(turn.expand(40, 4), asset.quats)
+    quats = quaternion_multiply(turn.expand(40, 4), asset.quats)
     still = render(asset, [camera], choose("cpu"))
     turned = render(asset, [turned_camera], choose("cpu"), means=(asset.means @ R.T)[None], quats=quats[None])
     torch.testing.assert_close(turned.rgb, still.rgb, atol=2e-5, rtol=0)
 
 
-def _multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    aw, ax, ay, az = a.unbind(-1)
-    bw, bx, by, bz = b.unbind(-1)
-    return torch.stack(
-        [
-            aw * bw - ax * bx - ay * by - az * bz,
-            aw * bx + ax * bw + ay * bz - az * by,
-            aw * by - ax * bz + ay * bw + az * bx,
-            aw * bz + ax * by - ay * bx + az * bw,
-        ],
-        dim=-1,
-    )
-
-
 @pytest.mark.parametrize("degree", [1, 2, 3])
 def test_rotated_harmonics_are_the_old_ones_seen_from_the_turned_direction(degree: int) -> None:
     sh = 0.2 * torch.randn(10, (degree + 1) ** 2, 3, generator=torch.Generator().manual_seed(1))
-    R = rotation_matrices(torch.randn(10, 4, generator=torch.Generator().manual_seed(2)))
+    R = quaternion_matrices(torch.randn(10, 4, generator=torch.Generator().manual_seed(2)))
     directions = torch.nn.functional.normalize(torch.randn(10, 3, generator=torch.Generator().manual_seed(3)), dim=-1)
     seen = eval_sh(sh, (R.mT @ directions[..., None])[..., 0])
     torch.testing.assert_close(eval_sh(rotate_sh(sh, R), directions), seen, atol=1e-5, rtol=0)

@@ -1,0 +1,103 @@
+"""Meshes become Gaussians: ``.glb`` and ``.obj`` with vertex colours, material colours or textures, through trimesh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import trimesh
+from torch import Tensor
+
+from stages.errors import BadInput
+from stages.gaussians.asset import Gaussians
+from stages.gaussians.surface import face_normals, flat_gaussians, sample_surface
+
+PLAIN = 0.7
+"""Grey of a mesh without any colour."""
+
+
+def gaussians_from_mesh(path: Path, num_gaussians: int, generator: torch.Generator) -> Gaussians:
+    """Sample the surface of the mesh in ``path`` into flat Gaussians, SH degree 0.
+
+    Raises:
+        BadInput: the file is missing, cannot be read, or has no triangles.
+    """
+    vertices, faces, parts = _load(path)
+    samples = sample_surface(vertices, faces, num_gaussians, generator)
+    points, normals = samples.interpolate(vertices[faces]), face_normals(vertices, faces)[samples.faces]
+    colors = torch.full((num_gaussians, 3), PLAIN)
+    for first, last, visual in parts:
+        chosen = (samples.faces >= first) & (samples.faces < last)
+        if chosen.any():
+            own = samples.faces[chosen] - first
+            colors[chosen] = _colors(visual, faces[first:last][own], vertices, own, samples.barycentric[chosen])
+    return flat_gaussians(points, normals, colors, samples.spacing)
+
+
+def _load(path: Path) -> tuple[Tensor, Tensor, list[tuple[int, int, Any]]]:
+    """All vertices [V, 3] and faces [F, 3] in the world, and (first face, last face, (visual, first vertex)) a part."""
+    if not path.is_file():
+        raise BadInput(f"There is no file {path}.")
+    try:
+        scene = trimesh.load_scene(str(path))
+        meshes = [mesh for mesh in scene.dump() if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces)]
+    except Exception as error:  # trimesh's loaders raise whatever their parsers do
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BadInput(f"{path} cannot be read as a mesh: {reason}.") from None
+    if not meshes:
+        raise BadInput(f"{path} has no triangles.")
+    vertices, faces, parts = [], [], []
+    num_vertices = num_faces = 0
+    for mesh in meshes:
+        vertices.append(np.asarray(mesh.vertices, dtype=np.float32))
+        faces.append(np.asarray(mesh.faces, dtype=np.int64) + num_vertices)
+        parts.append((num_faces, num_faces + len(mesh.faces), (mesh.visual, num_vertices)))
+        num_vertices, num_faces = num_vertices + len(mesh.vertices), num_faces + len(mesh.faces)
+    all_vertices = torch.from_numpy(np.concatenate(vertices))
+    if not all_vertices.isfinite().all():
+        raise BadInput(f"{path} holds vertices that are NaN or infinite.")
+    return all_vertices, torch.from_numpy(np.concatenate(faces)), parts
+
+
+def _colors(part: Any, corners: Tensor, vertices: Tensor, faces: Tensor, barycentric: Tensor) -> Tensor:
+    """Displayed colours [M, 3] of samples in ``faces`` [M] of one mesh, whose vertex ids are ``corners`` [M, 3]."""
+    visual, first_vertex = part
+    local = corners - first_vertex
+    if isinstance(visual, trimesh.visual.TextureVisuals):
+        image, factor = _texture(visual.material)
+        if image is not None and visual.uv is not None:
+            uv = torch.from_numpy(np.asarray(visual.uv, dtype=np.float32))[local]
+            return _lookup(image, (uv * barycentric[..., None]).sum(dim=1)) * factor
+        return factor.expand(len(faces), 3)
+    if visual.kind == "vertex":
+        own = torch.from_numpy(np.asarray(visual.vertex_colors[:, :3], dtype=np.float32) / 255.0)[local]
+        return (own * barycentric[..., None]).sum(dim=1)
+    if visual.kind == "face":
+        return torch.from_numpy(np.asarray(visual.face_colors[:, :3], dtype=np.float32) / 255.0)[faces]
+    return torch.full((len(faces), 3), PLAIN)
+
+
+def _texture(material: Any) -> tuple[Tensor | None, Tensor]:
+    """Texture [H, W, 3] if there is one, and the colour [3] that multiplies it (or stands alone), as displayed."""
+    image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
+    texture = None if image is None else torch.from_numpy(np.asarray(image.convert("RGB"), dtype=np.float32) / 255.0)
+    base = getattr(material, "baseColorFactor", None)
+    if base is not None:  # glTF's factors are linear light
+        base = np.asarray(base, dtype=np.float64)[:3]
+        base = base / 255.0 if base.max() > 1.0 else base
+        base = np.where(base <= 0.0031308, 12.92 * base, 1.055 * np.maximum(base, 1e-9) ** (1 / 2.4) - 0.055)
+    elif texture is None and getattr(material, "diffuse", None) is not None:
+        base = np.asarray(material.diffuse, dtype=np.float64)[:3] / 255.0
+    else:
+        base = np.ones(3)
+    return texture, torch.from_numpy(np.asarray(base, dtype=np.float32))
+
+
+def _lookup(image: Tensor, uv: Tensor) -> Tensor:
+    """Nearest texels [M, 3] at ``uv`` [M, 2] with v upwards, repeated outside [0, 1]."""
+    height, width = image.shape[:2]
+    column = ((uv[:, 0] % 1.0) * width).long().clamp(max=width - 1)
+    row = ((1.0 - uv[:, 1] % 1.0) * height).long().clamp(max=height - 1)
+    return image[row, column]

@@ -1,0 +1,116 @@
+"""INRIA's ``.ply`` layout of Gaussians, read and written with plyfile.
+
+``x y z [nx ny nz] f_dc_0..2 f_rest_0..M opacity scale_0..2 rot_0..3`` with 0, 9, 24 or 45 ``f_rest`` values, stored
+channel by channel; opacities as logits, scales as logarithms, rotations wxyz.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from plyfile import PlyData, PlyElement, PlyParseError
+
+from stages.errors import BadInput, CannotWrite
+from stages.gaussians.asset import Gaussians
+
+REQUIRED = (
+    "x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2",
+    "rot_0", "rot_1", "rot_2", "rot_3",
+)  # fmt: skip
+_REST_COUNTS = {0: 0, 9: 1, 24: 2, 45: 3}
+
+
+def read_ply(path: Path) -> Gaussians:
+    """Read and check a splat file; quaternions come out normalised.
+
+    Raises:
+        BadInput: the file is missing, not a PLY, cut short, has no splat fields (they are named), no Gaussians, values
+            that are not finite, or rotations of length zero.
+    """
+    data = _vertices(path)
+    names = set(data.dtype.names or ())
+    missing = [name for name in REQUIRED if name not in names]
+    if missing:
+        raise BadInput(
+            f"{path} is a PLY file without splat fields: {', '.join(missing)} missing.",
+            "It looks like a mesh or a point cloud; animus3d needs a Gaussian splat, or a .glb or .obj mesh.",
+        )
+    if len(data) == 0:
+        raise BadInput(f"{path} holds zero Gaussians.")
+    num_rest = sum(name.startswith("f_rest_") for name in names)
+    if num_rest not in _REST_COUNTS:
+        raise BadInput(f"{path} has {num_rest} f_rest fields; 0, 9, 24 or 45 are expected (SH degree 0 to 3).")
+
+    def columns(*fields: str) -> torch.Tensor:
+        values = np.stack([np.asarray(data[field], dtype=np.float32) for field in fields], axis=-1)
+        bad = ~np.isfinite(values)
+        if bad.any():
+            field = fields[int(np.argmax(bad.any(axis=0)))]
+            raise BadInput(f"{path} holds {int(bad.sum())} values that are NaN or infinite, in {field} for one.")
+        return torch.from_numpy(values)
+
+    quats = columns("rot_0", "rot_1", "rot_2", "rot_3")
+    lengths = quats.norm(dim=-1, keepdim=True)
+    if (lengths == 0).any():
+        raise BadInput(f"{path} holds {int((lengths == 0).sum())} rotations of length zero.")
+    dc = columns("f_dc_0", "f_dc_1", "f_dc_2")[:, None]
+    rest = columns(*(f"f_rest_{i}" for i in range(num_rest))) if num_rest else torch.zeros(len(dc), 0)
+    return Gaussians(
+        means=columns("x", "y", "z"),
+        quats=quats / lengths,
+        log_scales=columns("scale_0", "scale_1", "scale_2"),
+        logit_opacities=columns("opacity")[:, 0],
+        sh=torch.cat([dc, rest.reshape(len(dc), 3, num_rest // 3).permute(0, 2, 1)], dim=1),
+    )
+
+
+def _vertices(path: Path) -> np.ndarray[Any, Any]:
+    if not path.is_file():
+        raise BadInput(f"There is no file {path}.")
+    try:
+        ply = PlyData.read(str(path))
+        return np.asarray(ply["vertex"].data)
+    except (PlyParseError, ValueError, EOFError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"{path} is not a readable PLY file, or is cut short: {reason}.") from None
+    except KeyError:
+        raise BadInput(f"{path} has no vertex element.") from None
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def write_ply(path: Path, gaussians: Gaussians, *, pad_sh_degree: int | None = None) -> None:
+    """Write INRIA's layout, normals zero, in one piece.
+
+    ``pad_sh_degree`` fills the harmonics with zeros up to a degree: 3 gives the 62 floats a Gaussian that every tool
+    for splats reads. Raises ``CannotWrite``.
+    """
+    num = gaussians.num_gaussians
+    sh = gaussians.sh.detach().cpu().float()
+    if pad_sh_degree is not None and sh.shape[1] < (pad_sh_degree + 1) ** 2:
+        sh = torch.cat([sh, torch.zeros(num, (pad_sh_degree + 1) ** 2 - sh.shape[1], 3)], dim=1)
+    rest = sh[:, 1:].permute(0, 2, 1).flatten(1)
+    columns = {
+        **dict(zip("xyz", gaussians.means.detach().cpu().T, strict=True)),
+        **{name: torch.zeros(num) for name in ("nx", "ny", "nz")},
+        **{f"f_dc_{i}": sh[:, 0, i] for i in range(3)},
+        **{f"f_rest_{i}": rest[:, i] for i in range(rest.shape[1])},
+        "opacity": gaussians.logit_opacities.detach().cpu(),
+        **{f"scale_{i}": gaussians.log_scales[:, i].detach().cpu() for i in range(3)},
+        **{f"rot_{i}": gaussians.quats[:, i].detach().cpu() for i in range(4)},
+    }
+    table = np.empty(num, dtype=[(name, "f4") for name in columns])
+    for name, values in columns.items():
+        table[name] = values.numpy()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        PlyData([PlyElement.describe(table, "vertex")], byte_order="<").write(str(temporary))
+        temporary.replace(path)
+    except OSError as error:
+        raise CannotWrite(f"Cannot write {path}: {error.strerror or error}.", "Free space or choose another place.") from None
+    finally:
+        temporary.unlink(missing_ok=True)

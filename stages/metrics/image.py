@@ -1,0 +1,51 @@
+"""Image metrics: PSNR, SSIM, and alpha where no object should be."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def psnr(image: Tensor, truth: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB of images in [0, 1]; equal images give 100 (the ceiling used here)."""
+    error = float((image.double() - truth.double()).square().mean())
+    return min(100.0, -10.0 * torch.log10(torch.tensor(max(error, 1e-30))).item())
+
+
+def ssim(image: Tensor, truth: Tensor) -> float:
+    """Structural similarity (Wang et al. 2004) of [H, W, 3] in [0, 1]: 11 x 11 Gaussian window, sigma 1.5, mean over
+    channels and the positions where the window lies inside the image (at least 11 px a side)."""
+    offsets = torch.arange(11, dtype=torch.float64) - 5
+    line = torch.exp(-(offsets**2) / (2 * 1.5**2))
+    window = torch.outer(line, line)
+    window = (window / window.sum()).expand(3, 1, 11, 11)
+
+    def local_mean(x: Tensor) -> Tensor:
+        return torch.nn.functional.conv2d(x, window, groups=3)
+
+    x, y = (picture.detach().cpu().double().permute(2, 0, 1)[None] for picture in (image, truth))
+    mean_x, mean_y = local_mean(x), local_mean(y)
+    var_x, var_y = local_mean(x * x) - mean_x**2, local_mean(y * y) - mean_y**2
+    covariance = local_mean(x * y) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    return float((similarity / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))).mean())
+
+
+def off_object_alpha(alpha: Tensor, means_px: Tensor, reach_px: float) -> float:
+    """Share of the opacity that lies farther than ``reach_px`` from every Gaussian that was opaque at rest.
+
+    ``alpha`` [H, W]; ``means_px`` [N, 2] projected centres of the *solid* Gaussians, moved. Smears of blown-up or torn
+    Gaussians and floaters count, a limb that swings out does not.
+    """
+    height, width = alpha.shape
+    total = float(alpha.sum())
+    if total == 0.0:
+        return 0.0
+    occupied = torch.zeros(height, width)
+    column, row = means_px[:, 0].floor().long(), means_px[:, 1].floor().long()
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    occupied[row[inside], column[inside]] = 1.0
+    radius = max(1, round(reach_px))
+    near = torch.nn.functional.max_pool2d(occupied[None, None], 2 * radius + 1, stride=1, padding=radius)[0, 0]
+    return float((alpha.cpu() * (near == 0)).sum()) / total

@@ -1,0 +1,172 @@
+"""render: the moving asset as a video, pictures, or a sequence of splats.
+
+    animus3d render --frames 31 out.mp4
+    animus3d render --orbit 360 --background transparent turn.gif
+    animus3d render goat.ply                 # goat_0000.ply, goat_0001.ply, ... for SuperSplat
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stages.cameras import Camera, fitting_radius, orbit_camera
+from stages.conventions import frame_times
+from stages.errors import BadInput, CannotWrite
+from stages.events import Finished, Progress, Report, Started, Wrote
+from stages.gaussians.ply import write_ply
+from stages.gaussians.sh import rotate_sh
+from stages.media.contact_sheet import write_png
+from stages.media.video import write_gif, write_mp4
+from stages.moving_asset import MovingAsset, load_moving_asset
+from stages.raster import choose, render
+from stages.rotations import quaternion_matrices
+from stages.run_dir import RunDir
+
+COLORS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "gray": (0.5, 0.5, 0.5), "grey": (0.5, 0.5, 0.5)}
+FORMATS = (".mp4", ".gif", ".png", ".ply")
+BATCH = 8
+"""Frames rendered together: bounds memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderConfig:
+    """Settings of ``render``."""
+
+    frames: int = 31
+    width: int = 512
+    height: int = 512
+    fps: int = 16
+    azimuth_deg: float = 35.0
+    elevation_deg: float = 15.0
+    orbit_deg: float = 0.0  # how far the camera travels around during the clip
+    fov_deg: float = 35.0
+    background: str = "white"  # a name, #rrggbb, or transparent
+    source: str = "auto"
+    raster: str | None = None
+    device: str = "cpu"
+
+
+PRESETS = {"default": RenderConfig()}
+
+
+def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None = None) -> Path:
+    """Render to ``out`` (default ``RUN/renders/SOURCE.mp4``); the suffix says what is made. Returns the path.
+
+    Raises:
+        BadInput: an unknown suffix, colour or source, a size or count below 1, or transparency in an mp4.
+        MissingStage: nothing to render yet.
+        CannotWrite: the output cannot be written; what was there before is kept.
+    """
+    asset = load_moving_asset(run, config.source, config.device)
+    out = out or run.path / "renders" / f"{asset.source}.mp4"
+    background = _check(config, out)
+    times = frame_times(config.frames, config.device)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.suffix.lower() == ".ply":
+            return write_sequence(asset, times, out, report)
+        frames = render_frames(asset, times, orbit(asset, config), config, background, report)
+        if out.suffix.lower() == ".mp4":
+            write_mp4(out, frames, config.fps)
+        elif out.suffix.lower() == ".gif":
+            write_gif(out, frames, config.fps)
+        else:
+            for index, frame in enumerate(frames):
+                write_png(_numbered(out, index), frame)
+    except OSError as error:
+        raise CannotWrite(f"Cannot write {out}: {error.strerror or error}.", "Choose another path.") from None
+    written = out if out.suffix.lower() != ".png" else _numbered(out, 0)
+    report(Wrote(written, f"{config.frames} frames, {config.width} x {config.height}, {asset.source}"))
+    return written
+
+
+def _check(config: RenderConfig, out: Path) -> Tensor | None:
+    """The background's colour [3], or None for transparency; every bad setting raises ``BadInput``."""
+    suffix = out.suffix.lower()
+    if suffix not in FORMATS:
+        raise BadInput(f"{out} has no format this command writes.", f"End it in one of: {', '.join(FORMATS)}.")
+    if min(config.frames, config.width, config.height, config.fps) < 1:
+        raise BadInput("Frames, size and fps must be at least 1.")
+    if not 0.0 < config.fov_deg < 180.0 or not -90.0 < config.elevation_deg < 90.0:
+        raise BadInput("The field of view must lie between 0 and 180 degrees, the elevation between -90 and 90.")
+    if config.background == "transparent":
+        if suffix == ".mp4":
+            raise BadInput("An mp4 cannot be transparent.", "Use a .png or .gif, or another --background.")
+        return None
+    if config.background in COLORS:
+        return torch.tensor(COLORS[config.background])
+    if re.fullmatch(r"#[0-9a-fA-F]{6}", config.background):
+        return torch.tensor([int(config.background[i : i + 2], 16) / 255.0 for i in (1, 3, 5)])
+    raise BadInput(
+        f"{config.background!r} is no background.", f"Use {', '.join(COLORS)}, transparent, or a colour like #88aaff."
+    )
+
+
+@torch.no_grad()
+def orbit(asset: MovingAsset, config: RenderConfig) -> list[Camera]:
+    """One camera a frame, far enough that the whole motion stays in the image."""
+    means, _ = asset.at(frame_times(16, config.device))
+    low, high = means.amin(dim=(0, 1)), means.amax(dim=(0, 1))
+    aspect = config.width / config.height
+    radius = fitting_radius(low, high, config.fov_deg) / min(1.0, max(aspect, 1.0 / aspect))
+    turns = torch.linspace(0.0, config.orbit_deg, config.frames + (1 if abs(config.orbit_deg) == 360.0 else 0))
+    return [
+        orbit_camera(
+            azimuth_deg=config.azimuth_deg + float(turns[frame]),
+            elevation_deg=config.elevation_deg,
+            radius=radius,
+            fov_deg=config.fov_deg,
+            width=config.width,
+            height=config.height,
+            target=0.5 * (low + high),
+        ).to(config.device)
+        for frame in range(config.frames)
+    ]
+
+
+@torch.no_grad()
+def render_frames(
+    asset: MovingAsset, times: Tensor, cameras: list[Camera], config: RenderConfig, background: Tensor | None, report: Report
+) -> Tensor:  # [T, H, W, 3], or 4 with straight alpha when transparent
+    """Render in batches; alpha is un-premultiplied for formats that store it."""
+    rasterizer = choose(config.device, config.raster)
+    frames = []
+    report(Started("render", len(times)))
+    for start in range(0, len(times), BATCH):
+        means, quats = asset.at(times[start : start + BATCH])
+        views = cameras[start : start + BATCH]
+        backdrop = None if background is None else background.to(config.device)
+        images = render(asset.gaussians, views, rasterizer, means=means, quats=quats, background=backdrop)
+        if background is None:
+            color = images.rgb / images.alpha.clamp(min=1e-6)
+            frames.append(torch.cat([color.clamp(0.0, 1.0), images.alpha], dim=-1).cpu())
+        else:
+            frames.append(images.rgb.clamp(0.0, 1.0).cpu())
+        report(Progress(start + len(views)))
+    report(Finished("render"))
+    return torch.cat(frames)
+
+
+@torch.no_grad()
+def write_sequence(asset: MovingAsset, times: Tensor, out: Path, report: Report) -> Path:
+    """``name_0000.ply`` and so on, 62 floats a Gaussian, colours turned with their Gaussians. Returns the first path."""
+    report(Started("render", len(times)))
+    rest = quaternion_matrices(asset.gaussians.quats)
+    for index in range(len(times)):
+        means, quats = asset.at(times[index : index + 1])
+        sh = rotate_sh(asset.gaussians.sh, quaternion_matrices(quats[0]) @ rest.mT)
+        frame = replace(asset.gaussians, means=means[0], quats=quats[0], sh=sh)
+        write_ply(_numbered(out, index), frame, pad_sh_degree=3)
+        report(Progress(index + 1))
+    report(Finished("render"))
+    report(Wrote(_numbered(out, 0), f"and {len(times) - 1} more splats, {asset.source}"))
+    return _numbered(out, 0)
+
+
+def _numbered(out: Path, index: int) -> Path:
+    return out.with_name(f"{out.stem}_{index:04d}{out.suffix}")

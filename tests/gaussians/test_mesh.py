@@ -1,0 +1,82 @@
+"""Meshes into Gaussians: on the surface, flat along it, in its colours; turned upright with their colours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from PIL import Image
+
+from stages.errors import BadInput
+from stages.gaussians.mesh import gaussians_from_mesh
+from stages.gaussians.neighbours import nearest_neighbours
+from stages.gaussians.sh import sh0_to_rgb
+from stages.reconstruct import ReconstructConfig, load_asset, turn_upright
+from stages.rotations import quaternion_matrices
+from tests.gaussians.test_ply import splat
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def test_samples_lie_flat_on_the_surface(tmp_path: Path) -> None:
+    trimesh.creation.icosphere(subdivisions=4).export(tmp_path / "ball.obj")
+    asset = gaussians_from_mesh(tmp_path / "ball.obj", 2000, _generator())
+    radius = asset.means.norm(dim=-1)
+    assert radius.min() > 0.99 and radius.max() < 1.001
+    normal = quaternion_matrices(asset.quats)[:, :, 2]
+    assert (normal * asset.means / radius[:, None]).sum(-1).abs().min() > 0.99
+    assert (asset.scales[:, 2] < 0.2 * asset.scales[:, 0]).all()
+    spacing = nearest_neighbours(asset.means, 1)[1].mean()
+    assert 0.5 * spacing < asset.scales[0, 0] < 2.0 * spacing  # neighbours touch
+
+
+def test_material_vertex_and_texture_colours(tmp_path: Path) -> None:
+    box = trimesh.creation.box()
+    box.visual.vertex_colors = np.tile([255, 0, 0, 255], (len(box.vertices), 1)).astype(np.uint8)
+    box.export(tmp_path / "red.glb")
+    plain = trimesh.creation.box()
+    plain.visual = trimesh.visual.TextureVisuals(
+        material=trimesh.visual.material.PBRMaterial(baseColorFactor=[0, 255, 0, 255])
+    )
+    plain.export(tmp_path / "green.glb")
+    picture = Image.fromarray(np.array([[[0, 0, 255]] * 2, [[255, 255, 0]] * 2], dtype=np.uint8))
+    sheet = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2], [0, 2, 3]], process=False)
+    sheet.visual = trimesh.visual.TextureVisuals(
+        uv=np.array([[0, 0], [1, 0], [1, 1], [0, 1]]), material=trimesh.visual.material.PBRMaterial(baseColorTexture=picture)
+    )
+    sheet.export(tmp_path / "sheet.glb")
+    for name, expected in (("red", [1.0, 0.0, 0.0]), ("green", [0.0, 1.0, 0.0])):
+        rgb = sh0_to_rgb(gaussians_from_mesh(tmp_path / f"{name}.glb", 50, _generator()).sh[:, 0])
+        torch.testing.assert_close(rgb, torch.tensor(expected).expand(50, 3), atol=1e-3, rtol=0)
+    asset = gaussians_from_mesh(tmp_path / "sheet.glb", 200, _generator())
+    rgb, upper = sh0_to_rgb(asset.sh[:, 0]), asset.means[:, 1] > 0.5
+    torch.testing.assert_close(rgb[upper].mean(0), torch.tensor([0.0, 0.0, 1.0]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(rgb[~upper].mean(0), torch.tensor([1.0, 1.0, 0.0]), atol=1e-3, rtol=0)
+
+
+def test_bad_meshes_and_suffixes(tmp_path: Path) -> None:
+    (tmp_path / "a.glb").write_bytes(b"not a mesh")
+    with pytest.raises(BadInput, match="cannot be read as a mesh"):
+        load_asset(tmp_path / "a.glb", ReconstructConfig())
+    with pytest.raises(BadInput, match="There is no file"):
+        load_asset(tmp_path / "b.obj", ReconstructConfig())
+    with pytest.raises(BadInput, match="neither a splat nor a mesh"):
+        load_asset(tmp_path / "c.jpg", ReconstructConfig())
+
+
+@pytest.mark.parametrize("up", ["-y", "z", "-z", "x", "-x"])
+def test_upright_turns_the_named_axis_to_y(up: str) -> None:
+    asset = splat(2)
+    turned = turn_upright(asset, up)
+    sign, axis = (-1.0 if up[0] == "-" else 1.0), "xyz".index(up[-1])
+    torch.testing.assert_close(turned.means[:, 1], sign * asset.means[:, axis], atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        torch.cdist(turned.means, turned.means), torch.cdist(asset.means, asset.means), atol=1e-4, rtol=1e-4
+    )
+    with pytest.raises(BadInput, match="not an axis"):
+        turn_upright(asset, "w")

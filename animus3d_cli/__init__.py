@@ -1,0 +1,1 @@
+"""The command line of animus3d: the terminal, and nothing else."""

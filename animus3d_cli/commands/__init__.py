@@ -1,0 +1,1 @@
+"""One file a command: parse, import the stage, build its settings, run it."""

@@ -1,0 +1,55 @@
+"""animus3d distill"""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+
+from animus3d_cli import options
+from animus3d_cli.session import resolve_device, session
+from animus3d_cli.settings import build_config
+
+
+def command(
+    prompt: Annotated[
+        Optional[str], typer.Option("--prompt", help='What the asset does: "a walking goat". Required.', show_default=False)
+    ] = None,
+    run: options.Run = None,
+    objective: Annotated[
+        Optional[str], typer.Option("--objective", help="msd (motion score distillation) or sds. Default: msd", show_default=False)
+    ] = None,
+    guidance: Annotated[
+        Optional[float], typer.Option("--guidance", help="Classifier-free guidance; 1 is none.", show_default=False)
+    ] = None,
+    steps: options.Steps = None,
+    seed: options.Seed = None,
+    prior: options.Prior = None,
+    preset: options.Preset = "default",
+    device: options.Device = "auto",
+    raster: options.Raster = None,
+    settings: options.Settings = None,
+    start_from: options.From = None,
+    force: options.Force = False,
+) -> None:
+    """Make the asset move as the sentence says, by motion score distillation.
+
+    Reads asset/ and lora/, writes motion/field.safetensors and previews on the way. Next: animus3d refine, or render
+
+    Example: animus3d distill --prompt "a walking goat" --set tv_weight=0.02
+    """
+    from stages.distill import PRESETS
+    from stages.distill import run as distill
+    from stages.errors import BadInput
+
+    if objective not in (None, "msd", "sds"):
+        raise BadInput(f"There is no objective {objective!r}.", "Use msd or sds.")
+    flags = {
+        "prompt": prompt, "objective": objective, "guidance": guidance, "steps": steps, "seed": seed, "prior": prior,
+        "raster": raster, "device": resolve_device(device),
+    }  # fmt: skip
+    config = build_config(PRESETS, preset, flags, settings or [])
+    if not config.prompt.strip():
+        raise BadInput("distill needs a sentence.", 'For example: animus3d distill --prompt "a walking goat"')
+    with session("distill", run, start_from=start_from, must_exist=True) as (run_dir, console):
+        distill(run_dir, config, console, force=force)

@@ -1,0 +1,49 @@
+"""animus3d fit-lora"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from animus3d_cli import options
+from animus3d_cli.session import resolve_device, session
+from animus3d_cli.settings import build_config
+
+
+def command(
+    asset: Annotated[
+        Optional[Path], typer.Argument(help="A splat or mesh to take over first, as reconstruct does.", show_default=False)
+    ] = None,
+    run: options.Run = None,
+    object_word: Annotated[
+        Optional[str], typer.Option("--object", help="What the asset is, for the static prompt. Default: animal", show_default=False)
+    ] = None,
+    rank: Annotated[Optional[int], typer.Option("--rank", min=1, help="Rank of the LoRA. Default: 4", show_default=False)] = None,
+    steps: options.Steps = None,
+    seed: options.Seed = None,
+    prior: options.Prior = None,
+    preset: options.Preset = "default",
+    device: options.Device = "auto",
+    raster: options.Raster = None,
+    settings: options.Settings = None,
+    start_from: options.From = None,
+    force: options.Force = False,
+) -> None:
+    """Learn what the asset looks like when nothing moves: a LoRA of the video prior.
+
+    Reads asset/canonical.ply (or takes ASSET over), writes lora/adapter.safetensors. Next: animus3d distill
+
+    Example: animus3d fit-lora goat.ply --object goat
+    """
+    from stages.fit_lora import PRESETS
+    from stages.fit_lora import run as fit_lora
+
+    flags = {
+        "object": object_word, "rank": rank, "steps": steps, "seed": seed, "prior": prior, "raster": raster,
+        "device": resolve_device(device),
+    }  # fmt: skip
+    config = build_config(PRESETS, preset, flags, settings or [])
+    with session("fit-lora", run, asset=asset, start_from=start_from, force=force, must_exist=True) as (run_dir, console):
+        fit_lora(run_dir, config, console, force=force)

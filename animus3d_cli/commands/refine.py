@@ -1,0 +1,41 @@
+"""animus3d refine"""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+
+from animus3d_cli import options
+from animus3d_cli.session import resolve_device, session
+from animus3d_cli.settings import build_config
+
+
+def command(
+    run: options.Run = None,
+    strength: Annotated[
+        Optional[float], typer.Option("--strength", min=0.0, max=1.0, help="How much noise SDEdit adds and removes.", show_default=False)
+    ] = None,
+    steps: options.Steps = None,
+    seed: options.Seed = None,
+    prior: options.Prior = None,
+    preset: options.Preset = "default",
+    device: options.Device = "auto",
+    raster: options.Raster = None,
+    settings: options.Settings = None,
+    start_from: options.From = None,
+    force: options.Force = False,
+) -> None:
+    """Let a video prior repair renders of the motion, and fit the motion to them.
+
+    Reads asset/ and motion/, writes refined/field.safetensors at 2T - 1 frame times. Next: animus3d render
+
+    Example: animus3d refine --strength 0.3
+    """
+    from stages.refine import PRESETS
+    from stages.refine import run as refine
+
+    flags = {"strength": strength, "steps": steps, "seed": seed, "prior": prior, "raster": raster, "device": resolve_device(device)}
+    config = build_config(PRESETS, preset, flags, settings or [])
+    with session("refine", run, start_from=start_from, must_exist=True) as (run_dir, console):
+        refine(run_dir, config, console, force=force)

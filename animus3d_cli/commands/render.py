@@ -1,0 +1,55 @@
+"""animus3d render"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from animus3d_cli import options
+from animus3d_cli.session import resolve_device, session
+from animus3d_cli.settings import build_config
+
+
+def command(
+    out: Annotated[
+        Optional[Path],
+        typer.Argument(help="out.mp4, out.gif, out.png (numbered) or out.ply (numbered splats). Default: RUN/renders/", show_default=False),
+    ] = None,
+    run: options.Run = None,
+    frames: Annotated[int, typer.Option("--frames", help="Number of frames; the motion is continuous.")] = 31,
+    size: Annotated[str, typer.Option("--size", help="Pixels: 512, or 640x360.")] = "512",
+    fps: Annotated[int, typer.Option("--fps", help="Frames a second.")] = 16,
+    azimuth: Annotated[float, typer.Option("--azimuth", help="Degrees around the asset; 0 is in front.")] = 35.0,
+    elevation: Annotated[float, typer.Option("--elevation", help="Degrees above the horizon.")] = 15.0,
+    orbit: Annotated[float, typer.Option("--orbit", help="Degrees the camera travels; 360 is a turntable.")] = 0.0,
+    fov: Annotated[float, typer.Option("--fov", help="Field of view in degrees.")] = 35.0,
+    background: Annotated[
+        str, typer.Option("--background", help="white, black, gray, #rrggbb or transparent (png, gif).")
+    ] = "white",
+    source: Annotated[str, typer.Option("--source", help="auto, refined, motion or static.")] = "auto",
+    device: options.Device = "auto",
+    raster: options.Raster = None,
+) -> None:
+    """Render the moving asset: mp4, gif, png frames, or a numbered .ply sequence that SuperSplat opens.
+
+    Reads asset/ and refined/ or motion/, writes OUT. Nothing is cached: the file is replaced.
+
+    Example: animus3d render --frames 31 --orbit 90 out.mp4
+    """
+    from stages.errors import BadInput
+    from stages.render import PRESETS
+    from stages.render import run as render
+
+    sides = size.lower().split("x")
+    if not 1 <= len(sides) <= 2 or not all(side.isdigit() for side in sides):
+        raise BadInput(f"--size {size} is not a size.", "Write 512, or 640x360.")
+    flags = {
+        "frames": frames, "width": int(sides[0]), "height": int(sides[-1]), "fps": fps, "azimuth_deg": azimuth,
+        "elevation_deg": elevation, "orbit_deg": orbit, "fov_deg": fov, "background": background, "source": source,
+        "raster": raster, "device": resolve_device(device),
+    }  # fmt: skip
+    config = build_config(PRESETS, "default", flags, [])
+    with session("render", run, must_exist=True) as (run_dir, console):
+        render(run_dir, config, console, out=out)

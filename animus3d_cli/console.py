@@ -1,0 +1,108 @@
+"""What the person sees: progress, notes, tables and errors. The only importer of rich."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stages.errors import AnimusError
+    from stages.events import Event
+
+PLAIN_INTERVAL_S = 5.0
+"""Seconds between progress lines where there is no terminal."""
+
+
+class Console:
+    """Draws a stage's events: a live bar on a terminal, a plain line now and then elsewhere. Call it as a ``Report``."""
+
+    def __init__(self) -> None:
+        from rich.console import Console as RichConsole
+
+        self._out = RichConsole(highlight=False, soft_wrap=True)
+        self._bar: Any = None
+        self._task: Any = None
+        self._name, self._total, self._done = "", 0, 0
+        self._began = self._last = 0.0
+
+    def __call__(self, event: Event) -> None:
+        from stages.events import Finished, Note, Progress, Started, Wrote
+
+        if isinstance(event, Started):
+            self._start(event.name, event.total, event.done)
+        elif isinstance(event, Progress):
+            self._progress(event.step, event.metrics)
+        elif isinstance(event, Finished):
+            self.close()
+            self._out.print(f"{event.name}: done in {_duration(time.monotonic() - self._began)}")
+        elif isinstance(event, Note):
+            self._out.print(event.text, markup=False)
+        elif isinstance(event, Wrote):
+            self._out.print(f"  {event.path}  ({event.what})", markup=False)
+
+    def close(self) -> None:
+        """End the live bar, if there is one."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _start(self, name: str, total: int, done: int) -> None:
+        self.close()
+        self._name, self._total, self._done = name, total, done
+        self._began, self._last = time.monotonic(), time.monotonic()
+        if done:
+            self._out.print(f"{name}: going on from step {done}")
+        if not self._out.is_terminal:
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("eta"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[metrics]}"),
+            console=self._out,
+        )
+        self._task = self._bar.add_task(name, total=total, completed=done, metrics="")
+        self._bar.start()
+
+    def _progress(self, step: int, metrics: Mapping[str, float]) -> None:
+        text = "  ".join(f"{name} {value:.3g}" for name, value in list(metrics.items())[:3])
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, metrics=text)
+            return
+        now = time.monotonic()
+        if self._out.is_terminal or (now - self._last < PLAIN_INTERVAL_S and step != self._total):
+            return
+        self._last = now
+        per_step = (now - self._began) / max(1, step - self._done)
+        left = _duration(per_step * (self._total - step))
+        self._out.print(f"{self._name} {step}/{self._total}  eta {left}  {text}".rstrip(), markup=False)
+
+    def metrics_table(self, result: Mapping[str, Any]) -> None:
+        """The table of ``eval``."""
+        from rich.table import Table
+
+        table = Table(title=f"{result['run']}: {result['source']}, {result['prompt']!r}", title_justify="left")
+        table.add_column("metric")
+        table.add_column("value", justify="right")
+        table.add_column("unit")
+        for name, metric in result["metrics"].items():
+            table.add_row(name.replace("_", " "), f"{metric['value']:.4g}", metric["unit"])
+        self._out.print(table)
+
+
+def print_error(error: AnimusError) -> None:
+    """One line on standard error: what is wrong, and what to do."""
+    hint = f" {error.hint}" if error.hint else ""
+    print(f"animus3d: {error.what}{hint}".replace("\n", " "), file=sys.stderr)
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"

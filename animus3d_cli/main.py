@@ -1,0 +1,117 @@
+"""The Typer app: commands in pipeline order, and errors turned into one line and an exit code.
+
+Answering ``--help`` imports neither torch nor a stage: commands import what they run when they run.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from animus3d_cli.commands import distill, evaluate, fit_lora, reconstruct, refine, render, train_prior
+from stages.errors import AnimusError
+
+INTERRUPTED = 130
+
+EPILOG = (
+    "Exit codes: 0 success, 1 unexpected error, 2 usage, 3 bad input, 4 an earlier stage is missing, 5 the run holds "
+    "other settings, 6 the run is in use, 7 cannot write, 8 damaged checkpoint, 9 not available here, 130 interrupted."
+)
+
+app = typer.Typer(
+    name="animus3d",
+    help="Animate a static 3D Gaussian splat from a sentence.\n\n"
+    "fit-lora learns what the asset looks like standing still, distill makes it move as the sentence says, refine "
+    "smooths the motion, render writes a video. Each reads and writes a run directory (--run, default ./run) and goes "
+    "on where it was interrupted.\n\n"
+    'Example: animus3d fit-lora goat.ply; animus3d distill --prompt "a walking goat"; animus3d render out.mp4',
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"animus3d {version('animus3d')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+    if verbose:
+        os.environ["ANIMUS3D_VERBOSE"] = "1"
+
+
+app.command("reconstruct")(reconstruct.command)
+app.command("fit-lora")(fit_lora.command)
+app.command("distill")(distill.command)
+app.command("refine")(refine.command)
+app.command("render")(render.command)
+app.command("eval")(evaluate.command)
+app.command("train-prior")(train_prior.command)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point of ``animus3d``."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(standalone_mode=False)
+    except AnimusError as error:
+        _traceback_if_asked()
+        from animus3d_cli.console import print_error
+
+        print_error(error)
+        sys.exit(error.exit_code)
+    except typer.Exit as exit_request:
+        sys.exit(exit_request.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        print("animus3d: interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        _exit_for(error)
+
+
+def _exit_for(error: Exception) -> None:
+    """Usage errors keep click's message and code; anything else is unexpected and says how to see more."""
+    show = getattr(error, "show", None)
+    if callable(show):  # click's usage errors
+        show()
+        sys.exit(getattr(error, "exit_code", 2))
+    _traceback_if_asked()
+    reason = (str(error).splitlines() or [""])[0]
+    more = "" if os.environ.get("ANIMUS3D_VERBOSE") else " Run animus3d --verbose ... to see where."
+    print(f"animus3d: unexpected {type(error).__name__}: {reason}.{more}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _traceback_if_asked() -> None:
+    if os.environ.get("ANIMUS3D_VERBOSE"):
+        traceback.print_exc()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""What every command does around its stage: find the run, hold its lock, choose the device, draw the events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from animus3d_cli.console import Console
+    from stages.run_dir import RunDir
+
+
+@contextmanager
+def session(
+    command: str,
+    run: Path | None,
+    *,
+    asset: Path | None = None,
+    start_from: Path | None = None,
+    force: bool = False,
+    must_exist: bool = False,
+) -> Iterator[tuple[RunDir, Console]]:
+    """The locked run directory and the console of one command.
+
+    ``asset`` is taken over as ``reconstruct`` would, if it is given; ``start_from`` copies another run's earlier
+    stages. With ``must_exist`` a run that is not there is reported instead of created.
+    """
+    from animus3d_cli.console import Console
+    from stages.errors import MissingStage
+    from stages.run_dir import RunDir, resolve_run_path
+
+    path = resolve_run_path(run)
+    if must_exist and not path.is_dir() and asset is None and start_from is None:
+        raise MissingStage(f"There is no run directory {path}.", "Run first: animus3d fit-lora ASSET.ply, or give --run DIR.")
+    run_dir, console = RunDir(path), Console()
+    try:
+        with run_dir.lock(command):
+            if start_from is not None:
+                run_dir.copy_from(RunDir(start_from), before=command)
+            if asset is not None:
+                from stages.reconstruct import PRESETS
+                from stages.reconstruct import run as reconstruct
+
+                reconstruct(run_dir, PRESETS["default"], console, file=asset, force=force)
+            yield run_dir, console
+    finally:
+        console.close()
+
+
+def resolve_device(name: str) -> str:
+    """ "auto" becomes cuda where there is one, else cpu.
+
+    Raises:
+        NotAvailable: cuda was asked for and is not there.
+        BadInput: any other name.
+    """
+    import torch
+
+    from stages.errors import BadInput, NotAvailable
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise NotAvailable("There is no CUDA device here.", "Use --device cpu.")
+    if name not in ("cpu", "cuda"):
+        raise BadInput(f"There is no device {name!r}.", "Use auto, cpu or cuda.")
+    return name

@@ -1,0 +1,28 @@
+"""Make the sample splats in ``assets/splats`` from the shipped rigged files, in their rest pose.
+
+    python -m stages.zoo.samples
+"""
+
+from __future__ import annotations
+
+from stages.assets import asset_path
+from stages.conventions import step_generator
+from stages.gaussians.ply import write_ply
+from stages.zoo.clips import RIGS, rigged_clip
+
+SAMPLES = {"deer": "Deer.glb", "fox": "Fox.glb", "robot": "Leela.glb", "dolphin": "Dolphin.glb"}
+NUM_GAUSSIANS = 4000
+
+
+def main() -> None:
+    """Write one splat a sample."""
+    rigs = {rig.file: rig for rig in RIGS}
+    asset_path("splats").mkdir(parents=True, exist_ok=True)
+    for name, file in SAMPLES.items():
+        clip = rigged_clip(rigs[file], "static", 1, NUM_GAUSSIANS, step_generator(0, 0))
+        write_ply(asset_path("splats", f"{name}.ply"), clip.gaussians)
+        print(asset_path("splats", f"{name}.ply"))
+
+
+if __name__ == "__main__":
+    main()

@@ -148,17 +148,7 @@ class Distillation:
         self, asset: Gaussians, prior: VideoPrior, rasterizer: Rasterizer, config: DistillConfig, static_prompt: str
     ) -> None:
         self.asset, self.prior, self.rasterizer, self.config = asset, prior, rasterizer, config
-        low, high = asset.bounds()
-        self.cameras = [
-            camera.to(config.device)
-            for camera in sample_orbit_cameras(
-                config.num_cameras,
-                low=low,
-                high=high,
-                size_px=prior.clip.height,
-                generator=step_generator(config.seed, 0, stream=1),
-            )
-        ]
+        self.cameras = [c.to(config.device) for c in self.sample_cameras(asset, prior.clip.height, config)]
         rungs = torch.linspace(config.timestep_min, config.timestep_max, config.num_timesteps).tolist()
         self.timesteps = [prior.parameterization.timestep_at(rung) for rung in rungs]
         self.times = frame_times(prior.clip.num_frames, config.device)
@@ -171,6 +161,13 @@ class Distillation:
             stills = [render(asset, [camera], rasterizer, background=self.background).rgb for camera in self.cameras]
             self.pictures = prior.encode(torch.cat(stills))[0].permute(1, 0, 2, 3)  # [V, C, h, w]
         self._static_eps: dict[tuple[int, int], Tensor] = {}
+
+    @staticmethod
+    def sample_cameras(asset: Gaussians, size_px: int, config: DistillConfig) -> list[Camera]:
+        """The fixed set of cameras that the seed draws."""
+        low, high = asset.bounds()
+        generator = step_generator(config.seed, 0, stream=1)
+        return sample_orbit_cameras(config.num_cameras, low=low, high=high, size_px=size_px, generator=generator)
 
     def step(self, field_: MotionField, step: int) -> dict[str, Tensor]:
         """Losses of optimiser step ``step``: "loss" is their weighted sum."""

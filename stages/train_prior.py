@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -31,7 +30,7 @@ from stages.events import Finished, Note, Progress, Report, Started, Wrote
 from stages.media.contact_sheet import contact_sheet, write_png
 from stages.objectives.inversion import ddim_denoise
 from stages.priors.autoencoder import PatchAutoencoder
-from stages.priors.embedded import EmbeddedPrior, autocast
+from stages.priors.embedded import EmbeddedPrior, autocast, cosine_scheduler
 from stages.priors.text import UNK, build_text_encoder, build_tokenizer
 from stages.priors.transformer import AnimusTransformer3DModel
 from stages.raster import choose, render
@@ -217,15 +216,12 @@ def new_prior(autoencoder: PatchAutoencoder, config: TrainPriorConfig) -> Embedd
             num_layers=config.num_layers,
             num_fine_layers=config.num_fine_layers,
         )
-    scheduler = DDIMScheduler(
-        beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=True
-    )
     parts = {
         "transformer": transformer,
         "vae": autoencoder,
         "text_encoder": text_encoder,
         "tokenizer": tokenizer,
-        "scheduler": scheduler,
+        "scheduler": cosine_scheduler(),
     }
     return EmbeddedPrior("new", parts, config.device)
 

@@ -52,4 +52,5 @@ def write_gif(path: Path, frames: Tensor, fps: int) -> None:
 
 def read_video(path: Path) -> np.ndarray:
     """Frames uint8 [T, H, W, 3] of a video file."""
-    return np.stack(list(imageio.get_reader(path)))
+    with imageio.get_reader(path) as reader:
+        return np.stack(list(reader))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
 from stages.priors.parameterization import Parameterization
@@ -100,6 +101,11 @@ class EmbeddedPrior:
             module.save_pretrained(folder / part)
         index = {"_class_name": PIPELINE, **{part: list(names) for part, names in CLASSES.items()}}
         (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def cosine_scheduler() -> DDIMScheduler:
+    """The schedule the embedded prior is trained with: cosine (Nichol and Dhariwal 2021), v-prediction."""
+    return DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", clip_sample=False)
 
 
 def autocast(device: torch.device) -> Any:

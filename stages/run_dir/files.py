@@ -48,7 +48,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The object in ``path``; None when there is no such file. Raises ``CorruptCheckpoint`` when it is not JSON."""
     try:
         value = json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise CorruptCheckpoint(f"{path} cannot be read: {error}.", "Remove it, or start again with --force.") from None

@@ -48,8 +48,11 @@ class RunDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         manifest = read_json(path / "run.json")
-        if manifest is not None and manifest.get("format", 0) > FORMAT:
-            raise BadInput(f"{path} was made by a newer animus3d (format {manifest['format']}).", "Update animus3d.")
+        if manifest is not None and manifest.get("format") not in range(1, FORMAT + 1):
+            raise BadInput(
+                f"{path} was made by a newer animus3d (format {manifest.get('format')}, here {FORMAT}).",
+                "Update animus3d, or choose another --run.",
+            )
 
     @property
     def canonical_ply(self) -> Path:
@@ -98,8 +101,9 @@ class RunDir:
                 return False
             if self.canonical_ply.exists() and not force:
                 known = (read_json(self.path / "run.json") or {}).get("source", "another file")
+                which = f"{source}, taken over otherwise" if known == source else f"{known}, not {source}"
                 raise SettingsDiffer(
-                    f"{self.path} already holds another asset ({known}, not {source}).",
+                    f"{self.path} already holds another asset ({which}).",
                     "Use --force to replace it and what was made from it, or --run NEW.",
                 )
             with writing(self.canonical_ply):
@@ -128,23 +132,26 @@ class RunDir:
     def copy_from(self, source: RunDir, before: str) -> None:
         """Begin this run with the asset of ``source`` and its stages up to, not including, ``before``.
 
+        What this run already has is kept, so that the same command can be given again after an interruption.
+
         Raises:
             MissingStage: ``source`` has no asset.
-            SettingsDiffer: this run already has one.
+            SettingsDiffer: this run already has another one.
         """
         if not source.canonical_ply.exists():
-            raise MissingStage(f"{source.path} has no asset to start from.")
-        if self.canonical_ply.exists():
-            if self.asset_hash() == source.asset_hash():
-                return
+            raise MissingStage(f"{source.path} has no asset to start from.", "Name a run that reconstruct has filled.")
+        if self.canonical_ply.exists() and self.asset_hash() != source.asset_hash():
             raise SettingsDiffer(f"{self.path} already holds another asset.", "Choose a new --run for --from.")
         with writing(self.path):
-            shutil.copytree(source.path / "asset", self.path / "asset", dirs_exist_ok=True)
+            if not self.canonical_ply.exists():
+                _copy_folder(source.canonical_ply.parent, self.canonical_ply.parent)
             for name, command in MADE_BY.items():
                 if command == before:
                     break
-                if source.stage(name).is_complete():
-                    shutil.copytree(source.path / name, self.path / name, dirs_exist_ok=True)
+                if source.stage(name).is_complete() and not (self.path / name).exists():
+                    _copy_folder(source.path / name, self.path / name)
+        if (self.path / "run.json").exists():
+            return
         manifest: dict[str, Any] = read_json(source.path / "run.json") or {}
         self._write_manifest(str(manifest.get("source", source.path)))
 
@@ -161,14 +168,24 @@ class RunDir:
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 handle.seek(0)
                 holder = handle.read().strip() or "another process"
                 raise RunLocked(f"{self.path} is in use by {holder}.", "Wait for it, or choose another --run.") from None
-            handle.truncate(0)
-            handle.write(f"animus3d {command} (pid {os.getpid()})")
-            handle.flush()
+            with writing(path):
+                handle.truncate(0)
+                handle.write(f"animus3d {command} (pid {os.getpid()})")
+                handle.flush()
             yield
+
+
+def _copy_folder(source: Path, destination: Path) -> None:
+    """Copy beside, then rename: an interrupted copy is never taken for a whole one."""
+    temporary = destination.with_name(f".{destination.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(source, temporary, ignore=shutil.ignore_patterns(".*"))
+    shutil.rmtree(destination, ignore_errors=True)  # what a failed command left
+    temporary.replace(destination)
 
 
 def _version(package: str) -> str:

@@ -2,7 +2,7 @@
 
 ::
 
-    config.json                                             settings and inputs of the stage
+    config.json                                             all settings and inputs: enough to repeat the stage
     checkpoints/step_000400/{state.safetensors,state.json}  written beside, then renamed
     metrics.jsonl                                           one line a logged step
     complete.json                                           what was finished, and when
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -45,10 +46,11 @@ class StageFolder:
     def begin(
         self, *, config: Mapping[str, Any], inputs: Mapping[str, str], total_steps: int, force: bool
     ) -> Begin:
-        """Decide between nothing to do, going on, and starting.
+        """Decide between nothing to do, going on, and starting. The caller holds the run's lock.
 
         Raises:
-            SettingsDiffer: the folder holds this stage with other settings or inputs and ``force`` is not set.
+            SettingsDiffer: the folder holds this stage with other settings or inputs, or is interrupted beyond
+                ``total_steps``, and ``force`` is not set.
         """
         wanted = {"settings": _flat(json.loads(json.dumps(config, default=str))), "inputs": dict(inputs)}
         present = read_json(self.path / "config.json")
@@ -63,11 +65,17 @@ class StageFolder:
             with writing(self.path):
                 shutil.rmtree(self.path)
         complete = read_json(self.path / "complete.json")
-        if complete is not None and complete.get("steps", 0) >= total_steps:
+        if present is not None and complete is not None and complete.get("steps", 0) >= total_steps:
             return Begin(done=True)
-        write_json(self.path / "config.json", wanted)
+        self._tidy(keep_progress=present is not None)
         steps = self._checkpoint_steps()
         resume = steps[-1] if steps else 0
+        if resume > total_steps:
+            raise SettingsDiffer(
+                f"{self.path} has already reached step {resume}, beyond --steps {total_steps}.",
+                f"Use --steps {resume} or more, or --force to start again.",
+            )
+        write_json(self.path / "config.json", wanted)
         self._truncate_metrics(resume)
         return Begin(done=False, resume_step=resume)
 
@@ -133,8 +141,13 @@ class StageFolder:
         return _load(self.path / name, "Make it again with --force.")
 
     def result_hash(self, name: str) -> str:
-        """Short hash of a result's content."""
-        return file_hash(self.path / name)
+        """Short hash of a result's content. Raises ``CorruptCheckpoint`` when it is not there."""
+        try:
+            return file_hash(self.path / name)
+        except OSError as error:
+            raise CorruptCheckpoint(
+                f"{self.path / name} cannot be read: {error.strerror}.", f"Make it again: remove {self.path}."
+            ) from None
 
     def log_metrics(self, step: int, **scalars: float) -> None:
         """Append one line to ``metrics.jsonl``."""
@@ -143,7 +156,17 @@ class StageFolder:
             file.write(json.dumps({"step": step, **scalars}) + "\n")
 
     def _checkpoint_steps(self) -> list[int]:
-        return sorted(int(p.name.split("_")[1]) for p in (self.path / "checkpoints").glob("step_*"))
+        names = (p.name for p in (self.path / "checkpoints").glob("step_*"))
+        return sorted(int(name[len("step_") :]) for name in names if re.fullmatch(r"step_\d+", name))
+
+    def _tidy(self, *, keep_progress: bool) -> None:
+        """Remove what a killed process left half-written, and, without known settings, progress that may be anyone's."""
+        with writing(self.path):
+            for leftover in (*self.path.glob(".*.part"), *self.path.glob("checkpoints/.*.part")):
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            if not keep_progress:
+                shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+                (self.path / "complete.json").unlink(missing_ok=True)
 
     def _truncate_metrics(self, step: int) -> None:
         """Drop lines after ``step``: they will be written again."""
@@ -182,22 +205,22 @@ def _load(path: Path, hint: str) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as ``group.field`` -> value, without those that do not change the result."""
+    """Nested settings as ``group.field`` -> value."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{key}.")
-        elif prefix or key not in UNTRACKED:
+        else:
             flat[prefix + key] = value
     return flat
 
 
 def _differences(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """"name: old -> new" for everything that differs."""
+    """Lines ``name: old -> new`` for every setting and input that differs and makes another result."""
     lines = []
     for group in ("settings", "inputs"):
         old, new = present.get(group, {}), wanted[group]
-        for key in sorted({*old, *new}):
+        for key in sorted({*old, *new}.difference(UNTRACKED)):
             if old.get(key) != new.get(key):
                 lines.append(f"{key}: {old.get(key)!r} -> {new.get(key)!r}")
     return lines

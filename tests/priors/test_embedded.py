@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import DDIMScheduler
 
 from stages.errors import AnimusError, BadInput, NotAvailable
 from stages.priors.autoencoder import PatchAutoencoder
-from stages.priors.embedded import EmbeddedPrior
+from stages.priors.embedded import EmbeddedPrior, cosine_scheduler
 from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.lora import TARGETS, adapter_on, adapter_tensors, add_adapter, load_adapter
 from stages.priors.text import build_text_encoder, build_tokenizer
@@ -28,13 +27,12 @@ def tiny_prior(seed: int = 0) -> EmbeddedPrior:
     torch.nn.init.normal_(transformer.patch_out.weight, std=0.1)
     autoencoder = PatchAutoencoder(patch_size=4, latent_channels=6)
     autoencoder.fit(torch.rand(8, 3, 16, 16))
-    scheduler = DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
     parts = {
         "transformer": transformer,
         "vae": autoencoder,
         "text_encoder": build_text_encoder(tokenizer, width=16, num_layers=1),
         "tokenizer": tokenizer,
-        "scheduler": scheduler,
+        "scheduler": cosine_scheduler(),
     }
     return EmbeddedPrior("tiny", parts)
 

@@ -1,0 +1,54 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := demo
+ONE_THREAD := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
+
+.PHONY: demo test check bench bench-exact bench-raster bench-step samples wheel clean
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## animate the sample deer; ends with the path of an mp4. Interrupted, it goes on where it was.
+	$(BIN)/animus3d reconstruct assets/splats/deer.ply --run $(DEMO)
+	$(BIN)/animus3d fit-lora --run $(DEMO) --object deer
+	$(BIN)/animus3d distill --run $(DEMO) --prompt "a walking deer"
+	$(BIN)/animus3d refine --run $(DEMO)
+	$(BIN)/animus3d eval --run $(DEMO)
+	$(BIN)/animus3d render --run $(DEMO) --frames 31 --azimuth 70 $(DEMO)/out.mp4
+	@echo "The animated deer: $(abspath $(DEMO)/out.mp4)"
+
+test: $(STAMP)  ## the test suite
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
+
+check: $(STAMP)  ## what CI runs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy animus3d_cli stages
+	$(MAKE) test
+
+bench: bench-raster bench-step bench-exact  ## all benchmarks; results in tests/bench/results
+
+bench-exact: $(STAMP)  ## MSD and SDS on the exact prior; the last line is JSON
+	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_exact
+
+bench-raster: $(STAMP)  ## rasterizer backends; the last line is JSON
+	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_raster
+
+bench-step: $(STAMP)  ## the parts of a distill step; the last line is JSON
+	@$(BIN)/python -m tests.bench.bench_step
+
+samples: $(STAMP)  ## make the sample splats again from assets/rigged
+	$(BIN)/python -m stages.zoo.samples
+
+wheel: $(STAMP)
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) $(DEMO) dist build *.egg-info

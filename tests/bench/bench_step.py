@@ -1,0 +1,82 @@
+"""Where the time of a distill step goes: ``python -m tests.bench.bench_step``.
+
+Prints one JSON object as its last line: seconds per part of a step of the default settings on the sample deer, each
+the median of several steps, the static branch both computed and cached.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+
+from stages.assets import asset_path
+from stages.conventions import step_generator
+from stages.distill import PRESETS, Distillation, new_field
+from stages.gaussians.ply import read_ply
+from stages.motion.hexplane import apply_offsets
+from stages.motion.regularizers import arap, tv3d
+from stages.objectives.msd import distillation_loss
+from stages.priors.load import load_prior
+from stages.priors.lora import add_adapter
+from stages.raster import choose
+from tests.bench.record import finish
+
+STEPS = 7
+
+
+def main() -> None:
+    """Time one part after the other, with the tensors of a real step."""
+    config = PRESETS["default"]
+    asset, prior = read_ply(asset_path("splats", "deer.ply")), load_prior("embedded")
+    assert prior.denoiser is not None
+    add_adapter(prior.denoiser, rank=4, alpha=4.0, seed=0)
+    distillation = Distillation(asset, prior, choose("cpu"), config, "a static deer")
+    field = new_field(asset, config)
+    seconds: dict[str, list[float]] = {}
+
+    def timed(name: str, work: Callable[[], Any]) -> Any:
+        began = time.perf_counter()
+        value = work()
+        seconds.setdefault(name, []).append(time.perf_counter() - began)
+        return value
+
+    timestep = distillation.timesteps[-1]
+    for step in range(STEPS + 1):
+        distillation._static_eps.clear()
+        timed("model_static_branch_uncached", lambda: distillation.static_eps(0, timestep))
+        means, quats = timed("field", lambda: apply_offsets(asset, field(asset.means, distillation.times)))
+        frames = timed("render", lambda m=means, q=quats: distillation.render(m, q, distillation.cameras[0]))
+        latents = timed("encode", lambda f=frames: prior.encode(f))
+        gradient = timed(
+            "model", lambda x=latents, s=step: distillation.gradient(x, 0, timestep, step_generator(0, s))
+        )
+        rest, near, far = asset.means, distillation.neighbours, distillation.distances
+        penalty = timed("regularizers", lambda m=means: tv3d(m) + arap(m, rest, near, far))
+        loss = distillation_loss(latents, gradient) + penalty
+        timed("backward", loss.backward)
+        if step == 0:
+            seconds.clear()  # the first step compiles kernels
+    parts = {name: round(median(values), 4) for name, values in seconds.items()}
+    total = sum(value for name, value in parts.items() if name != "model_static_branch_uncached")
+    finish(
+        "step",
+        {
+            "seconds": parts,
+            "step_seconds": round(total, 4),
+            "share_of_model": round(parts["model"] / total, 3),
+            "uncached_over_cached": round((total + parts["model_static_branch_uncached"]) / total, 2),
+            "num_gaussians": asset.num_gaussians,
+            "frames": prior.clip.num_frames,
+            "pixels": prior.clip.height,
+            "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

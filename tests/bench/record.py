@@ -1,0 +1,47 @@
+"""Where a benchmark's numbers go: a file that says on what machine, commit and command they were made, and one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def finish(name: str, result: dict[str, Any]) -> None:
+    """Write ``results/NAME.json`` and print ``result`` as the last line."""
+    record = {**result, "provenance": provenance(name)}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    print(json.dumps(result), flush=True)
+
+
+def provenance(name: str) -> dict[str, Any]:
+    """Machine, commit and command."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    processor = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return {
+        "command": f"make bench-{name}",
+        "commit": commit.stdout.strip(),
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load_1min": round(os.getloadavg()[0], 2),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "torch": torch.__version__,
+        "python": sys.version.split()[0],
+        "date": time.strftime("%F"),
+    }

@@ -1,0 +1,222 @@
+"""The commands as typed, on a tiny real prior: end to end, again, interrupted, refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from plyfile import PlyData
+from safetensors.torch import load_file
+
+from animus3d_cli.main import main
+from stages.gaussians.ply import read_ply, write_ply
+from stages.media.video import read_video
+from tests.gaussians.test_ply import splat
+from tests.priors.test_embedded import tiny_prior
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def animus3d(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The program in its own process, on one thread."""
+    return subprocess.run([sys.executable, "-m", "animus3d_cli", *arguments], cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an asset and a prior in it."""
+    folder = tmp_path_factory.mktemp("work")
+    asset = splat(1, count=80)
+    write_ply(folder / "asset.ply", replace(asset, log_scales=asset.log_scales - 3.0))
+    tiny_prior().save(folder / "prior")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(workplace: Path) -> Path:
+    """The user's own lines, and the rest of the pipeline, all in ./run."""
+    for line in (
+        "fit-lora asset.ply --prior prior --steps 3",
+        'distill --prompt=walking --prior prior --steps 4 --set field.spatial_resolution=6 --set checkpoint_every=2',
+        "refine --prior prior --steps 2 --set denoise_steps=2",
+        "render --frames 5 --size 48 out.mp4",
+        "eval --set size=32 --set num_views=2 --json metrics.json",
+    ):
+        done = animus3d(*line.split(), cwd=workplace)
+        assert done.returncode == 0, done.stderr
+    return workplace
+
+
+def test_every_stage_leaves_its_result(finished: Path) -> None:
+    run = finished / "run"
+    for name in ("asset/canonical.ply", "lora/adapter.safetensors", "lora/preview.mp4", "motion/field.safetensors",
+                 "motion/preview.png", "refined/field.safetensors", "eval/metrics.json", "run.json"):  # fmt: skip
+        assert (run / name).exists(), name
+    assert json.loads((finished / "metrics.json").read_text())["metrics"]["motion_amplitude"]["value"] > 0
+    frames = read_video(finished / "out.mp4")
+    assert frames.shape == (5, 48, 48, 3)
+    assert len((run / "motion" / "metrics.jsonl").read_text().splitlines()) == 4
+
+
+def test_doing_it_again_does_nothing_and_says_so(finished: Path) -> None:
+    before = (finished / "run/motion/field.safetensors").stat().st_mtime_ns
+    line = ["distill", "--prompt=walking", "--prior", "prior", "--steps", "4", "--set", "field.spatial_resolution=6"]
+    done = animus3d(*line, cwd=finished)
+    assert done.returncode == 0 and "nothing to do" in done.stdout
+    assert (finished / "run/motion/field.safetensors").stat().st_mtime_ns == before
+    other = animus3d(*line, "--guidance", "9", cwd=finished)
+    assert other.returncode == 5 and "guidance: 4.0 -> 9.0" in other.stderr and other.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "ply"])
+def test_other_formats(finished: Path, suffix: str) -> None:
+    background = [] if suffix == "ply" else ["--background", "transparent"]
+    shot = ["render", "--frames", "3", "--size", "32x24", "--orbit", "90", f"shots/clip.{suffix}"]
+    done = animus3d(*shot, *background, cwd=finished)
+    assert done.returncode == 0, done.stderr
+    if suffix == "gif":
+        with Image.open(finished / "shots/clip.gif") as gif:
+            assert gif.n_frames == 3 and gif.size == (32, 24) and "transparency" in gif.info
+    elif suffix == "png":
+        frames = [np.asarray(Image.open(path)) for path in sorted((finished / "shots").glob("clip_*.png"))]
+        assert len(frames) == 3 and frames[0].shape == (24, 32, 4) and frames[0][..., 3].min() == 0
+    else:
+        paths = sorted((finished / "shots").glob("clip_*.ply"))
+        assert [path.name for path in paths] == ["clip_0000.ply", "clip_0001.ply", "clip_0002.ply"]
+        assert len(PlyData.read(str(paths[0]))["vertex"].data.dtype.names) == 62
+        rest, moved = read_ply(finished / "run/asset/canonical.ply"), [read_ply(path) for path in paths]
+        assert torch.equal(moved[0].means, rest.means) and not torch.equal(moved[2].means, rest.means)
+
+
+def _distill(folder: Path, run: str, *extra: str) -> list[str]:
+    return ["distill", "--prompt=walking", "--prior", "prior", "--run", run, "--from", "run", "--steps", "12",
+            "--set", "checkpoint_every=3", "--set", "preview_every=0", "--set", "field.spatial_resolution=6", *extra]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_interrupted_and_resumed_is_bitwise_the_same(finished: Path, how: signal.Signals) -> None:
+    straight, broken = f"straight{how}", f"broken{how}"
+    assert animus3d(*_distill(finished, straight), cwd=finished).returncode == 0
+    command = [sys.executable, "-m", "animus3d_cli", *_distill(finished, broken)]
+    with subprocess.Popen(command, cwd=finished, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        checkpoints = finished / broken / "motion/checkpoints"
+        while process.poll() is None and not list(checkpoints.glob("step_*")):
+            time.sleep(0.005)
+        process.send_signal(how)
+        process.wait()
+        if how == signal.SIGTERM and process.returncode == 130:
+            assert b"the same command goes on" in process.stderr.read()  # type: ignore[union-attr]
+    resumed = animus3d(*_distill(finished, broken), cwd=finished)
+    assert resumed.returncode == 0, resumed.stderr
+    a, b = (load_file(finished / run / "motion/field.safetensors") for run in (straight, broken))
+    assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+    lines = [(finished / run / "motion/metrics.jsonl").read_text() for run in (straight, broken)]
+    assert lines[0] == lines[1]
+
+
+def test_a_corrupt_checkpoint_is_one_line_and_can_be_stepped_over(finished: Path) -> None:
+    run = "damaged"
+    assert animus3d(*_distill(finished, run), cwd=finished).returncode == 0
+    (finished / run / "motion/complete.json").unlink()
+    last = max((finished / run / "motion/checkpoints").iterdir())
+    (last / "state.safetensors").write_bytes(b"nonsense")
+    again = [*_distill(finished, run)]
+    again[again.index("12")] = "15"
+    done = animus3d(*again, cwd=finished)
+    assert done.returncode == 8 and str(last.name) in done.stderr and done.stderr.count("\n") == 1
+    for file in last.iterdir():
+        file.unlink()
+    last.rmdir()
+    assert animus3d(*again, cwd=finished).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        ("fit-lora nowhere.ply --run fresh", 3, "There is no file nowhere.ply"),
+        ("fit-lora short.ply --run fresh", 3, "cut short"),
+        ("fit-lora points.ply --run fresh", 3, "without splat fields: f_dc_0"),
+        ("fit-lora nan.ply --run fresh", 3, "NaN or infinite"),
+        ("fit-lora none.ply --run fresh", 3, "zero Gaussians"),
+        ("reconstruct photo.jpg --run fresh", 3, "neither a splat nor a mesh"),
+        ("distill", 3, "needs a sentence"),
+        ("distill --prompt=walking --run fresh", 4, "no run directory fresh"),
+        ("distill --prompt=walking --run only", 4, "Run first: animus3d fit-lora"),
+        ("refine --run only", 4, "Run first: animus3d distill"),
+        ("render --run only", 4, "no motion yet"),
+        ("eval --run fresh", 4, "no run directory"),
+        ("distill --prompt=walking --set guidence=3", 3, "Did you mean guidance"),
+        ("distill --prompt=walking --prior ./nothing", 9, "There is no folder ./nothing"),
+        ("distill --prompt=walking --device cuda", 9, "no CUDA device"),
+        ("render --raster gsplat out.mp4", 9, "needs a CUDA device"),
+        ("render out.avi", 3, "no format this command writes"),
+        ("render --background transparent out.mp4", 3, "mp4 cannot be transparent"),
+        ("render --background pinkish out.mp4", 3, "no background"),
+        ("render --size big out.mp4", 3, "not a size"),
+        ("render --size 32 /dev/null/x.mp4", 7, "Cannot write"),
+        ("fit-lora asset.ply --run /dev/null/run", 7, "Cannot write"),
+        ("fit-lora other.ply", 5, "already holds another asset"),
+        ("render --frames many out.mp4", 2, "valid integer"),
+    ],
+)
+def test_bad_input_is_one_line_with_a_code(
+    finished: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    code: int,
+    words: str,
+) -> None:
+    """In this process: the program is the same, and starting it forty times would take minutes."""
+    _bad_files(finished)
+    if "--device cuda" in line and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    if (finished / "fresh").exists():
+        shutil.rmtree(finished / "fresh")
+    monkeypatch.chdir(finished)
+    monkeypatch.setattr(sys, "argv", ["animus3d", *line.split()])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    message = capsys.readouterr().err
+    assert stopped.value.code == code, message
+    assert words in message
+    assert code == 2 or (message.count("\n") == 1 and "Traceback" not in message)
+    assert not (finished / "fresh" / "asset" / "canonical.ply").exists()
+
+
+def _bad_files(folder: Path) -> None:
+    if (folder / "only").exists():
+        return
+    asset = (folder / "asset.ply").read_bytes()
+    (folder / "short.ply").write_bytes(asset[:-100])
+    (folder / "points.ply").write_text("ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\nend_header\n0 0 0\n")
+    broken = splat(0)
+    broken.means[2, 1] = float("nan")
+    write_ply(folder / "nan.ply", broken)
+    write_ply(folder / "none.ply", splat(0, count=0))
+    write_ply(folder / "other.ply", splat(0))
+    (folder / "photo.jpg").write_bytes(b"jpeg")
+    assert animus3d("reconstruct", "asset.ply", "--run", "only", cwd=folder).returncode == 0
+
+
+def test_two_commands_on_one_run(finished: Path) -> None:
+    from stages.run_dir import RunDir
+
+    with RunDir(finished / "run").lock("test"):
+        done = animus3d("render", "--size", "32", "x.mp4", cwd=finished)
+    assert done.returncode == 6 and "is in use by animus3d test" in done.stderr

@@ -1,0 +1,76 @@
+"""The run: its asset, its lock, starting from another."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages.errors import BadInput, MissingStage, RunLocked, SettingsDiffer
+from stages.run_dir import RunDir, resolve_run_path
+from stages.run_dir.files import write_json
+from tests.gaussians.test_ply import splat
+
+
+def test_the_asset_is_taken_once_and_not_replaced_silently(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    with pytest.raises(MissingStage, match="has no asset"):
+        run.load_asset()
+    assert run.put_asset(splat(0), "a.ply", force=False)
+    assert not run.put_asset(splat(0), "a.ply", force=False)
+    with pytest.raises(SettingsDiffer, match=r"another asset \(a\.ply, not b\.ply\)"):
+        run.put_asset(splat(1), "b.ply", force=False)
+    assert run.load_asset().sh_degree == 0
+    run.stage("motion").finish(1)
+    assert run.put_asset(splat(1), "b.ply", force=True)
+    assert run.load_asset().sh_degree == 1 and not run.stage("motion").is_complete()
+
+
+def test_two_commands_on_one_run(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    code = (
+        "import sys; from pathlib import Path; from stages.run_dir import RunDir\n"
+        f"with RunDir(Path({str(run.path)!r})).lock('distill'): print('held', flush=True); sys.stdin.readline()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdin is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(RunLocked, match=rf"animus3d distill \(pid {holder.pid}\)"), run.lock("refine"):
+            pass
+        holder.kill()
+        holder.wait()
+        holder.stdin.close()
+    with run.lock("refine"):  # the lock died with its process
+        pass
+
+
+def test_from_copies_the_stages_before(tmp_path: Path) -> None:
+    old, new = RunDir(tmp_path / "old"), RunDir(tmp_path / "new")
+    with pytest.raises(MissingStage):
+        new.copy_from(old, before="distill")
+    old.put_asset(splat(), "a.ply", force=False)
+    for name in ("lora", "motion"):
+        old.stage(name).write_result("x.safetensors", {"a": torch.zeros(1)}, {})
+        old.stage(name).finish(1)
+    new.copy_from(old, before="distill")
+    assert new.asset_hash() == old.asset_hash()
+    assert new.stage("lora").is_complete() and not new.stage("motion").is_complete()
+    with pytest.raises(MissingStage, match="Run first: animus3d distill"):
+        new.require("motion")
+
+
+def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+    write_json(tmp_path / "run.json", {"format": 99})
+    with pytest.raises(BadInput, match="newer animus3d"):
+        RunDir(tmp_path)
+
+
+def test_where_the_run_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANIMUS3D_RUN", raising=False)
+    assert resolve_run_path(None) == Path("run")
+    monkeypatch.setenv("ANIMUS3D_RUN", "elsewhere")
+    assert resolve_run_path(None) == Path("elsewhere")
+    assert resolve_run_path(Path("here")) == Path("here")

@@ -1,0 +1,145 @@
+"""A stage's folder survives everything: crashes, damage, full disks; and refuses what it should."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages.errors import CannotWrite, CorruptCheckpoint, SettingsDiffer
+from stages.run_dir import StageFolder
+
+SETTINGS = {"guidance": 4.0, "field": {"features": 16}, "steps": 10}
+
+
+def begin(folder: StageFolder, settings: dict | None = None, steps: int = 10, force: bool = False):  # type: ignore[no-untyped-def, type-arg]
+    return folder.begin(config=settings or SETTINGS, inputs={"asset": "abc"}, total_steps=steps, force=force)
+
+
+def test_from_scratch_to_done(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path / "motion")
+    assert not begin(folder).done and not folder.is_complete()
+    folder.write_result("field.safetensors", {"a": torch.arange(3.0)}, {"prompt": "a goat"})
+    folder.finish(10)
+    assert begin(folder).done and folder.is_complete()
+    tensors, metadata = folder.read_result("field.safetensors")
+    assert torch.equal(tensors["a"], torch.arange(3.0)) and metadata == {"prompt": "a goat"}
+    assert not begin(folder, steps=20).done  # a farther target goes on
+
+
+def test_differences_are_named_and_forced(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path / "motion")
+    begin(folder)
+    with pytest.raises(SettingsDiffer, match=r"field\.features: 16 -> 32; guidance: 4\.0 -> 7\.5.*--force"):
+        begin(folder, {"guidance": 7.5, "field": {"features": 32}, "steps": 10})
+    with pytest.raises(SettingsDiffer, match="asset: 'abc' -> 'xyz'"):
+        folder.begin(config=SETTINGS, inputs={"asset": "xyz"}, total_steps=10, force=False)
+    folder.save_checkpoint(4, {"a": torch.zeros(1)}, {})
+    assert begin(folder, {"guidance": 7.5, "steps": 10}, force=True).resume_step == 0
+
+
+def test_checkpoints_resume_prune_and_round_trip(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path / "motion")
+    begin(folder)
+    for step in (2, 4, 6):
+        folder.log_metrics(step, loss=1.0 / step)
+        folder.save_checkpoint(step, {"a": torch.full((2,), float(step))}, {"note": step})
+    folder.log_metrics(7, loss=0.1)
+    assert sorted(p.name for p in (folder.path / "checkpoints").iterdir()) == ["step_000004", "step_000006"]
+    assert begin(folder).resume_step == 6
+    step, tensors, state = folder.load_checkpoint()
+    assert step == 6 and torch.equal(tensors["a"], torch.full((2,), 6.0)) and state["note"] == 6
+    logged = [json.loads(line)["step"] for line in (folder.path / "metrics.jsonl").read_text().splitlines()]
+    assert logged == [2, 4, 6]  # step 7 will be written again
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "missing", "state"])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
+    folder = StageFolder(tmp_path / "motion")
+    begin(folder)
+    folder.save_checkpoint(3, {"a": torch.arange(100.0)}, {})
+    weights = folder.path / "checkpoints" / "step_000003" / "state.safetensors"
+    content = bytearray(weights.read_bytes())
+    if damage == "cut":
+        weights.write_bytes(content[:-8])
+    elif damage == "flip":
+        content[-1] ^= 1
+        weights.write_bytes(content)
+    elif damage == "missing":
+        weights.unlink()
+    else:
+        weights.with_name("state.json").write_text("{")
+    with pytest.raises(CorruptCheckpoint, match="step_000003"):
+        folder.load_checkpoint()
+
+
+def test_a_damaged_result_is_named(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path / "motion")
+    path = folder.write_result("field.safetensors", {"a": torch.arange(100.0)}, {})
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(CorruptCheckpoint, match=r"field\.safetensors cannot be read"):
+        folder.read_result("field.safetensors")
+
+
+def test_killed_while_writing_leaves_a_good_checkpoint(tmp_path: Path) -> None:
+    """kill -9 at a random moment of a process that does nothing but write checkpoints."""
+    code = f"""
+        import torch
+        from pathlib import Path
+        from stages.run_dir import StageFolder
+        folder = StageFolder(Path({str(tmp_path / "motion")!r}))
+        step = 0
+        while True:
+            step += 1
+            folder.save_checkpoint(step, {{"a": torch.full((200_000,), float(step))}}, {{}})
+            print(step, flush=True)
+    """
+    for wait in (0.05, 0.13):
+        command = [sys.executable, "-c", textwrap.dedent(code)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(wait)
+            process.send_signal(signal.SIGKILL)
+        step, tensors, _ = StageFolder(tmp_path / "motion").load_checkpoint()
+        assert step >= 1 and (tensors["a"] == step).all()
+
+
+def test_a_full_disk_is_one_error_and_keeps_the_old_files(tmp_path: Path) -> None:
+    """A file size limit makes the system refuse the write, as a full disk does."""
+    folder = StageFolder(tmp_path / "motion")
+    folder.save_checkpoint(1, {"a": torch.zeros(10)}, {})
+    code = f"""
+        import resource, signal, sys, torch
+        from pathlib import Path
+        from stages.errors import CannotWrite
+        from stages.run_dir import StageFolder
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+        folder = StageFolder(Path({str(folder.path)!r}))
+        for write in (lambda: folder.save_checkpoint(2, {{"a": torch.zeros(100_000)}}, {{}}),
+                      lambda: folder.write_result("field.safetensors", {{"a": torch.zeros(100_000)}}, {{}})):
+            try:
+                write()
+            except CannotWrite as error:
+                assert str(folder.path) in str(error)
+            else:
+                sys.exit("no error")
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert folder.load_checkpoint()[0] == 1
+    assert not list(folder.path.rglob("*.part"))
+
+
+def test_an_impossible_folder_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CannotWrite, match="Cannot write"):
+        begin(StageFolder(tmp_path / "file" / "motion"))

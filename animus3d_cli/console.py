@@ -16,7 +16,7 @@ PLAIN_INTERVAL_S = 5.0
 
 
 class Console:
-    """Draws a stage's events: a live bar on a terminal, a plain line now and then elsewhere. Call it as a ``Report``."""
+    """Draws a stage's events: a live bar on a terminal, a plain line now and then elsewhere. It is a ``Report``."""
 
     def __init__(self) -> None:
         from rich.console import Console as RichConsole
@@ -56,7 +56,14 @@ class Console:
             self._out.print(f"{name}: going on from step {done}")
         if not self._out.is_terminal:
             return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self._bar = Progress(
             TextColumn("{task.description}"),

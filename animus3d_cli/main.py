@@ -5,6 +5,7 @@ Answering ``--help`` imports neither torch nor a stage: commands import what the
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -15,9 +16,12 @@ from typing import Annotated
 import typer
 
 from animus3d_cli.commands import distill, evaluate, fit_lora, reconstruct, refine, render, train_prior
-from stages.errors import AnimusError
+from stages.errors import AnimusError, CannotWrite
 
 INTERRUPTED = 130
+VERBOSE = "--verbose"
+NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG)
+"""What the system says when a disk is full or not ours, wherever a stage meets it."""
 
 EPILOG = (
     "Exit codes: 0 success, 1 unexpected error, 2 usage, 3 bad input, 4 an earlier stage is missing, 5 the run holds "
@@ -41,22 +45,25 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        print(f"animus3d {version('animus3d')}")
+        try:
+            print(f"animus3d {version('animus3d')}")
+        except PackageNotFoundError:
+            print("animus3d, not installed: run from its source")
         raise typer.Exit
 
 
 @app.callback()
 def common(
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show the traceback of an error; anywhere on the line.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Options before the command."""
-    if verbose:
-        os.environ["ANIMUS3D_VERBOSE"] = "1"
+    """Options of every command."""
 
 
 app.command("reconstruct")(reconstruct.command)
@@ -75,10 +82,13 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Entry point of ``animus3d``."""
     signal.signal(signal.SIGTERM, _interrupt)
+    arguments = [argument for argument in sys.argv[1:] if argument != VERBOSE]
+    verbose = len(arguments) < len(sys.argv) - 1
     try:
-        app(standalone_mode=False)
+        app(arguments, standalone_mode=False)
     except AnimusError as error:
-        _traceback_if_asked()
+        if verbose:
+            traceback.print_exc()
         from animus3d_cli.console import print_error
 
         print_error(error)
@@ -92,25 +102,24 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
-        _exit_for(error)
+        _exit_for(error, verbose)
 
 
-def _exit_for(error: Exception) -> None:
+def _exit_for(error: Exception, verbose: bool) -> None:
     """Usage errors keep click's message and code; anything else is unexpected and says how to see more."""
     show = getattr(error, "show", None)
     if callable(show):  # click's usage errors
         show()
         sys.exit(getattr(error, "exit_code", 2))
-    _traceback_if_asked()
+    if verbose:
+        traceback.print_exc()
+    if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
+        print(f"animus3d: Cannot write {error.filename or 'an output'}: {error.strerror}.", file=sys.stderr)
+        sys.exit(CannotWrite.exit_code)
     reason = (str(error).splitlines() or [""])[0]
-    more = "" if os.environ.get("ANIMUS3D_VERBOSE") else " Run animus3d --verbose ... to see where."
+    more = "" if verbose else f" The same command with {VERBOSE} shows where."
     print(f"animus3d: unexpected {type(error).__name__}: {reason}.{more}", file=sys.stderr)
     sys.exit(1)
-
-
-def _traceback_if_asked() -> None:
-    if os.environ.get("ANIMUS3D_VERBOSE"):
-        traceback.print_exc()
 
 
 if __name__ == "__main__":

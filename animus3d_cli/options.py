@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 Run = Annotated[
-    Optional[Path],
+    Path | None,
     typer.Option("--run", metavar="DIR", help="Run directory. Default: $ANIMUS3D_RUN, else ./run", show_default=False),
 ]
 From = Annotated[
-    Optional[Path],
-    typer.Option("--from", metavar="RUN", help="Start this new run from the earlier stages of another.", show_default=False),
+    Path | None,
+    typer.Option(
+        "--from", metavar="RUN", help="Start this new run from the earlier stages of another.", show_default=False
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Do it again although the run holds it, with any settings.")]
 Steps = Annotated[
-    Optional[int],
-    typer.Option("--steps", min=1, help="Optimisation steps in all: an absolute target, also when resuming.", show_default=False),
+    int | None,
+    typer.Option(
+        "--steps", min=1, help="Optimisation steps in all: an absolute target, also when resuming.", show_default=False
+    ),
 ]
-Seed = Annotated[Optional[int], typer.Option("--seed", help="Seed of every random draw. Default: 0", show_default=False)]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of every random draw. Default: 0", show_default=False)]
 Preset = Annotated[str, typer.Option("--preset", help="Named settings to start from.")]
 Settings = Annotated[
-    Optional[list[str]],
-    typer.Option("--set", metavar="NAME=VALUE", help="Any setting, as group.name=value; may be repeated.", show_default=False),
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Any setting, as group.name=value; may be repeated.", show_default=False
+    ),
 ]
 Prior = Annotated[
-    Optional[str],
-    typer.Option("--prior", metavar="NAME", help="Video prior: 'embedded', a folder in diffusers' format, or a hub id.", show_default=False),
+    str | None,
+    typer.Option(
+        "--prior",
+        metavar="NAME",
+        help="Video prior: 'embedded', a folder in diffusers' format, or a hub id.",
+        show_default=False,
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Raster = Annotated[
-    Optional[str],
-    typer.Option("--raster", metavar="NAME", help="Rasterizer: cpu, gsplat or reference. Default: by device", show_default=False),
+    str | None,
+    typer.Option(
+        "--raster", metavar="NAME", help="Rasterizer: cpu, gsplat or reference. Default: by device", show_default=False
+    ),
 ]

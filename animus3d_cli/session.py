@@ -33,7 +33,9 @@ def session(
 
     path = resolve_run_path(run)
     if must_exist and not path.is_dir() and asset is None and start_from is None:
-        raise MissingStage(f"There is no run directory {path}.", "Run first: animus3d fit-lora ASSET.ply, or give --run DIR.")
+        raise MissingStage(
+            f"There is no run directory {path}.", "Run first: animus3d fit-lora ASSET.ply, or give --run DIR."
+        )
     run_dir, console = RunDir(path), Console()
     try:
         with run_dir.lock(command):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -56,7 +57,9 @@ def _assign(config: Config, name: str, text: str, full_name: str, root: Any = No
         close = difflib.get_close_matches(full_name, names, n=1)
         guess = f"Did you mean {close[0]}? " if close else ""
         raise BadInput(f"There is no setting {full_name!r}.", f"{guess}Settings: {', '.join(names)}.")
-    value = _assign(getattr(config, head), rest, text, full_name, root) if rest else _parse(text, hints[head], full_name)
+    value = (
+        _assign(getattr(config, head), rest, text, full_name, root) if rest else _parse(text, hints[head], full_name)
+    )
     return dataclasses.replace(config, **{head: value})  # type: ignore[type-var]
 
 
@@ -64,9 +67,8 @@ def _parse(text: str, kind: Any, name: str) -> Any:
     """``text`` as a value of the annotation ``kind``."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        if text.lower() in ("none", "null"):
-            if type(None) in arguments:
-                return None
+        if text.lower() in ("none", "null") and type(None) in arguments:
+            return None
         return _parse(text, next(a for a in arguments if a is not type(None)), name)
     if origin is typing.Literal:
         if text not in arguments:
@@ -79,6 +81,9 @@ def _parse(text: str, kind: Any, name: str) -> Any:
             raise BadInput(f"{name} must be true or false, not {text!r}.")
         return text.lower() == "true"
     try:
-        return kind(text)
+        value = kind(text)
     except (TypeError, ValueError):
-        raise BadInput(f"{name} must be a {kind.__name__}, not {text!r}.") from None
+        value = math.nan
+    if kind in (int, float) and not math.isfinite(value):
+        raise BadInput(f"{name} must be a {'whole ' if kind is int else ''}number, not {text!r}.")
+    return value

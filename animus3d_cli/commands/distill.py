@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -13,14 +13,16 @@ from animus3d_cli.settings import build_config
 
 def command(
     prompt: Annotated[
-        Optional[str], typer.Option("--prompt", help='What the asset does: "a walking goat". Required.', show_default=False)
+        str | None,
+        typer.Option("--prompt", help='What the asset does: "a walking goat". Required.', show_default=False),
     ] = None,
     run: options.Run = None,
     objective: Annotated[
-        Optional[str], typer.Option("--objective", help="msd (motion score distillation) or sds. Default: msd", show_default=False)
+        str | None,
+        typer.Option("--objective", help="msd (motion score distillation) or sds. Default: msd", show_default=False),
     ] = None,
     guidance: Annotated[
-        Optional[float], typer.Option("--guidance", help="Classifier-free guidance; 1 is none.", show_default=False)
+        float | None, typer.Option("--guidance", help="Classifier-free guidance; 1 is none.", show_default=False)
     ] = None,
     steps: options.Steps = None,
     seed: options.Seed = None,
@@ -32,7 +34,9 @@ def command(
     start_from: options.From = None,
     force: options.Force = False,
 ) -> None:
-    """Make the asset move as the sentence says, by motion score distillation.
+    """Make the asset move as the sentence says.
+
+    Motion score distillation from the video prior into a motion field; the asset itself never changes.
 
     Reads asset/ and lora/, writes motion/field.safetensors and previews on the way. Next: animus3d refine, or render
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -15,14 +15,16 @@ from animus3d_cli.settings import build_config
 def command(
     run: options.Run = None,
     json_file: Annotated[
-        Optional[Path], typer.Option("--json", metavar="FILE", help="Write the metrics here too.", show_default=False)
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the metrics here too.", show_default=False)
     ] = None,
     source: Annotated[str, typer.Option("--source", help="auto, refined, motion or static.")] = "auto",
     device: options.Device = "auto",
     raster: options.Raster = None,
     settings: options.Settings = None,
 ) -> None:
-    """Measure the motion: how much, how smoothly, how well the body holds together.
+    """Measure the motion.
+
+    How much moves, how smoothly, and how well the body holds together.
 
     Reads asset/ and refined/ or motion/, writes eval/metrics.json, in which every metric states its definition.
 

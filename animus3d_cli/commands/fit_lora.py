@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -14,13 +14,16 @@ from animus3d_cli.settings import build_config
 
 def command(
     asset: Annotated[
-        Optional[Path], typer.Argument(help="A splat or mesh to take over first, as reconstruct does.", show_default=False)
+        Path | None, typer.Argument(help="A splat or mesh to take over first, as reconstruct does.", show_default=False)
     ] = None,
     run: options.Run = None,
     object_word: Annotated[
-        Optional[str], typer.Option("--object", help="What the asset is, for the static prompt. Default: animal", show_default=False)
+        str | None,
+        typer.Option("--object", help="What the asset is, for the static prompt. Default: animal", show_default=False),
     ] = None,
-    rank: Annotated[Optional[int], typer.Option("--rank", min=1, help="Rank of the LoRA. Default: 4", show_default=False)] = None,
+    rank: Annotated[
+        int | None, typer.Option("--rank", min=1, help="Rank of the LoRA. Default: 4", show_default=False)
+    ] = None,
     steps: options.Steps = None,
     seed: options.Seed = None,
     prior: options.Prior = None,
@@ -31,7 +34,9 @@ def command(
     start_from: options.From = None,
     force: options.Force = False,
 ) -> None:
-    """Learn what the asset looks like when nothing moves: a LoRA of the video prior.
+    """Learn what the asset looks like when it stands still.
+
+    Trains a LoRA of the video prior: the static distribution that distill moves away from.
 
     Reads asset/canonical.ply (or takes ASSET over), writes lora/adapter.safetensors. Next: animus3d distill
 
@@ -45,5 +50,8 @@ def command(
         "device": resolve_device(device),
     }  # fmt: skip
     config = build_config(PRESETS, preset, flags, settings or [])
-    with session("fit-lora", run, asset=asset, start_from=start_from, force=force, must_exist=True) as (run_dir, console):
+    with session("fit-lora", run, asset=asset, start_from=start_from, force=force, must_exist=True) as (
+        run_dir,
+        console,
+    ):
         fit_lora(run_dir, config, console, force=force)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -16,16 +16,24 @@ def command(
     file: Annotated[Path, typer.Argument(help="A .ply splat (INRIA layout), or a .glb, .gltf or .obj mesh.")],
     run: options.Run = None,
     num_gaussians: Annotated[
-        Optional[int], typer.Option("--num-gaussians", min=1, help="Gaussians sampled from a mesh. Default: 6000", show_default=False)
+        int | None,
+        typer.Option("--num-gaussians", min=1, help="Gaussians sampled from a mesh. Default: 6000", show_default=False),
     ] = None,
     up: Annotated[
-        Optional[str], typer.Option("--up", help="The file's axis that points up: y, -y, z, -z, x or -x. Captures often need -y.", show_default=False)
+        str | None,
+        typer.Option(
+            "--up",
+            help="The file's axis that points up: y, -y, z, -z, x or -x. Captures often need -y.",
+            show_default=False,
+        ),
     ] = None,
     seed: options.Seed = None,
     force: options.Force = False,
     settings: options.Settings = None,
 ) -> None:
-    """Take an asset over into a run: check a splat, or turn a mesh into Gaussians.
+    """Take a splat or a mesh over as the asset of a run.
+
+    A splat is checked; a mesh becomes flat Gaussians sampled on its surface.
 
     Reads FILE, writes asset/canonical.ply, which every later stage works on. Next: animus3d fit-lora
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -14,7 +14,10 @@ from animus3d_cli.settings import build_config
 def command(
     run: options.Run = None,
     strength: Annotated[
-        Optional[float], typer.Option("--strength", min=0.0, max=1.0, help="How much noise SDEdit adds and removes.", show_default=False)
+        float | None,
+        typer.Option(
+            "--strength", min=0.0, max=1.0, help="How much noise SDEdit adds and removes.", show_default=False
+        ),
     ] = None,
     steps: options.Steps = None,
     seed: options.Seed = None,
@@ -26,7 +29,9 @@ def command(
     start_from: options.From = None,
     force: options.Force = False,
 ) -> None:
-    """Let a video prior repair renders of the motion, and fit the motion to them.
+    """Smooth the motion with videos that the prior repaired.
+
+    Renders of the motion are noised and denoised (SDEdit), and the motion is fitted to the result.
 
     Reads asset/ and motion/, writes refined/field.safetensors at 2T - 1 frame times. Next: animus3d render
 
@@ -35,7 +40,14 @@ def command(
     from stages.refine import PRESETS
     from stages.refine import run as refine
 
-    flags = {"strength": strength, "steps": steps, "seed": seed, "prior": prior, "raster": raster, "device": resolve_device(device)}
+    flags = {
+        "strength": strength,
+        "steps": steps,
+        "seed": seed,
+        "prior": prior,
+        "raster": raster,
+        "device": resolve_device(device),
+    }
     config = build_config(PRESETS, preset, flags, settings or [])
     with session("refine", run, start_from=start_from, must_exist=True) as (run_dir, console):
         refine(run_dir, config, console, force=force)

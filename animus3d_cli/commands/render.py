@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -14,8 +14,11 @@ from animus3d_cli.settings import build_config
 
 def command(
     out: Annotated[
-        Optional[Path],
-        typer.Argument(help="out.mp4, out.gif, out.png (numbered) or out.ply (numbered splats). Default: RUN/renders/", show_default=False),
+        Path | None,
+        typer.Argument(
+            help="out.mp4, out.gif, out.png (numbered) or out.ply (numbered splats). Default: RUN/renders/",
+            show_default=False,
+        ),
     ] = None,
     run: options.Run = None,
     frames: Annotated[int, typer.Option("--frames", help="Number of frames; the motion is continuous.")] = 31,
@@ -32,7 +35,9 @@ def command(
     device: options.Device = "auto",
     raster: options.Raster = None,
 ) -> None:
-    """Render the moving asset: mp4, gif, png frames, or a numbered .ply sequence that SuperSplat opens.
+    """Write a video, pictures, or a sequence of splats.
+
+    The suffix of OUT chooses: mp4, gif, numbered png, or numbered .ply that SuperSplat opens.
 
     Reads asset/ and refined/ or motion/, writes OUT. Nothing is cached: the file is replaced.
 

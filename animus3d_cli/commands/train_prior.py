@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -15,7 +15,8 @@ from animus3d_cli.settings import build_config
 def command(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the prior, for --prior DIR.")],
     clips: Annotated[
-        Optional[int], typer.Option("--clips", min=64, help="Clips rendered for training. Default: 6144", show_default=False)
+        int | None,
+        typer.Option("--clips", min=64, help="Clips rendered for training. Default: 6144", show_default=False),
     ] = None,
     steps: options.Steps = None,
     seed: options.Seed = None,
@@ -24,10 +25,11 @@ def command(
     settings: options.Settings = None,
     force: options.Force = False,
 ) -> None:
-    """Train the embedded video prior from the zoo of moving bodies. About an hour on two cores.
+    """Train the embedded video prior from moving bodies.
 
-    Needs a checkout (the rigged animals in assets/rigged are not in the wheel). Writes a folder in diffusers' format
-    and, in DIR/training, clips, checkpoints, metrics and contact sheets of samples. Resumes where it stopped.
+    About an hour on two cores. Needs a checkout (the rigged animals in assets/rigged are not in the wheel). Writes a
+    folder in diffusers' format and, in DIR/training, clips, checkpoints, metrics and contact sheets of samples.
+    Resumes where it stopped.
 
     Example: animus3d train-prior --out my-prior --steps 2400
     """

@@ -164,18 +164,19 @@ class RunDir:
         path = self.path / ".lock"
         with writing(path):
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = path.open("a+")
+            handle = path.open("a+b", buffering=0)  # unbuffered: a full disk is told at the write, not at close
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 handle.seek(0)
-                holder = handle.read().strip() or "another process"
-                raise RunLocked(f"{self.path} is in use by {holder}.", "Wait for it, or choose another --run.") from None
+                holder = handle.read().decode().strip() or "another process"
+                raise RunLocked(
+                    f"{self.path} is in use by {holder}.", "Wait for it, or choose another --run."
+                ) from None
             with writing(path):
                 handle.truncate(0)
-                handle.write(f"animus3d {command} (pid {os.getpid()})")
-                handle.flush()
+                handle.write(f"animus3d {command} (pid {os.getpid()})".encode())
             yield
 
 

@@ -43,9 +43,7 @@ class StageFolder:
         self.path = path
         self._started = time.time()
 
-    def begin(
-        self, *, config: Mapping[str, Any], inputs: Mapping[str, str], total_steps: int, force: bool
-    ) -> Begin:
+    def begin(self, *, config: Mapping[str, Any], inputs: Mapping[str, str], total_steps: int, force: bool) -> Begin:
         """Decide between nothing to do, going on, and starting. The caller holds the run's lock.
 
         Raises:
@@ -85,7 +83,11 @@ class StageFolder:
 
     def finish(self, steps: int) -> None:
         """Mark the stage complete."""
-        record = {"steps": steps, "seconds": round(time.time() - self._started, 1), "finished": time.strftime("%FT%TZ", time.gmtime())}
+        record = {
+            "steps": steps,
+            "seconds": round(time.time() - self._started, 1),
+            "finished": time.strftime("%FT%TZ", time.gmtime()),
+        }
         write_json(self.path / "complete.json", record)
 
     def save_checkpoint(self, step: int, tensors: Mapping[str, Any], state: Mapping[str, Any], keep: int = 2) -> None:
@@ -160,7 +162,7 @@ class StageFolder:
         return sorted(int(name[len("step_") :]) for name in names if re.fullmatch(r"step_\d+", name))
 
     def _tidy(self, *, keep_progress: bool) -> None:
-        """Remove what a killed process left half-written, and, without known settings, progress that may be anyone's."""
+        """Remove what a killed process left half-written and, where its settings are unknown, progress too."""
         with writing(self.path):
             for leftover in (*self.path.glob(".*.part"), *self.path.glob("checkpoints/.*.part")):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()

@@ -14,7 +14,9 @@ def build(*assignments: str, **flags: object) -> DistillConfig:
 
 
 def test_flags_and_assignments_override_in_order() -> None:
-    config = build("guidance=3", "field.features=8", "field.multires=1,2,4", "raster=none", guidance=9.0, steps=None, seed=5)
+    config = build(
+        "guidance=3", "field.features=8", "field.multires=1,2,4", "raster=none", guidance=9.0, steps=None, seed=5
+    )
     assert config.guidance == 3.0 and isinstance(config.guidance, float)
     assert config.field.features == 8 and config.field.multires == (1, 2, 4)
     assert config.raster is None and config.seed == 5 and config.steps == DistillConfig().steps
@@ -27,7 +29,8 @@ def test_flags_and_assignments_override_in_order() -> None:
         ("field.feature=3", r"Did you mean field\.features"),
         ("field=3", "no setting 'field'"),
         ("steps.x=3", "no setting"),
-        ("steps=many", "steps must be a int"),
+        ("steps=many", "steps must be a whole number, not 'many'"),
+        ("guidance=nan", "guidance must be a number"),
         ("objective=vsd", "Choose one of: msd, sds"),
         ("steps", "has no value"),
     ],

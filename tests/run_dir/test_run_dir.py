@@ -35,7 +35,9 @@ def test_two_commands_on_one_run(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from stages.run_dir import RunDir\n"
         f"with RunDir(Path({str(run.path)!r})).lock('distill'): print('held', flush=True); sys.stdin.readline()"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
         assert holder.stdout is not None and holder.stdin is not None
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(RunLocked, match=rf"animus3d distill \(pid {holder.pid}\)"), run.lock("refine"):
@@ -60,6 +62,28 @@ def test_from_copies_the_stages_before(tmp_path: Path) -> None:
     assert new.stage("lora").is_complete() and not new.stage("motion").is_complete()
     with pytest.raises(MissingStage, match="Run first: animus3d distill"):
         new.require("motion")
+
+
+def test_from_goes_on_after_an_interruption(tmp_path: Path) -> None:
+    old, new = RunDir(tmp_path / "old"), RunDir(tmp_path / "new")
+    old.put_asset(splat(), "a.ply", force=False)
+    new.copy_from(old, before="fit-lora")
+    old.stage("lora").write_result("x.safetensors", {"a": torch.zeros(1)}, {})
+    old.stage("lora").finish(1)
+    (new.path / ".lora.part").mkdir()  # where a killed copy stood
+    new.copy_from(old, before="distill")
+    assert new.stage("lora").is_complete() and not (new.path / ".lora.part").exists()
+    other = RunDir(tmp_path / "other")
+    other.put_asset(splat(1), "b.ply", force=False)
+    with pytest.raises(SettingsDiffer, match="another asset"):
+        other.copy_from(old, before="distill")
+
+
+def test_the_same_file_taken_over_otherwise(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    run.put_asset(splat(0), "a.glb", force=False)
+    with pytest.raises(SettingsDiffer, match=r"\(a\.glb, taken over otherwise\)"):
+        run.put_asset(splat(1), "a.glb", force=False)
 
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:

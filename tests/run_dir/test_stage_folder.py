@@ -45,6 +45,40 @@ def test_differences_are_named_and_forced(tmp_path: Path) -> None:
     assert begin(folder, {"guidance": 7.5, "steps": 10}, force=True).resume_step == 0
 
 
+def test_a_nearer_target_than_the_progress_is_refused(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path / "motion")
+    begin(folder)
+    folder.save_checkpoint(8, {"a": torch.zeros(1)}, {})
+    with pytest.raises(SettingsDiffer, match=r"reached step 8, beyond --steps 5\. Use --steps 8"):
+        begin(folder, steps=5)
+    assert begin(folder, steps=8).resume_step == 8
+    folder.finish(8)
+    assert begin(folder, steps=5).done
+
+
+def test_config_holds_everything_and_compares_what_matters(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path / "motion")
+    begin(folder)
+    settings = json.loads((folder.path / "config.json").read_text())["settings"]
+    assert settings == {"guidance": 4.0, "field.features": 16, "steps": 10}
+    assert not begin(folder, {**SETTINGS, "steps": 20, "device": "cuda"}, steps=20).done
+
+
+def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path / "motion")
+    begin(folder)
+    folder.save_checkpoint(4, {"a": torch.zeros(1)}, {})
+    half = folder.path / "checkpoints" / ".step_000006.123.part"
+    half.mkdir()
+    (half / "state.safetensors").write_bytes(b"half")
+    (folder.path / ".field.safetensors.123.part").write_bytes(b"half")
+    (folder.path / "checkpoints" / "step_000009 set aside").mkdir()  # by a person: not a checkpoint
+    assert begin(folder).resume_step == 4
+    assert not list(folder.path.rglob("*.part"))
+    (folder.path / "config.json").unlink()
+    assert begin(folder).resume_step == 0  # whose settings were these checkpoints?
+
+
 def test_checkpoints_resume_prune_and_round_trip(tmp_path: Path) -> None:
     folder = StageFolder(tmp_path / "motion")
     begin(folder)
@@ -86,6 +120,9 @@ def test_a_damaged_result_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(CorruptCheckpoint, match=r"field\.safetensors cannot be read"):
         folder.read_result("field.safetensors")
+    path.unlink()
+    with pytest.raises(CorruptCheckpoint, match=r"field\.safetensors cannot be read: No such file"):
+        folder.result_hash("field.safetensors")
 
 
 def test_killed_while_writing_leaves_a_good_checkpoint(tmp_path: Path) -> None:

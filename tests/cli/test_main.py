@@ -1,0 +1,112 @@
+"""The program around the commands: help, errors, interruption, and what a terminal or a pipe gets to see."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from animus3d_cli import main as program
+from animus3d_cli.console import Console
+from stages.errors import AnimusError, BadInput
+from stages.events import Finished, Note, Progress, Started, Wrote
+
+COMMANDS = ["reconstruct", "fit-lora", "distill", "refine", "render", "eval", "train-prior"]
+
+
+def raising(error: BaseException, monkeypatch: pytest.MonkeyPatch, *extra: str) -> int:
+    """Exit code of the program when its command raises ``error``."""
+
+    def app(arguments: list[str], standalone_mode: bool) -> None:
+        assert "--verbose" not in arguments
+        raise error
+
+    monkeypatch.setattr(program, "app", app)
+    monkeypatch.setattr(sys, "argv", ["animus3d", "distill", *extra])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(SystemExit) as exit_:
+        program.main()
+    assert isinstance(exit_.value.code, int)
+    return exit_.value.code
+
+
+def test_exit_codes_are_those_of_the_tree_and_documented() -> None:
+    codes = {kind.exit_code for kind in (AnimusError, *AnimusError.__subclasses__())}
+    assert len(codes) == 1 + len(AnimusError.__subclasses__())
+    for code in codes | {0, 2, 130}:
+        assert f"{code} " in program.EPILOG
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (BadInput("No goat here.", "Bring one."), 3, "animus3d: No goat here. Bring one.\n"),
+        (KeyboardInterrupt(), 130, "animus3d: interrupted; the same command goes on from the last checkpoint.\n"),
+        (OSError(errno.ENOSPC, "No space left", "a.mp4"), 7, "animus3d: Cannot write a.mp4: No space left.\n"),
+        (
+            ValueError("one\ntwo"),
+            1,
+            "animus3d: unexpected ValueError: one. The same command with --verbose shows where.\n",
+        ),
+    ],
+)
+def test_an_error_is_one_line_and_a_code(
+    error: BaseException, code: int, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert raising(error, monkeypatch) == code
+    captured = capsys.readouterr()
+    assert captured.err == line and captured.out == ""
+
+
+def test_verbose_works_behind_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert raising(BadInput("No goat here."), monkeypatch, "--verbose") == 3
+    error = capsys.readouterr().err
+    assert error.startswith("Traceback") and error.endswith("animus3d: No goat here.\n")
+
+
+def run(*arguments: str, columns: int = 80) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": str(columns), "PYTHONPATH": str(Path(program.__file__).parent.parent)}
+    command = [sys.executable, "-m", "animus3d_cli", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_help_lists_the_pipeline_in_order_on_80_columns() -> None:
+    shown = run("--help")
+    bare = run()
+    assert shown.returncode == 0 and shown.stdout in (bare.stdout, bare.stderr)
+    table = shown.stdout.split("\nCommands:")[1]
+    places = [table.index(f"\n  {name} ") for name in COMMANDS]
+    assert places == sorted(places)
+    assert "..." not in shown.stdout and max(map(len, shown.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_what_it_writes_and_gives_an_example(name: str) -> None:
+    shown = run(name, "--help").stdout
+    assert f"Example: animus3d {name}" in shown and "rites" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_usage_errors_have_code_2() -> None:
+    for arguments in (["nonsense"], ["distill", "--nonsense"], ["reconstruct"], ["fit-lora", "--steps", "0"]):
+        done = run(*arguments)
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_a_pipe_gets_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console()
+    console(Started("distill", 1000, 200))
+    for step in range(201, 1001):
+        console(Progress(step, {"loss": 1.0 / step}))
+    console(Finished("distill"))
+    console(Note("a [bold] note"))
+    console(Wrote(Path("run/x[1].mp4"), "a video"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "distill: going on from step 200"
+    assert lines[1].startswith("distill 1000/1000  eta 0:00  loss 0.001")  # quick steps make one line, not 800
+    assert lines[2].startswith("distill: done in ")
+    assert lines[3:] == ["a [bold] note", "  run/x[1].mp4  (a video)"]

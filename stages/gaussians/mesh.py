@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stages.errors import BadInput
 from stages.gaussians.asset import Gaussians
-from stages.gaussians.surface import face_normals, flat_gaussians, sample_surface
+from stages.gaussians.surface import face_normals, flat_gaussians, sample_surface, triangle_areas
 
 PLAIN = 0.7
 """Grey of a mesh without any colour."""
@@ -22,9 +22,11 @@ def gaussians_from_mesh(path: Path, num_gaussians: int, generator: torch.Generat
     """Sample the surface of the mesh in ``path`` into flat Gaussians, SH degree 0.
 
     Raises:
-        BadInput: the file is missing, cannot be read, or has no triangles.
+        BadInput: the file is missing, cannot be read, or has no triangles or none with an area.
     """
     vertices, faces, parts = _load(path)
+    if not float(triangle_areas(vertices, faces).sum()) > 0.0:
+        raise BadInput(f"{path} has no surface: none of its triangles has an area.", "Export the mesh again.")
     samples = sample_surface(vertices, faces, num_gaussians, generator)
     points, normals = samples.interpolate(vertices[faces]), face_normals(vertices, faces)[samples.faces]
     colors = torch.full((num_gaussians, 3), PLAIN)
@@ -39,15 +41,15 @@ def gaussians_from_mesh(path: Path, num_gaussians: int, generator: torch.Generat
 def _load(path: Path) -> tuple[Tensor, Tensor, list[tuple[int, int, Any]]]:
     """All vertices [V, 3] and faces [F, 3] in the world, and (first face, last face, (visual, first vertex)) a part."""
     if not path.is_file():
-        raise BadInput(f"There is no file {path}.")
+        raise BadInput(f"There is no file {path}.", "Check the path.")
     try:
         scene = trimesh.load_scene(str(path))
         meshes = [mesh for mesh in scene.dump() if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces)]
     except Exception as error:  # trimesh's loaders raise whatever their parsers do
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BadInput(f"{path} cannot be read as a mesh: {reason}.") from None
+        raise BadInput(f"{path} cannot be read as a mesh: {reason}.", "Export it again.") from None
     if not meshes:
-        raise BadInput(f"{path} has no triangles.")
+        raise BadInput(f"{path} has no triangles.", "Give a mesh with faces, or a .ply splat.")
     vertices, faces, parts = [], [], []
     num_vertices = num_faces = 0
     for mesh in meshes:
@@ -55,9 +57,11 @@ def _load(path: Path) -> tuple[Tensor, Tensor, list[tuple[int, int, Any]]]:
         faces.append(np.asarray(mesh.faces, dtype=np.int64) + num_vertices)
         parts.append((num_faces, num_faces + len(mesh.faces), (mesh.visual, num_vertices)))
         num_vertices, num_faces = num_vertices + len(mesh.vertices), num_faces + len(mesh.faces)
+        if mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices):
+            raise BadInput(f"{path} has triangles whose vertices are not in the file.", "Export the mesh again.")
     all_vertices = torch.from_numpy(np.concatenate(vertices))
     if not all_vertices.isfinite().all():
-        raise BadInput(f"{path} holds vertices that are NaN or infinite.")
+        raise BadInput(f"{path} holds vertices that are NaN or infinite.", "Export the mesh again.")
     return all_vertices, torch.from_numpy(np.concatenate(faces)), parts
 
 
@@ -66,6 +70,8 @@ def _colors(part: Any, corners: Tensor, vertices: Tensor, faces: Tensor, barycen
     visual, first_vertex = part
     local = corners - first_vertex
     if isinstance(visual, trimesh.visual.TextureVisuals):
+        if _is_filler(visual.material):
+            return torch.full((len(faces), 3), PLAIN)
         image, factor = _texture(visual.material)
         if image is not None and visual.uv is not None:
             uv = torch.from_numpy(np.asarray(visual.uv, dtype=np.float32))[local]
@@ -77,6 +83,14 @@ def _colors(part: Any, corners: Tensor, vertices: Tensor, faces: Tensor, barycen
     if visual.kind == "face":
         return torch.from_numpy(np.asarray(visual.face_colors[:, :3], dtype=np.float32) / 255.0)[faces]
     return torch.full((len(faces), 3), PLAIN)
+
+
+def _is_filler(material: Any) -> bool:
+    """Whether the file named no material: trimesh then fills in a dark grey and a 2 x 2 picture of its own."""
+    filler = trimesh.visual.material.empty_material()
+    if type(material) is not type(filler) or material.kwargs or not np.array_equal(material.diffuse, filler.diffuse):
+        return False
+    return material.image is None or np.array_equal(np.asarray(material.image), np.asarray(filler.image))
 
 
 def _texture(material: Any) -> tuple[Tensor | None, Tensor]:

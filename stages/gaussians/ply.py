@@ -40,25 +40,28 @@ def read_ply(path: Path) -> Gaussians:
             "It looks like a mesh or a point cloud; animus3d needs a Gaussian splat, or a .glb or .obj mesh.",
         )
     if len(data) == 0:
-        raise BadInput(f"{path} holds zero Gaussians.")
+        raise BadInput(f"{path} holds zero Gaussians.", "Export it again, or give another file.")
     num_rest = sum(name.startswith("f_rest_") for name in names)
     if num_rest not in _REST_COUNTS:
-        raise BadInput(f"{path} has {num_rest} f_rest fields; 0, 9, 24 or 45 are expected (SH degree 0 to 3).")
+        raise BadInput(
+            f"{path} has {num_rest} f_rest fields; 0, 9, 24 or 45 are expected (SH degree 0 to 3).",
+            "Export it again with all harmonics of a degree, or with none.",
+        )
+    rest_names = [f"f_rest_{i}" for i in range(num_rest)]
+    table = _finite_table(path, data, [*REQUIRED, *rest_names])
 
     def columns(*fields: str) -> torch.Tensor:
-        values = np.stack([np.asarray(data[field], dtype=np.float32) for field in fields], axis=-1)
-        bad = ~np.isfinite(values)
-        if bad.any():
-            field = fields[int(np.argmax(bad.any(axis=0)))]
-            raise BadInput(f"{path} holds {int(bad.sum())} values that are NaN or infinite, in {field} for one.")
-        return torch.from_numpy(values)
+        return torch.from_numpy(np.stack([table[field] for field in fields], axis=-1))
 
     quats = columns("rot_0", "rot_1", "rot_2", "rot_3")
     lengths = quats.norm(dim=-1, keepdim=True)
     if (lengths == 0).any():
-        raise BadInput(f"{path} holds {int((lengths == 0).sum())} rotations of length zero.")
+        raise BadInput(
+            f"{path} holds {int((lengths == 0).sum())} rotations of length zero.",
+            "Remove those Gaussians in an editor.",
+        )
     dc = columns("f_dc_0", "f_dc_1", "f_dc_2")[:, None]
-    rest = columns(*(f"f_rest_{i}" for i in range(num_rest))) if num_rest else torch.zeros(len(dc), 0)
+    rest = columns(*rest_names) if num_rest else torch.zeros(len(dc), 0)
     return Gaussians(
         means=columns("x", "y", "z"),
         quats=quats / lengths,
@@ -68,9 +71,32 @@ def read_ply(path: Path) -> Gaussians:
     )
 
 
+def _finite_table(path: Path, data: np.ndarray[Any, Any], fields: list[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """Every field as float32 [N]; one error names all fields that hold NaN or infinity, and how many."""
+    table: dict[str, np.ndarray[Any, Any]] = {}
+    bad: dict[str, int] = {}
+    for field in fields:
+        if field not in (data.dtype.names or ()):
+            raise BadInput(f"{path} has no field {field}, though it has others of its kind.", "Export it again.")
+        if data.dtype[field].kind not in "fiu":
+            raise BadInput(f"{path} holds lists in {field}, not one number a Gaussian.", "Export it again.")
+        with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, and is reported as such
+            table[field] = np.asarray(data[field], dtype=np.float32)
+        count = int((~np.isfinite(table[field])).sum())
+        if count:
+            bad[field] = count
+    if bad:
+        named = ", ".join(f"{field} ({count})" for field, count in bad.items())
+        raise BadInput(
+            f"{path} holds {sum(bad.values())} values that are NaN or infinite, in {named}.",
+            "Remove those Gaussians in an editor.",
+        )
+    return table
+
+
 def _vertices(path: Path) -> np.ndarray[Any, Any]:
     if not path.is_file():
-        raise BadInput(f"There is no file {path}.")
+        raise BadInput(f"There is no file {path}.", "Check the path.")
     try:
         ply = PlyData.read(str(path))
         return np.asarray(ply["vertex"].data)
@@ -111,6 +137,8 @@ def write_ply(path: Path, gaussians: Gaussians, *, pad_sh_degree: int | None = N
         PlyData([PlyElement.describe(table, "vertex")], byte_order="<").write(str(temporary))
         temporary.replace(path)
     except OSError as error:
-        raise CannotWrite(f"Cannot write {path}: {error.strerror or error}.", "Free space or choose another place.") from None
+        raise CannotWrite(
+            f"Cannot write {path}: {error.strerror or error}.", "Free space or choose another place."
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)

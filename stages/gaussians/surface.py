@@ -36,8 +36,7 @@ def sample_surface(vertices: Tensor, faces: Tensor, num_samples: int, generator:
     Stratified along the cumulated area, and placed inside their triangle by a low-discrepancy sequence (R2, Roberts
     2018), which leaves fewer holes than independent draws.
     """
-    corners = vertices[faces].double()
-    areas = 0.5 * torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=-1)
+    areas = triangle_areas(vertices, faces)
     total = areas.sum()
     jitter = torch.rand(num_samples, generator=generator, dtype=torch.float64)
     positions = (torch.arange(num_samples, dtype=torch.float64) + jitter) / num_samples * total
@@ -48,6 +47,12 @@ def sample_surface(vertices: Tensor, faces: Tensor, num_samples: int, generator:
     root = u[:, 0].sqrt()
     barycentric = torch.stack([1.0 - root, root * (1.0 - u[:, 1]), root * u[:, 1]], dim=-1)
     return SurfaceSamples(index, barycentric.to(vertices.dtype), float((total / num_samples).sqrt()))
+
+
+def triangle_areas(vertices: Tensor, faces: Tensor) -> Tensor:
+    """Areas [F] of ``faces`` [F, 3], in double."""
+    corners = vertices[faces].double()
+    return 0.5 * torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=-1)
 
 
 def flat_gaussians(points: Tensor, normals: Tensor, colors: Tensor, spacing: float) -> Gaussians:

@@ -35,7 +35,9 @@ class Track:
         """Values [T, D] at ``seconds`` [T], held before the first and after the last key."""
         upper = np.clip(np.searchsorted(self.times, seconds, side="right"), 1, len(self.times) - 1)
         if len(self.times) == 1:
-            return np.repeat(self.values[-1:] if self.interpolation != "CUBICSPLINE" else self.values[1:2], len(seconds), 0)
+            return np.repeat(
+                self.values[-1:] if self.interpolation != "CUBICSPLINE" else self.values[1:2], len(seconds), 0
+            )
         lower = upper - 1
         span = self.times[upper] - self.times[lower]
         u = np.clip((seconds - self.times[lower]) / np.maximum(span, 1e-9), 0.0, 1.0)[:, None]
@@ -97,9 +99,7 @@ class RiggedFile:
         self, rest: Pose, num_gaussians: int, generator: torch.Generator, turn_deg: float = 0.0, size: float = 2.0
     ) -> Body:
         """Gaussians on the surface, at rest in ``rest``; centred, turned about y, longest side ``size``."""
-        rough = Skeleton(
-            parents=self.parents, joints=self.joints, inverse_bind=self.inverse_bind, world=torch.eye(4)
-        )
+        rough = Skeleton(parents=self.parents, joints=self.joints, inverse_bind=self.inverse_bind, world=torch.eye(4))
         standing = skin(self.vertices, self.weights, rough.joint_matrices(rest))[0]
         world = _normalising(standing, turn_deg, size)
         skeleton = Skeleton(parents=self.parents, joints=self.joints, inverse_bind=self.inverse_bind, world=world)
@@ -122,12 +122,22 @@ def read_rigged(path: Path) -> RiggedFile:
     Raises:
         BadInput: the file is not readable as glTF, or has no mesh.
     """
+    if not path.is_file():
+        raise BadInput(f"There is no file {path}.", "Check the path.")
     try:
         gltf = pygltflib.GLTF2().load(str(path))
-    except Exception as error:  # pygltflib raises whatever json and struct do
-        raise BadInput(f"{path} cannot be read as a .glb file: {error}.") from None
-    if gltf is None or not gltf.meshes:
-        raise BadInput(f"{path} has no mesh.")
+        if gltf is None or not gltf.meshes:
+            raise BadInput(f"{path} has no mesh.", "Give an animated .glb file.")
+        return _take_apart(gltf)
+    except BadInput:
+        raise
+    except Exception as error:  # pygltflib raises whatever json and struct do; indices in the file may point anywhere
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise BadInput(f"{path} cannot be read as a .glb file: {reason}.", "Export it again.") from None
+
+
+def _take_apart(gltf: Any) -> RiggedFile:
+    """Nodes, skins and the primitives that hang on them."""
     blob = gltf.binary_blob()
     order, parents = _sorted_nodes(gltf)
     index = {node: i for i, node in enumerate(order)}
@@ -163,14 +173,16 @@ def _assemble(
     bind_local: Pose, index: dict[int, int],
 ) -> RiggedFile:  # fmt: skip
     """Concatenate the primitives and read the clips."""
-    vertices, faces, face_colors, weights = [], [], [], []
+    vertices: list[np.ndarray[Any, Any]] = []
+    faces: list[np.ndarray[Any, Any]] = []
+    face_colors, weights = [], []
     textures: list[tuple[int, int, Tensor, Tensor]] = []
     for primitive, first, last, transform in geometry:
         position = _accessor(gltf, blob, primitive.attributes.POSITION)
         if transform is not None:
             position = position @ transform[:3, :3].T + transform[:3, 3]
-        corner = _accessor(gltf, blob, primitive.indices).reshape(-1, 3).astype(np.int64) if primitive.indices is not None \
-            else np.arange(len(position)).reshape(-1, 3)  # fmt: skip
+        corner = np.arange(len(position)) if primitive.indices is None else _accessor(gltf, blob, primitive.indices)
+        corner = corner.reshape(-1, 3).astype(np.int64)
         skin_weights = np.zeros((len(position), len(joints)), np.float32)
         if primitive.attributes.JOINTS_0 is not None:
             who = _accessor(gltf, blob, primitive.attributes.JOINTS_0).astype(np.int64)
@@ -309,5 +321,5 @@ def _accessor(gltf: Any, blob: bytes, accessor_id: int) -> np.ndarray[Any, Any]:
     rows = np.lib.stride_tricks.as_strided(raw, (accessor.count, dtype.itemsize * width), (stride, 1))
     values = np.ascontiguousarray(rows).view(dtype)
     if accessor.normalized:
-        values = np.maximum(values.astype(np.float32) / np.iinfo(dtype).max, -1.0)
+        values = np.maximum(values.astype(np.float32) / np.iinfo(dtype.str).max, -1.0)
     return values

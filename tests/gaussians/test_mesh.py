@@ -11,7 +11,7 @@ import trimesh
 from PIL import Image
 
 from stages.errors import BadInput
-from stages.gaussians.mesh import gaussians_from_mesh
+from stages.gaussians.mesh import PLAIN, gaussians_from_mesh
 from stages.gaussians.neighbours import nearest_neighbours
 from stages.gaussians.sh import sh0_to_rgb
 from stages.reconstruct import ReconstructConfig, load_asset, turn_upright
@@ -47,7 +47,8 @@ def test_material_vertex_and_texture_colours(tmp_path: Path) -> None:
     picture = Image.fromarray(np.array([[[0, 0, 255]] * 2, [[255, 255, 0]] * 2], dtype=np.uint8))
     sheet = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2], [0, 2, 3]], process=False)
     sheet.visual = trimesh.visual.TextureVisuals(
-        uv=np.array([[0, 0], [1, 0], [1, 1], [0, 1]]), material=trimesh.visual.material.PBRMaterial(baseColorTexture=picture)
+        uv=np.array([[0, 0], [1, 0], [1, 1], [0, 1]]),
+        material=trimesh.visual.material.PBRMaterial(baseColorTexture=picture),
     )
     sheet.export(tmp_path / "sheet.glb")
     for name, expected in (("red", [1.0, 0.0, 0.0]), ("green", [0.0, 1.0, 0.0])):
@@ -67,6 +68,33 @@ def test_bad_meshes_and_suffixes(tmp_path: Path) -> None:
         load_asset(tmp_path / "b.obj", ReconstructConfig())
     with pytest.raises(BadInput, match="neither a splat nor a mesh"):
         load_asset(tmp_path / "c.jpg", ReconstructConfig())
+
+
+def test_meshes_without_a_surface_or_with_stray_indices(tmp_path: Path) -> None:
+    (tmp_path / "point.obj").write_text("v 0 0 0\nv 0 0 0\nv 0 0 0\nf 1 2 3\n")
+    with pytest.raises(BadInput, match="no surface"):
+        gaussians_from_mesh(tmp_path / "point.obj", 10, _generator())
+    trimesh.creation.box().export(tmp_path / "box.glb")
+    raw = (tmp_path / "box.glb").read_bytes()
+    first = raw.index(b"BIN\x00") + 4  # trimesh writes the indices first, as 32-bit numbers
+    (tmp_path / "stray.glb").write_bytes(raw[:first] + (9999).to_bytes(4, "little") + raw[first + 4 :])
+    with pytest.raises(BadInput, match=r"not in the file|cannot be read as a mesh"):
+        gaussians_from_mesh(tmp_path / "stray.glb", 10, _generator())
+
+
+def test_node_transforms_apply_and_a_mesh_without_material_is_plain(tmp_path: Path) -> None:
+    scene = trimesh.Scene()
+    for x in (0.0, 5.0):
+        scene.add_geometry(trimesh.creation.box(), transform=trimesh.transformations.translation_matrix([x, 0, 0]))
+    scene.export(tmp_path / "two.glb")
+    asset = gaussians_from_mesh(tmp_path / "two.glb", 400, _generator())
+    low, high = asset.bounds()
+    torch.testing.assert_close(low, torch.tensor([-0.5, -0.5, -0.5]), atol=0.02, rtol=0)
+    torch.testing.assert_close(high, torch.tensor([5.5, 0.5, 0.5]), atol=0.02, rtol=0)
+    assert 170 < int((asset.means[:, 0] > 2.5).sum()) < 230  # half of the area each
+    (tmp_path / "bare.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nf 1/1 2/1 3/1\n")
+    rgb = sh0_to_rgb(gaussians_from_mesh(tmp_path / "bare.obj", 5, _generator()).sh[:, 0])
+    torch.testing.assert_close(rgb, torch.full((5, 3), PLAIN))
 
 
 @pytest.mark.parametrize("up", ["-y", "z", "-z", "x", "-x"])

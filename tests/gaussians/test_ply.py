@@ -97,3 +97,22 @@ def test_broken_files_say_what_is_wrong(tmp_path: Path) -> None:
 def test_a_failed_write_keeps_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(CannotWrite):
         write_ply(tmp_path / "missing folder" / "a.ply", splat())
+
+
+def test_fields_that_look_right_but_are_not(tmp_path: Path) -> None:
+    both = splat()
+    both.means[:3, 1], both.logit_opacities[5] = float("inf"), float("nan")
+    write_ply(tmp_path / "both.ply", both)
+    with pytest.raises(BadInput, match=r"4 values that are NaN or infinite, in y \(3\), opacity \(1\)"):
+        read_ply(tmp_path / "both.ply")
+    write_ply(tmp_path / "good.ply", splat(1))
+    renumbered = (tmp_path / "good.ply").read_bytes().replace(b"f_rest_8", b"f_rest_9")
+    (tmp_path / "rest.ply").write_bytes(renumbered)
+    with pytest.raises(BadInput, match="no field f_rest_8"):
+        read_ply(tmp_path / "rest.ply")
+    names = (tmp_path / "good.ply").read_bytes().split(b"end_header")[0].decode()
+    text = names.replace("binary_little_endian", "ascii").replace("vertex 20", "vertex 1")
+    text = text.replace("property float x\n", "property list uchar float x\n")
+    (tmp_path / "list.ply").write_text(text + "end_header\n1 " + "1 " * text.count("property") + "\n")
+    with pytest.raises(BadInput, match="lists in x"):
+        read_ply(tmp_path / "list.ply")

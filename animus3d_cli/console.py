@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 PLAIN_INTERVAL_S = 5.0
 """Seconds between progress lines where there is no terminal."""
 
+BAR_WIDTH = 20
+"""Columns of the live bar."""
+
 
 class Console:
     """Draws a stage's events: a live bar on a terminal, a plain line now and then elsewhere. It is a ``Report``."""
@@ -61,15 +64,13 @@ class Console:
             MofNCompleteColumn,
             Progress,
             TextColumn,
-            TimeElapsedColumn,
             TimeRemainingColumn,
         )
 
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=BAR_WIDTH),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
             TextColumn("eta"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[metrics]}"),
@@ -79,10 +80,14 @@ class Console:
         self._bar.start()
 
     def _progress(self, step: int, metrics: Mapping[str, float]) -> None:
-        text = "  ".join(f"{name} {value:.3g}" for name, value in list(metrics.items())[:3])
+        shown = [f"{name} {value:.3g}" for name, value in metrics.items()]
         if self._bar is not None:
-            self._bar.update(self._task, completed=step, metrics=text)
+            taken = len(self._name) + BAR_WIDTH + 2 * len(str(self._total)) + len("  /  eta 0:00:00  ")
+            while shown and taken + len("  ".join(shown)) > self._out.width:  # else rich cuts the counters short
+                shown.pop()
+            self._bar.update(self._task, completed=step, metrics="  ".join(shown))
             return
+        text = "  ".join(shown[:3])
         now = time.monotonic()
         if self._out.is_terminal or (now - self._last < PLAIN_INTERVAL_S and step != self._total):
             return

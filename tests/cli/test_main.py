@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -110,3 +114,22 @@ def test_a_pipe_gets_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[1].startswith("distill 1000/1000  eta 0:00  loss 0.001")  # quick steps make one line, not 800
     assert lines[2].startswith("distill: done in ")
     assert lines[3:] == ["a [bold] note", "  run/x[1].mp4  (a video)"]
+
+
+def test_a_terminal_of_80_columns_gets_a_bar_with_whole_counters() -> None:
+    code = (
+        "from animus3d_cli.console import Console; from stages.events import *; c = Console()\n"
+        "c(Started('distill', 1200, 300))\n"
+        "c(Progress(900, {'score': 0.0123, 'tv': 0.00134, 'arap': 1.2e-05, 'loss': 0.0134}))\n"
+        "c(Finished('distill'))"
+    )
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(Path(program.__file__).parent.parent)}
+    environment.pop("COLUMNS", None)
+    subprocess.run([sys.executable, "-c", code], env=environment, stdout=theirs, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    bar = next(line for line in shown.splitlines()[::-1] if "900/1200" in line)
+    assert "eta" in bar and "score 0.0123" in bar and "…" not in bar

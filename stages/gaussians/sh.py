@@ -46,7 +46,7 @@ def sh_basis(directions: Tensor, degree: int) -> Tensor:
 
 
 def eval_sh(sh: Tensor, directions: Tensor) -> Tensor:
-    """Colours [..., 3] of coefficients [..., K, 3] seen along unit ``directions`` [..., 3] (camera to Gaussian), >= 0."""
+    """Colours [..., 3] of coefficients [..., K, 3] seen along unit ``directions`` [..., 3], camera to Gaussian."""
     degree = round(sh.shape[-2] ** 0.5) - 1
     return (0.5 + (sh_basis(directions, degree)[..., None] * sh).sum(dim=-2)).clamp(min=0.0)
 

@@ -22,10 +22,16 @@ import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from stages.raster.interface import Rendered
 from stages.raster.rules import ALPHA_MAX, ALPHA_MIN, FRUSTUM_MARGIN, LOW_PASS_PX2, NEAR, TRANSMITTANCE_MIN
 
+# numpy's error model: a zero divides to infinity and the Gaussian is culled, instead of an exception from a thread
+_kernel = njit(nogil=True, cache=True, error_model="numpy")
+
+QUATERNION_MIN = 1e-12
+"""Quaternions are divided by at least this, as ``torch.nn.functional.normalize`` does."""
 
 
 def rasterize(
@@ -67,14 +73,16 @@ class _Rasterize(torch.autograd.Function):
             return xy, conics, order
 
         ctx.projected = _each_frame(one, frames)
-        ctx.arrays = (means, quats, scales, opacities, colors, viewmats, Ks, background, rgb, transmittance)
-        ctx.dtypes = [t.dtype for t in tensors[:5]]
-        dtype = tensors[0].dtype
-        return torch.from_numpy(rgb).to(dtype), torch.from_numpy(1.0 - transmittance)[..., None].to(dtype)
+        ctx.arrays = (means, quats, scales, opacities, colors, viewmats, Ks, rgb, transmittance)
+        ctx.options = [{"device": t.device, "dtype": t.dtype} for t in tensors[:5]]
+        like = tensors[0]
+        # the kernels keep rgb for the backward pass, so a float64 caller gets a copy
+        return torch.tensor(rgb).to(like), torch.from_numpy(1.0 - transmittance)[..., None].to(like)
 
     @staticmethod
+    @once_differentiable  # type: ignore[misc]
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        means, quats, scales, opacities, colors, viewmats, Ks, background, rgb, transmittance = ctx.arrays
+        means, quats, scales, opacities, colors, viewmats, Ks, rgb, transmittance = ctx.arrays
         v_rgb, v_alpha = _array(grads[0]), _array(grads[1])[..., 0]
         frames, count = means.shape[:2]
         v_means, v_quats, v_colors = np.zeros_like(means), np.zeros_like(quats), np.zeros(colors.shape)
@@ -94,7 +102,7 @@ class _Rasterize(torch.autograd.Function):
 
         _each_frame(one, frames)
         gradients = (v_means, v_quats, v_scales.sum(axis=0), v_opacities.sum(axis=0), v_colors)
-        out = [torch.from_numpy(g).to(dtype) for g, dtype in zip(gradients, ctx.dtypes, strict=True)]
+        out = [torch.from_numpy(g).to(**options) for g, options in zip(gradients, ctx.options, strict=True)]
         return (*out, None, None, None, None, None)
 
 
@@ -111,10 +119,10 @@ def _each_frame(one: Any, frames: int) -> list[Any]:
         return list(pool.map(one, range(frames)))
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def _rotation(quat):  # type: ignore[no-untyped-def]
     """Rotation matrix of a quaternion wxyz of any length."""
-    n = math.sqrt(quat[0] ** 2 + quat[1] ** 2 + quat[2] ** 2 + quat[3] ** 2)
+    n = max(math.sqrt(quat[0] ** 2 + quat[1] ** 2 + quat[2] ** 2 + quat[3] ** 2), QUATERNION_MIN)
     w, x, y, z = quat[0] / n, quat[1] / n, quat[2] / n, quat[3] / n
     R = np.empty((3, 3))
     R[0, 0], R[0, 1], R[0, 2] = 1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)
@@ -123,7 +131,26 @@ def _rotation(quat):  # type: ignore[no-untyped-def]
     return R
 
 
-@njit(nogil=True, cache=True)
+@_kernel
+def _product(A, B):  # type: ignore[no-untyped-def]
+    """A B for 3 x 3 matrices; written out, because ``@`` calls BLAS, which costs ten times the arithmetic."""
+    out = np.empty((3, 3))
+    for i in range(3):
+        for j in range(3):
+            out[i, j] = A[i, 0] * B[0, j] + A[i, 1] * B[1, j] + A[i, 2] * B[2, j]
+    return out
+
+
+@_kernel
+def _to_camera(viewmat, p):  # type: ignore[no-untyped-def]
+    """Camera-frame x, y, z of the world point ``p``."""
+    x = viewmat[0, 0] * p[0] + viewmat[0, 1] * p[1] + viewmat[0, 2] * p[2] + viewmat[0, 3]
+    y = viewmat[1, 0] * p[0] + viewmat[1, 1] * p[1] + viewmat[1, 2] * p[2] + viewmat[1, 3]
+    z = viewmat[2, 0] * p[0] + viewmat[2, 1] * p[1] + viewmat[2, 2] * p[2] + viewmat[2, 3]
+    return x, y, z
+
+
+@_kernel
 def _jacobian(x, y, z, K, width, height):  # type: ignore[no-untyped-def]
     """Linearised projection at a camera-frame point: (fx/z, fy/z, J02, J12, is x inside, is y inside).
 
@@ -137,18 +164,17 @@ def _jacobian(x, y, z, K, width, height):  # type: ignore[no-untyped-def]
     return fx / z, fy / z, -fx * cu / z, -fy * cv / z, cu == u, cv == v
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def _project(means, quats, scales, opacities, viewmat, K, width, height):  # type: ignore[no-untyped-def]
     """Pixel position [N, 2], inverse 2D covariance [N, 3] (a, b, c) and depth [N] (infinite where culled)."""
     count = means.shape[0]
     xy, conics, depths = np.zeros((count, 2)), np.zeros((count, 3)), np.full(count, np.inf)
-    R_cam_world, shift = viewmat[:3, :3].copy(), viewmat[:3, 3].copy()
     for i in range(count):
-        p = R_cam_world @ means[i] + shift
-        if p[2] < NEAR or opacities[i] < ALPHA_MIN:
+        x, y, z = _to_camera(viewmat, means[i])
+        if z < NEAR or opacities[i] < ALPHA_MIN:
             continue
-        j00, j11, j02, j12, _, _ = _jacobian(p[0], p[1], p[2], K, width, height)
-        M = R_cam_world @ _rotation(quats[i])
+        j00, j11, j02, j12, _, _ = _jacobian(x, y, z, K, width, height)
+        M = _product(viewmat, _rotation(quats[i]))
         a = b = c = 0.0
         for k in range(3):
             s = scales[i, k]
@@ -159,30 +185,29 @@ def _project(means, quats, scales, opacities, viewmat, K, width, height):  # typ
         determinant = a * c - b * b
         if not determinant > 0.0:
             continue
-        xy[i, 0] = K[0, 0] * p[0] / p[2] + K[0, 2]
-        xy[i, 1] = K[1, 1] * p[1] / p[2] + K[1, 2]
+        xy[i, 0], xy[i, 1] = K[0, 0] * x / z + K[0, 2], K[1, 1] * y / z + K[1, 2]
         conics[i, 0], conics[i, 1], conics[i, 2] = c / determinant, -b / determinant, a / determinant
-        depths[i] = p[2]
+        depths[i] = z
     return xy, conics, depths
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def _rows(y, conic, reach, height):  # type: ignore[no-untyped-def]
     """Pixel rows ``[first, last)`` that the ellipse ``sigma <= reach`` touches."""
     half = math.sqrt(2.0 * reach * conic[0] / (conic[0] * conic[2] - conic[1] * conic[1]))
-    return max(0, int(math.ceil(y - half - 0.5))), min(height, int(math.floor(y + half - 0.5)) + 1)
+    return max(0, math.ceil(y - half - 0.5)), min(height, math.floor(y + half - 0.5) + 1)
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def _columns(x, dy, conic, reach, width):  # type: ignore[no-untyped-def]
     """Pixel columns ``[first, last)`` inside the ellipse on the row at ``dy``."""
     discriminant = (conic[1] * dy) ** 2 - conic[0] * (conic[2] * dy * dy - 2.0 * reach)
     half = math.sqrt(max(0.0, discriminant)) / conic[0]
     middle = x + conic[1] * dy / conic[0]
-    return max(0, int(math.ceil(middle - half - 0.5))), min(width, int(math.floor(middle + half - 0.5)) + 1)
+    return max(0, math.ceil(middle - half - 0.5)), min(width, math.floor(middle + half - 0.5) + 1)
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def _composite(order, xy, conics, opacities, colors, background, rgb, transmittance):  # type: ignore[no-untyped-def]
     """Front to back over ``order``; fills ``rgb`` [H, W, 3] and ``transmittance`` [H, W]."""
     height, width = transmittance.shape
@@ -219,7 +244,7 @@ def _composite(order, xy, conics, opacities, colors, background, rgb, transmitta
                 rgb[row, column, k] += transmittance[row, column] * background[k]
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def _composite_backward(  # type: ignore[no-untyped-def]
     order, xy, conics, opacities, colors, rgb, final, v_rgb, v_alpha, v_xy, v_conics, v_opacities, v_colors
 ):
@@ -281,14 +306,15 @@ def _composite_backward(  # type: ignore[no-untyped-def]
         v_conics[g, 0], v_conics[g, 1], v_conics[g, 2] = v_a, v_b, v_c
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def _project_backward(  # type: ignore[no-untyped-def]
     order, means, quats, scales, viewmat, K, width, height, conics, v_xy, v_conics, v_means, v_quats, v_scales
 ):
     """Chain rule from pixel position and conic to mean, quaternion and scales of the Gaussians in ``order``."""
-    R_cam_world, shift = viewmat[:3, :3].copy(), viewmat[:3, 3].copy()
+    R_world_cam = viewmat[:3, :3].T
+    v_M, v_p = np.empty((3, 3)), np.empty(3)
     for i in order:
-        x, y, z = R_cam_world @ means[i] + shift
+        x, y, z = _to_camera(viewmat, means[i])
         j00, j11, j02, j12, inside_x, inside_y = _jacobian(x, y, z, K, width, height)
         # conic = inverse of the 2D covariance: d cov = -conic d conic conic
         a, b, c = conics[i]
@@ -296,9 +322,7 @@ def _project_backward(  # type: ignore[no-untyped-def]
         p, q, r, s = a * va + b * vb, a * vb + b * vc, b * va + c * vb, b * vb + c * vc
         g00, g01, g11 = -(p * a + q * b), -(p * b + q * c), -(r * b + s * c)
         # cov = U U^T with U = J M S, M = R_cam_world R(quat), S = diag(scales)
-        R_quat = _rotation(quats[i])
-        M = R_cam_world @ R_quat
-        v_M = np.zeros((3, 3))
+        M = _product(viewmat, _rotation(quats[i]))
         vj00 = vj11 = vj02 = vj12 = 0.0
         for k in range(3):
             scale = scales[i, k]
@@ -314,7 +338,6 @@ def _project_backward(  # type: ignore[no-untyped-def]
             vj11 += v_v * M[1, k] * scale
             vj12 += v_v * M[2, k] * scale
         # position, directly and through the Jacobian; outside the frustum J02 and J12 depend on z alone
-        v_p = np.empty(3)
         v_p[0], v_p[1] = j00 * v_xy[i, 0], j11 * v_xy[i, 1]
         v_p[2] = -(j00 * x * v_xy[i, 0] + j11 * y * v_xy[i, 1]) / z - (vj00 * j00 + vj11 * j11) / z
         if inside_x:
@@ -327,14 +350,15 @@ def _project_backward(  # type: ignore[no-untyped-def]
             v_p[2] -= 2.0 * vj12 * j12 / z
         else:
             v_p[2] -= vj12 * j12 / z
-        v_means[i] = R_cam_world.T @ v_p
-        _rotation_backward(quats[i], R_cam_world.T @ v_M, v_quats[i])
+        for k in range(3):
+            v_means[i, k] = viewmat[0, k] * v_p[0] + viewmat[1, k] * v_p[1] + viewmat[2, k] * v_p[2]
+        _rotation_backward(quats[i], _product(R_world_cam, v_M), v_quats[i])
 
 
-@njit(nogil=True, cache=True)
+@_kernel
 def _rotation_backward(quat, v_R, v_quat):  # type: ignore[no-untyped-def]
     """Gradient of ``_rotation`` with respect to the unnormalised quaternion."""
-    n = math.sqrt(quat[0] ** 2 + quat[1] ** 2 + quat[2] ** 2 + quat[3] ** 2)
+    n = max(math.sqrt(quat[0] ** 2 + quat[1] ** 2 + quat[2] ** 2 + quat[3] ** 2), QUATERNION_MIN)
     w, x, y, z = quat[0] / n, quat[1] / n, quat[2] / n, quat[3] / n
     V = v_R
     unit = np.empty(4)

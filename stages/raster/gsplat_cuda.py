@@ -9,7 +9,6 @@ from stages.raster.interface import Rendered
 from stages.raster.rules import LOW_PASS_PX2, NEAR
 
 
-
 def rasterize(
     means: Tensor,
     quats: Tensor,

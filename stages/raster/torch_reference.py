@@ -13,7 +13,6 @@ from stages.raster.rules import ALPHA_MAX, ALPHA_MIN, FRUSTUM_MARGIN, LOW_PASS_P
 from stages.rotations import quaternion_matrices
 
 
-
 def rasterize(
     means: Tensor,
     quats: Tensor,
@@ -33,7 +32,6 @@ def rasterize(
         for t in range(means.shape[0])
     ]
     return Rendered(rgb=torch.stack([rgb for rgb, _ in frames]), alpha=torch.stack([alpha for _, alpha in frames]))
-
 
 
 def project(

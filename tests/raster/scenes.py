@@ -61,9 +61,10 @@ def image_and_gradients(rasterize, arguments: dict[str, Tensor], dtype: torch.dt
     out = rasterize(**tensors, width=SIZE[0], height=SIZE[1], background=BACKGROUND.to(dtype))
     generator = torch.Generator().manual_seed(9)
     functional = (out.rgb * torch.randn(out.rgb.shape, generator=generator, dtype=torch.float64).to(dtype)).sum()
-    functional = functional + (
-        out.alpha * torch.randn(out.alpha.shape, generator=generator, dtype=torch.float64).to(dtype)
-    ).sum()
+    functional = (
+        functional
+        + (out.alpha * torch.randn(out.alpha.shape, generator=generator, dtype=torch.float64).to(dtype)).sum()
+    )
     functional.backward()
     gradients = {key: tensors[key].grad for key in DIFFERENTIABLE}
     return {"rgb": out.rgb.detach(), "alpha": out.alpha.detach(), **gradients}  # type: ignore[dict-item]

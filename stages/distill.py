@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -88,7 +89,9 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
     inputs = {"asset": run.asset_hash(), "prior": prior_fingerprint(config.prior)}
     if config.objective == "msd":
         if not run.stage("lora").is_complete():
-            raise MissingStage(f"{run.path} has no static LoRA, which MSD compares with.", "Run first: animus3d fit-lora")
+            raise MissingStage(
+                f"{run.path} has no static LoRA, which MSD compares with.", "Run first: animus3d fit-lora"
+            )
         inputs["lora"] = run.stage("lora").result_hash("adapter.safetensors")
     begin = folder.begin(config=asdict(config), inputs=inputs, total_steps=config.steps, force=force)
     if begin.done:
@@ -204,9 +207,7 @@ class Distillation:
         config, picture = self.config, self.pictures[view : view + 1]
         if config.objective == "sds":
             eps = torch.randn(latents.shape, generator=generator).to(latents)
-            return sds_gradient(
-                self.prior, latents, eps, timestep, self.text, self.negative, config.guidance, picture
-            )
+            return sds_gradient(self.prior, latents, eps, timestep, self.text, self.negative, config.guidance, picture)
         return msd_gradient(
             self.prior,
             latents.detach(),
@@ -231,12 +232,10 @@ class Distillation:
         return self._static_eps[key]
 
     @torch.no_grad()
-    def preview(self, folder: StageFolder, field_: MotionField) -> object:
+    def preview(self, folder: StageFolder, field_: MotionField) -> Path:
         """Write the present motion from the first camera into the stage's folder."""
         means, quats = apply_offsets(self.asset, field_(self.asset.means, self.times))
         return write_preview(folder.path / "preview", self.render(means, quats, self.cameras[0]), fps=8)
-
-
 
 
 __all__ = ["PRESETS", "DistillConfig", "Distillation", "new_field", "run"]

@@ -106,7 +106,7 @@ def on_gaussians(asset: MovingAsset, config: EvaluateConfig) -> dict[str, Any]:
 
 @torch.no_grad()
 def on_renders(asset: MovingAsset, config: EvaluateConfig, report: Report) -> dict[str, Any]:
-    """Metrics on pictures from ``num_views`` azimuths: the canonical frame against the static asset, and stray alpha."""
+    """Metrics on pictures from ``num_views`` azimuths: the canonical frame against the asset at rest, stray alpha."""
     rasterizer = choose(config.device, config.raster)
     means, quats = asset.at(frame_times(config.frames, config.device))
     low, high = means.amin(dim=(0, 1)), means.amax(dim=(0, 1))
@@ -139,14 +139,16 @@ def on_renders(asset: MovingAsset, config: EvaluateConfig, report: Report) -> di
             "%",
             f"opacity farther than {REACH} image sides from every solid Gaussian; {where}, {config.frames} frames",
         ),
-        "canonical_psnr": _metric(sum(ratios) / len(ratios), "dB", f"frame 0 against the static asset; {where}; at most 100"),
-        "canonical_ssim": _metric(sum(similarities) / len(similarities), "", f"frame 0 against the static asset; {where}"),
+        "canonical_psnr": _metric(
+            sum(ratios) / len(ratios), "dB", f"frame 0 against the static asset; {where}; at most 100"
+        ),
+        "canonical_ssim": _metric(
+            sum(similarities) / len(similarities), "", f"frame 0 against the static asset; {where}"
+        ),
     }
 
 
 def _project(points: Tensor, camera: Camera) -> Tensor:
     """Pixel positions [M, 2] of world points [M, 3]."""
     x, y, z = (points @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]).unbind(dim=-1)
-    return torch.stack(
-        [camera.K[0, 0] * x / z + camera.K[0, 2], camera.K[1, 1] * y / z + camera.K[1, 2]], dim=-1
-    )
+    return torch.stack([camera.K[0, 0] * x / z + camera.K[0, 2], camera.K[1, 1] * y / z + camera.K[1, 2]], dim=-1)

@@ -102,7 +102,9 @@ def run(run: RunDir, config: FitLoraConfig, report: Report, *, force: bool = Fal
     metadata["static_prompt"] = config.static_prompt.format(object=config.object)
     folder.write_result("adapter.safetensors", adapter_tensors(prior.denoiser), metadata)
     with adapter_on(prior.denoiser):
-        noise = torch.randn(_clip_latents(prior, pictures[:1]).shape, generator=step_generator(config.seed, 0, stream=3))
+        noise = torch.randn(
+            _clip_latents(prior, pictures[:1]).shape, generator=step_generator(config.seed, 0, stream=3)
+        )
         last = prior.parameterization.num_timesteps - 1
         sample = ddim_denoise(prior, noise.to(pictures), last, text, 12, pictures[:1])
     preview = write_preview(folder.path / "preview", prior.decode(sample), fps=8)
@@ -143,5 +145,3 @@ def denoising_loss(prior: VideoPrior, picture: Tensor, text: object, generator: 
     x_t = prior.parameterization.add_noise(clip, eps, timestep)
     prediction = prior.predict(x_t, timestep, text, picture)  # type: ignore[arg-type]
     return (prediction - prior.parameterization.target(clip, eps, timestep)).square().mean()
-
-

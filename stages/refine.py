@@ -139,9 +139,7 @@ def _render(
 
 
 @torch.no_grad()
-def sdedit(
-    prior: VideoPrior, video: Tensor, picture: Tensor, prompt: str, config: RefineConfig, index: int
-) -> Tensor:
+def sdedit(prior: VideoPrior, video: Tensor, picture: Tensor, prompt: str, config: RefineConfig, index: int) -> Tensor:
     """``video`` [T', H, W, 3] noised to ``strength`` and denoised under ``prompt`` (Meng et al. 2022); the same shape.
 
     A prior of T frames sees 2T - 1 as two interleaved clips of the same span, even and odd frame times, the odd one
@@ -156,9 +154,7 @@ def sdedit(
         latents = prior.encode(video[chosen])
         eps = torch.randn(latents.shape, generator=step_generator(config.seed, index, stream=6)).to(latents)
         x_t = prior.parameterization.add_noise(latents, eps, timestep)
-        x0 = ddim_denoise(
-            prior, x_t, timestep, text, config.denoise_steps, image_latents, negative, config.guidance
-        )
+        x0 = ddim_denoise(prior, x_t, timestep, text, config.denoise_steps, image_latents, negative, config.guidance)
         repaired[chosen] = prior.decode(x0)
     return repaired
 
@@ -168,5 +164,3 @@ def interleaved(num_frames: int, clip_frames: int) -> list[Tensor]:
     num_sets = -(-num_frames // clip_frames)
     sets = [torch.arange(offset, num_frames, num_sets) for offset in range(num_sets)]
     return [torch.cat([s, s[-1:].expand(clip_frames - len(s))]) for s in sets]
-
-

@@ -1,8 +1,8 @@
 """render: the moving asset as a video, pictures, or a sequence of splats.
 
-    animus3d render --frames 31 out.mp4
-    animus3d render --orbit 360 --background transparent turn.gif
-    animus3d render goat.ply                 # goat_0000.ply, goat_0001.ply, ... for SuperSplat
+animus3d render --frames 31 out.mp4
+animus3d render --orbit 360 --background transparent turn.gif
+animus3d render goat.ply                 # goat_0000.ply, goat_0001.ply, ... for SuperSplat
 """
 
 from __future__ import annotations
@@ -131,7 +131,12 @@ def orbit(asset: MovingAsset, config: RenderConfig) -> list[Camera]:
 
 @torch.no_grad()
 def render_frames(
-    asset: MovingAsset, times: Tensor, cameras: list[Camera], config: RenderConfig, background: Tensor | None, report: Report
+    asset: MovingAsset,
+    times: Tensor,
+    cameras: list[Camera],
+    config: RenderConfig,
+    background: Tensor | None,
+    report: Report,
 ) -> Tensor:  # [T, H, W, 3], or 4 with straight alpha when transparent
     """Render in batches; alpha is un-premultiplied for formats that store it."""
     rasterizer = choose(config.device, config.raster)
@@ -154,7 +159,7 @@ def render_frames(
 
 @torch.no_grad()
 def write_sequence(asset: MovingAsset, times: Tensor, out: Path, report: Report) -> Path:
-    """``name_0000.ply`` and so on, 62 floats a Gaussian, colours turned with their Gaussians. Returns the first path."""
+    """``name_0000.ply`` and so on, 62 floats a Gaussian, colours turned along. Returns the first path."""
     report(Started("render", len(times)))
     rest = quaternion_matrices(asset.gaussians.quats)
     for index in range(len(times)):

@@ -55,9 +55,9 @@ class TrainPriorConfig:
     learning_rate: float = 6e-4
     warmup_steps: int = 100
     weight_decay: float = 0.01
-    ema_decay: float = 0.998
+    ema_decay: float = 0.995
     text_dropout: float = 0.1
-    image_dropout: float = 0.1
+    image_dropout: float = 0.05
     noun_dropout: float = 0.1  # chance that a word is read as unknown
     motion_weight: float = 4.0  # extra loss where a clip moves: limbs are few pixels
     fine_width: int = 64
@@ -91,7 +91,8 @@ def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = Fa
 
     # 3. models, optimiser, average
     device = torch.device(config.device)
-    prior = new_prior(autoencoder, config)
+    residual_std = float((latents[::16] - latents[::16, :, :1]).float().square().mean().sqrt())
+    prior = new_prior(autoencoder, config, residual_std)
     modules = torch.nn.ModuleDict({"transformer": prior.denoiser, "text_encoder": prior.text_encoder})
     modules.requires_grad_(True).to(device)
     optimiser = torch.optim.AdamW(modules.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -134,7 +135,9 @@ def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = Fa
                 prior.save(out)
                 sheet = sample_sheet(prior, latents[-held_out:], captions[-held_out:])
                 write_png(work.path / f"samples_{done:06d}.png", sheet)
-            report(Wrote(work.path / f"samples_{done:06d}.png", "samples of held-out clips (truth above, sample below)"))
+            report(
+                Wrote(work.path / f"samples_{done:06d}.png", "samples of held-out clips (truth above, sample below)")
+            )
     work.finish(config.steps)
     report(Finished("train-prior"))
     return out
@@ -150,9 +153,12 @@ def render_bank(folder: Path, config: TrainPriorConfig, report: Report) -> list[
     for shard in range(num_shards):
         path = folder / f"{shard:05d}.safetensors"
         if not path.exists():
-            frames, texts = [], []
+            frames: list[Tensor] = []
+            texts: list[str] = []
             for clip in sample_training_clips(step_generator(config.seed, shard, stream=8), SHARD, config.num_frames):
-                frames.append(_render_clip(clip, rasterize, config.size_px, step_generator(config.seed, len(frames), shard)))
+                frames.append(
+                    _render_clip(clip, rasterize, config.size_px, step_generator(config.seed, len(frames), shard))
+                )
                 texts.append(clip.caption)
             temporary = path.with_suffix(".part")
             save_file({"frames": torch.stack(frames)}, temporary, metadata={"captions": json.dumps(texts)})
@@ -201,13 +207,14 @@ def encode_bank(folder: Path, config: TrainPriorConfig, report: Report) -> tuple
     return autoencoder, torch.cat(latents)
 
 
-def new_prior(autoencoder: PatchAutoencoder, config: TrainPriorConfig) -> EmbeddedPrior:
+def new_prior(autoencoder: PatchAutoencoder, config: TrainPriorConfig, residual_std: float) -> EmbeddedPrior:
     """Untrained denoiser and text encoder around a fitted autoencoder."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         tokenizer = build_tokenizer(vocabulary())
         text_encoder = build_text_encoder(tokenizer)
         transformer = AnimusTransformer3DModel(
+            residual_std=residual_std,
             in_channels=config.latent_channels,
             num_frames=config.num_frames,
             sample_size=config.size_px // config.patch_size,
@@ -229,7 +236,7 @@ def new_prior(autoencoder: PatchAutoencoder, config: TrainPriorConfig) -> Embedd
 def training_loss(
     prior: EmbeddedPrior, x0: Tensor, captions: list[str], config: TrainPriorConfig, generator: torch.Generator
 ) -> Tensor:
-    """Mean squared error of v on a batch [B, C, T, h, w], heavier where the clip moves."""
+    """Squared error of v in units of the network's own output, on a batch [B, C, T, h, w], heavier where the clip moves."""
     batch = x0.shape[0]
     timestep = torch.randint(0, prior.parameterization.num_timesteps, (batch,), generator=generator)
     eps = torch.randn(x0.shape, generator=generator).to(x0)
@@ -244,6 +251,9 @@ def training_loss(
     with autocast(x0.device):
         prediction = prior.denoiser(x_t, timestep.to(x0.device), text.states, text.pooled, x0[:, :, 0], seen)
     error = (prediction.float() - prior.parameterization.target(x0, eps, timestep)).square().mean(dim=1)
+    error = error / prior.denoiser.precondition(timestep, seen)[-1].square().squeeze(
+        1
+    )  # unit variance at every timestep
     motion = (x0 - x0[:, :, :1]).square().mean(dim=1).amax(dim=1)  # [B, h, w]
     mask = (motion > 0.02).to(x0)
     return (error * (1.0 + config.motion_weight * mask)[:, None]).mean() / (1.0 + config.motion_weight * mask.mean())
@@ -262,7 +272,9 @@ def learning_rate(step: int, config: TrainPriorConfig) -> float:
 
 
 @torch.no_grad()
-def sample_sheet(prior: EmbeddedPrior, latents: Tensor, captions: list[str], rows: int = 8, guidance: float = 3.0) -> Tensor:
+def sample_sheet(
+    prior: EmbeddedPrior, latents: Tensor, captions: list[str], rows: int = 8, guidance: float = 3.0
+) -> Tensor:
     """Truth and sample, one above the other, of clips with different captions: [H, W, 3]."""
     strips = []
     null = prior.encode_text([""])
@@ -270,7 +282,14 @@ def sample_sheet(prior: EmbeddedPrior, latents: Tensor, captions: list[str], row
         truth = latents[index : index + 1].float().to(prior.device)
         noise = torch.randn(truth.shape, generator=step_generator(0, index)).to(truth)
         sample = ddim_denoise(
-            prior, noise, prior.parameterization.num_timesteps - 1, prior.encode_text([captions[index]]), 16, truth[:, :, 0], null, guidance
+            prior,
+            noise,
+            prior.parameterization.num_timesteps - 1,
+            prior.encode_text([captions[index]]),
+            16,
+            truth[:, :, 0],
+            null,
+            guidance,
         )
         strips += [prior.decode(truth)[::2], prior.decode(sample)[::2]]
     frames = torch.cat(strips).cpu()

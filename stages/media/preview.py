@@ -20,5 +20,8 @@ def write_preview(stem: Path, frames: Tensor, fps: int) -> Path:
     video = stem.with_suffix(".mp4")
     write_mp4(video, large, fps)
     every = max(1, frames.shape[0] // 8)
-    write_png(stem.with_suffix(".png"), contact_sheet(frames[::every].repeat_interleave(2, 1).repeat_interleave(2, 2), columns=8))
+    write_png(
+        stem.with_suffix(".png"),
+        contact_sheet(frames[::every].repeat_interleave(2, 1).repeat_interleave(2, 2), columns=8),
+    )
     return video

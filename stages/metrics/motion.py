@@ -1,4 +1,4 @@
-"""Metrics on the Gaussians themselves: how much they move, how smoothly, and how well the body holds together. [ours]"""
+"""Metrics on the Gaussians themselves: how much they move, how smoothly, and how well the body holds. [ours]"""
 
 from __future__ import annotations
 

@@ -32,7 +32,9 @@ class HexPlaneConfig:
     multires: tuple[int, ...] = (1, 2)  # of space only
     features: int = 16
     hidden: int = 64
-    still_start: float = 0.1  # frame_time over which motion fades in, so that frame 0 is the asset itself; 0 is off [ours]
+    still_start: float = (
+        0.1  # frame_time over which motion fades in, so that frame 0 is the asset itself; 0 is off [ours]
+    )
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,14 @@ class MotionField(nn.Module):
 
     Args:
         config: sizes.
-        low, high: [3] box of the canonical asset, mapped to [-1, 1]; translations are in units of half its longest side.
+        low, high: [3] box of the canonical asset, mapped to [-1, 1]; translations come in halves of its longest side.
     """
 
     def __init__(self, config: HexPlaneConfig, low: Tensor, high: Tensor) -> None:
         super().__init__()
         self.config = config
+        self.low: Tensor
+        self.high: Tensor
         self.register_buffer("low", low.float().clone())
         self.register_buffer("high", high.float().clone())
         self.space = nn.ParameterList()

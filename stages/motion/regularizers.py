@@ -27,8 +27,8 @@ def arap(
 ) -> Tensor:
     """As-rigid-as-possible energy (Animus3D, Eq. 14): sum over neighbours, mean over Gaussians and frames.
 
-    ``w_ij |(x_i - x_j) - R_i (p_i - p_j)|^2`` with ``w_ij = exp(-d_ij / mean d)`` and, for every Gaussian and frame, the
-    rotation R_i that fits best, through which no gradient goes.
+    ``w_ij |(x_i - x_j) - R_i (p_i - p_j)|^2`` with ``w_ij = exp(-d_ij / mean d)`` and, for every Gaussian and frame,
+    the rotation R_i that fits best, through which no gradient goes.
     """
     if anchors is None:
         anchors = torch.arange(canonical.shape[0], device=canonical.device)
@@ -65,7 +65,9 @@ def best_rotations(covariances: Tensor, iterations: int = 12) -> Tensor:
         ],
         dim=-2,
     )
-    K = K + 3.0 * torch.eye(4, dtype=K.dtype, device=K.device)  # eigenvalues lie in [-sqrt 3, sqrt 3]: make all positive
+    K = K + 3.0 * torch.eye(
+        4, dtype=K.dtype, device=K.device
+    )  # eigenvalues lie in [-sqrt 3, sqrt 3]: make all positive
     for _ in range(iterations):
         K = K @ K
         K = K / K.abs().amax(dim=(-2, -1), keepdim=True)

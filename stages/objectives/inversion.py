@@ -59,7 +59,7 @@ def ddim_denoise(
     negative: Text | None = None,
     guidance: float = 1.0,
 ) -> Tensor:  # [1, C, T, h, w] clean
-    """Deterministic denoising from ``timestep`` to clean along the same timesteps; sampling, and SDEdit's second half."""
+    """Deterministic denoising from ``timestep`` to clean on the same timesteps: sampling, and half of SDEdit."""
     parameterization = prior.parameterization
     ladder = inversion_timesteps(timestep, num_steps)
     x = x_t

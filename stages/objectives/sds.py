@@ -24,4 +24,6 @@ def sds_gradient(
     """``w(t) (eps_theta(x_t, t, c) - eps)`` with ``x_t = alpha x + sigma eps``."""
     x_t = prior.parameterization.add_noise(moving_latents, eps, timestep)
     prediction = guided_prediction(prior, x_t, timestep, text, negative, guidance, image_latents)
-    return finite(weight(prior.parameterization, timestep) * (prior.parameterization.to_eps(prediction, x_t, timestep) - eps))
+    return finite(
+        weight(prior.parameterization, timestep) * (prior.parameterization.to_eps(prediction, x_t, timestep) - eps)
+    )

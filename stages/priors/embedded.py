@@ -20,10 +20,11 @@ from typing import Any
 
 import torch
 from diffusers import DDIMScheduler
-from torch import Tensor, nn
+from torch import Tensor
 
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Text
+from stages.priors.transformer import AnimusTransformer3DModel
 
 PIPELINE = "AnimusVideoPipeline"
 CLASSES = {
@@ -41,15 +42,13 @@ class EmbeddedPrior:
 
     def __init__(self, name: str, parts: dict[str, Any], device: torch.device | str = "cpu") -> None:
         self.name = name
-        self.denoiser: nn.Module = parts["transformer"].to(device)
+        self.denoiser: AnimusTransformer3DModel = parts["transformer"].to(device)
         self.vae = parts["vae"].to(device)
         self.text_encoder = parts["text_encoder"].to(device)
         self.tokenizer = parts["tokenizer"]
         self.scheduler = parts["scheduler"]
         self.device = torch.device(device)
-        self.parameterization = Parameterization.from_betas(
-            self.scheduler.betas, self.scheduler.config.prediction_type
-        )
+        self.parameterization = Parameterization.from_betas(self.scheduler.betas, self.scheduler.config.prediction_type)
         config = parts["transformer"].config
         pixels = config.sample_size * self.vae.config.patch_size
         self.clip = ClipShape(num_frames=config.num_frames, height=pixels, width=pixels)
@@ -76,9 +75,7 @@ class EmbeddedPrior:
         encoded = self.text_encoder(tokens.input_ids.to(self.device))
         return Text(tuple(prompts), encoded.last_hidden_state, encoded.pooler_output)
 
-    def predict(
-        self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None = None
-    ) -> Tensor:
+    def predict(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None = None) -> Tensor:
         """See ``VideoPrior.predict``; never builds a graph for the latents, whose gradient is the score itself."""
         batch = latents.shape[0]
         if image_latents is not None:

@@ -78,9 +78,7 @@ class ExactPrior:
             logits = logits.masked_fill(distances > distances.min() * (1.0 + 1e-3) + 1e-3, -torch.inf)
         return logits.softmax(dim=0)
 
-    def predict(
-        self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None = None
-    ) -> Tensor:
+    def predict(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None = None) -> Tensor:
         """See ``VideoPrior.predict``."""
         means = []
         for index, prompt in enumerate(text.prompts):

@@ -40,7 +40,9 @@ def load_prior(name: str, device: torch.device | str = "cpu") -> EmbeddedPrior:
     try:
         index = json.loads(index_file.read_text())
     except FileNotFoundError:
-        raise BadInput(f"{folder} is not a video prior: it has no model_index.json.", "See: animus3d train-prior --help") from None
+        raise BadInput(
+            f"{folder} is not a video prior: it has no model_index.json.", "See: animus3d train-prior --help"
+        ) from None
     except (OSError, json.JSONDecodeError) as error:
         raise BadInput(f"{index_file} cannot be read: {error}.") from None
     if index.get("_class_name") != PIPELINE:
@@ -62,7 +64,9 @@ def find_prior(name: str) -> Path:
     if Path(name).is_dir():
         return Path(name)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise NotAvailable(f"There is no folder {name}.", "Give --prior a folder, a hub id such as owner/model, or 'embedded'.")
+        raise NotAvailable(
+            f"There is no folder {name}.", "Give --prior a folder, a hub id such as owner/model, or 'embedded'."
+        )
     from huggingface_hub import snapshot_download
 
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
@@ -24,7 +25,12 @@ def add_adapter(denoiser: nn.Module, *, rank: int, alpha: float, seed: int) -> l
     """Inject an adapter that changes nothing yet; returns its trainable parameters by name."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(TARGETS), lora_dropout=0.0)
+        config = LoraConfig(
+            r=rank,
+            lora_alpha=alpha,  # type: ignore[arg-type]
+            target_modules=list(TARGETS),
+            lora_dropout=0.0,
+        )
         inject_adapter_in_model(config, denoiser)
     parameters = [(name, p) for name, p in denoiser.named_parameters() if "lora_" in name]
     for _, parameter in parameters:
@@ -69,7 +75,7 @@ def load_adapter(denoiser: nn.Module, tensors: Mapping[str, Tensor], metadata: M
     """
     add_adapter(denoiser, rank=int(metadata["rank"]), alpha=float(metadata["alpha"]), seed=0)
     try:
-        outcome = set_peft_model_state_dict(denoiser, dict(tensors))
+        outcome: Any = set_peft_model_state_dict(denoiser, dict(tensors))
     except RuntimeError as error:
         raise CorruptCheckpoint(
             f"The LoRA does not fit this prior: {str(error).splitlines()[-1].strip()}", "Run: animus3d fit-lora --force"

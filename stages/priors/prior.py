@@ -48,7 +48,11 @@ class VideoPrior(Protocol):
     name: str
     parameterization: Parameterization
     clip: ClipShape
-    denoiser: nn.Module | None  # what a LoRA adapts; None where there is nothing to adapt
+
+    @property
+    def denoiser(self) -> nn.Module | None:
+        """What a LoRA adapts; None where there is nothing to adapt."""
+        ...
 
     def encode(self, frames: Tensor) -> Tensor:
         """Latents [1, C, T, h, w] of ``frames`` [T, H, W, 3] in [0, 1]; differentiable."""

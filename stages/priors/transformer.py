@@ -6,6 +6,11 @@ words. Timestep and sentence modulate every block (adaLN-single, PixArt-alpha), 
 The picture of the static asset enters beside every noisy frame, with a channel that says whether it is there
 (``image_latents=None`` runs from text alone).
 
+What is denoised is the *difference from that picture*: with ``y = x_0 - picture`` and ``y_t = x_t - alpha picture``,
+a pixel that does not move is pure noise, and the best linear guess of v is taken outside the network (preconditioning as
+in Karras et al. 2022, derived for v in ``precondition``). Without it a network this small spends its training on copying
+the picture at every noise level: 700 steps gave blurs where the same network now draws.
+
 Attention is diffusers' ``Attention`` with its plain processor: on CPUs its backward pass is several times faster than
 fused attention, and its ``to_q``, ``to_k``, ``to_v``, ``to_out.0`` are the names LoRA adapters look for.
 """
@@ -13,6 +18,7 @@ fused attention, and its ``to_q``, ``to_k``, ``to_v``, ``to_out.0`` are the name
 from __future__ import annotations
 
 import torch
+from diffusers import DDIMScheduler
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.attention_processor import Attention, AttnProcessor
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
@@ -120,8 +126,15 @@ class AnimusTransformer3DModel(ModelMixin, ConfigMixin):
         num_layers: int = 6,
         mlp_ratio: int = 3,
         cross_attention_dim: int = 128,
+        residual_std: float = 0.35,
+        beta_schedule: str = "squaredcos_cap_v2",
     ) -> None:
         super().__init__()
+        abar = DDIMScheduler(beta_schedule=beta_schedule).alphas_cumprod
+        self.alphas: Tensor
+        self.sigmas: Tensor
+        self.register_buffer("alphas", abar.sqrt(), persistent=False)
+        self.register_buffer("sigmas", (1.0 - abar).sqrt(), persistent=False)
         half = sample_size // 2
         self.patch_in = nn.Linear(2 * in_channels + 1, fine_width)
         self.fine_position = nn.Parameter(0.02 * torch.randn(1, num_frames, 1, 1, fine_width))
@@ -136,9 +149,7 @@ class AnimusTransformer3DModel(ModelMixin, ConfigMixin):
         self.core_condition = nn.Sequential(nn.SiLU(), nn.Linear(width, 9 * width))
         self.fine_in = nn.ModuleList(FineBlock(fine_width, head_dim) for _ in range(num_fine_layers))
         self.down = nn.Linear(4 * fine_width, width)
-        self.core = nn.ModuleList(
-            CoreBlock(width, head_dim, cross_attention_dim, mlp_ratio) for _ in range(num_layers)
-        )
+        self.core = nn.ModuleList(CoreBlock(width, head_dim, cross_attention_dim, mlp_ratio) for _ in range(num_layers))
         self.up = nn.Linear(width, 4 * fine_width)
         self.fine_out = nn.ModuleList(FineBlock(fine_width, head_dim) for _ in range(num_fine_layers))
         self.norm_out = nn.LayerNorm(fine_width)
@@ -155,15 +166,37 @@ class AnimusTransformer3DModel(ModelMixin, ConfigMixin):
         image_latents: Tensor | None = None,  # [B, C, H, W] the static asset from the same camera
         image_mask: Tensor | None = None,  # [B] 1 where image_latents is to be seen; all ones when None
     ) -> Tensor:  # [B, C, T, H, W]
-        batch, channels, frames, height, width = sample.shape
+        batch, _channels, frames, height, width = sample.shape
         seen = sample.new_ones(batch) if image_mask is None else image_mask.to(sample)
         if image_latents is None:
             image_latents, seen = torch.zeros_like(sample[:, :, 0]), torch.zeros_like(seen)
         flag = seen.view(batch, 1, 1, 1, 1)
         image = (image_latents[:, :, None] * flag).expand(-1, -1, frames, -1, -1)
-        x = torch.cat([sample, image, flag.expand(-1, 1, frames, height, width)], dim=1).permute(0, 2, 3, 4, 1)
+        timestep = timestep.expand(batch)
+        alpha, sigma, c_in, c_skip, c_out = self.precondition(timestep, seen)
+        difference = sample - alpha * image
+        x = torch.cat([c_in * difference, image, flag.expand(-1, 1, frames, height, width)], dim=1)
+        x = self._network(x.permute(0, 2, 3, 4, 1), timestep, encoder_hidden_states, pooled_text)
+        return c_skip * difference + c_out * x.permute(0, 4, 1, 2, 3).float() - sigma * image
 
-        condition = self.time_embedding(self.time_proj(timestep.expand(batch)).to(x.dtype))
+    def precondition(self, timestep: Tensor, seen: Tensor) -> tuple[Tensor, ...]:
+        """``alpha, sigma, c_in, c_skip, c_out`` [B, 1, 1, 1, 1] for timesteps [B] and picture flags [B].
+
+        The difference y from the picture has deviation s (1 where there is no picture). With ``q = alpha^2 s^2 +
+        sigma^2`` the variance of ``y_t = alpha y + sigma eps``, the best linear guess of ``v = alpha eps - sigma y`` is
+        ``alpha sigma (1 - s^2) / q  y_t``, and what it leaves has variance ``s^2 / q``.
+        """
+        alpha, sigma = self.alphas[timestep], self.sigmas[timestep]
+        s = torch.where(seen > 0, self.config.residual_std, 1.0)
+        q = alpha**2 * s**2 + sigma**2
+        values = (alpha, sigma, q.rsqrt(), alpha * sigma * (1 - s**2) / q, s * q.rsqrt())
+        return tuple(value.view(-1, 1, 1, 1, 1) for value in values)
+
+    def _network(self, x: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, pooled_text: Tensor) -> Tensor:
+        """``x`` [B, T, H, W, 2 C + 1] to [B, T, H, W, C]."""
+        frames, height, width = x.shape[1:4]
+
+        condition = self.time_embedding(self.time_proj(timestep).to(x.dtype))
         condition = condition + self.text_embedding(pooled_text)
         fine_shared = self.fine_condition(condition).unflatten(1, (6, -1))
         core_shared = self.core_condition(condition).unflatten(1, (9, -1))
@@ -179,4 +212,4 @@ class AnimusTransformer3DModel(ModelMixin, ConfigMixin):
         x = x + h
         for block in self.fine_out:
             x = block(x, fine_shared)
-        return self.patch_out(self.norm_out(x)).permute(0, 4, 1, 2, 3)
+        return self.patch_out(self.norm_out(x))

@@ -63,11 +63,13 @@ class Rig:
     rest: str | None = None  # clip whose first frame is the rest pose; the bind pose when None
 
 
-_ANIMAL = {
-    "walk": ("AnimalArmature|Walk", 1.0),
-    "run": ("AnimalArmature|Gallop", 2.0),
-    "eat": ("AnimalArmature|Eating", 1.0),
-}
+def _animal(jump: str = "Jump_ToIdle") -> dict[str, tuple[str, float]]:
+    return {
+        "walk": ("AnimalArmature|Walk", 1.0),
+        "run": ("AnimalArmature|Gallop", 2.0),
+        "eat": ("AnimalArmature|Eating", 1.0),
+        "jump": (f"AnimalArmature|{jump}", 1.0),
+    }
 
 
 def _dinosaur(name: str) -> dict[str, tuple[str, float]]:
@@ -75,19 +77,33 @@ def _dinosaur(name: str) -> dict[str, tuple[str, float]]:
     return {"walk": (prefix + "Walk", 1.0), "run": (prefix + "Run", 1.5), "jump": (prefix + "Jump", 1.0)}
 
 
+_ROBOT = {
+    "walk": ("Walk", 1.0),
+    "run": ("Run", 1.0),
+    "jump": ("Jump", 1.0),
+    "dance": ("Dance", 1.0),
+    "wave": ("Hello", 1.0),
+}
+_IDLE = "AnimalArmature|Idle"
+
 RIGS = (
-    Rig("Deer.glb", ("deer", "fawn", "goat"), _ANIMAL | {"jump": ("AnimalArmature|Jump_toIdle", 1.0)}, "AnimalArmature|Idle"),
-    Rig("Horse.glb", ("horse", "pony", "donkey"), _ANIMAL | {"jump": ("AnimalArmature|Jump_toIdle", 1.0)}, "AnimalArmature|Idle"),
-    Rig("Wolf.glb", ("wolf", "dog"), _ANIMAL | {"jump": ("AnimalArmature|Jump_ToIdle", 1.0)}, "AnimalArmature|Idle"),
-    Rig("ShibaInu.glb", ("dog", "shiba", "puppy"), _ANIMAL | {"jump": ("AnimalArmature|Jump_ToIdle", 1.0)}, "AnimalArmature|Idle"),
+    Rig("Deer.glb", ("deer", "fawn", "goat"), _animal("Jump_toIdle"), _IDLE),
+    Rig("Horse.glb", ("horse", "pony", "donkey"), _animal("Jump_toIdle"), _IDLE),
+    Rig("Wolf.glb", ("wolf", "dog"), _animal(), _IDLE),
+    Rig("ShibaInu.glb", ("dog", "shiba", "puppy"), _animal(), _IDLE),
     Rig("Fox.glb", ("fox",), {"walk": ("Walk", 1.0), "run": ("Run", 1.0)}, "Survey"),
     Rig("Stegosaurus.glb", ("stegosaurus", "dinosaur"), _dinosaur("Stegosaurus"), "Armature|Stegosaurus_Idle"),
-    Rig("Parasaurolophus.glb", ("parasaurolophus", "dinosaur"), _dinosaur("Parasaurolophus"), "Armature|Parasaurolophus_Idle"),
+    Rig(
+        "Parasaurolophus.glb",
+        ("parasaurolophus", "dinosaur"),
+        _dinosaur("Parasaurolophus"),
+        "Armature|Parasaurolophus_Idle",
+    ),
     Rig("Frog.glb", ("frog", "toad"), {"jump": ("FrogArmature|Frog_Jump", 1.0)}, "FrogArmature|Frog_Idle"),
-    Rig("Leela.glb", ("robot", "mech"), {"walk": ("Walk", 1.0), "run": ("Run", 1.0), "jump": ("Jump", 1.0), "dance": ("Dance", 1.0), "wave": ("Hello", 1.0)}, "Idle"),
+    Rig("Leela.glb", ("robot", "mech"), _ROBOT, "Idle"),
     Rig("Dolphin.glb", ("dolphin", "whale"), {"swim": ("Armature|Swim", 1.0)}),
     Rig("Shark.glb", ("shark", "fish"), {"swim": ("Armature|Swim", 1.0)}),
-)  # fmt: skip
+)
 
 BUILDERS: dict[str, Callable[[torch.Generator, int], ProceduralBody]] = {
     "quadruped": quadruped,
@@ -104,7 +120,17 @@ PROCEDURAL_VERBS = {
 CYCLES = {"walk": 1.25, "run": 2.0, "fly": 1.5, "swim": 1.25}
 """Cycles of a procedural motion in a clip; motions that are not here run through once."""
 
-SHARES = {"walk": 0.27, "run": 0.1, "jump": 0.17, "eat": 0.11, "nod": 0.05, "swim": 0.1, "fly": 0.08, "wave": 0.04, "static": 0.08}
+SHARES = {
+    "walk": 0.27,
+    "run": 0.1,
+    "jump": 0.17,
+    "eat": 0.11,
+    "nod": 0.05,
+    "swim": 0.1,
+    "fly": 0.08,
+    "wave": 0.04,
+    "static": 0.08,
+}
 """How often a verb is drawn: walking is the hard one."""
 
 
@@ -152,7 +178,9 @@ def sample_training_clips(generator: torch.Generator, count: int, num_frames: in
         else:
             kind = _pick(kinds, generator)
             clip, nouns = procedural_clip(kind, verb, num_frames, size, generator), NOUNS[kind]
-        yield replace(_vary(clip, generator, recolor=use_rig), caption=caption(verb, _pick(nouns, generator), generator))
+        yield replace(
+            _vary(clip, generator, recolor=use_rig), caption=caption(verb, _pick(nouns, generator), generator)
+        )
 
 
 def caption(verb: str, noun: str, generator: torch.Generator) -> str:
@@ -164,7 +192,13 @@ def caption(verb: str, noun: str, generator: torch.Generator) -> str:
         _, third, participle = SYNONYMS[verb]
     if float(torch.rand((), generator=generator)) < 0.3:
         noun = f"{_pick(ADJECTIVES, generator)} {noun}"
-    wordings = ("a {participle} {noun}", "a {noun} {third}", "a {noun} is {participle}", "the {noun} {third}", "a {noun} {participle}")
+    wordings = (
+        "a {participle} {noun}",
+        "a {noun} {third}",
+        "a {noun} is {participle}",
+        "the {noun} {third}",
+        "a {noun} {participle}",
+    )
     return _pick(wordings, generator).format(noun=noun, third=third, participle=participle)
 
 
@@ -185,7 +219,9 @@ def _vary(clip: Clip, generator: torch.Generator, *, recolor: bool) -> Clip:
     if recolor:
         rgb = sh0_to_rgb(sh[:, 0])
         gain = 0.7 + 0.8 * torch.rand(3, generator=generator)
-        sh = rgb_to_sh0((rgb ** (0.6 + 0.6 * float(torch.rand((), generator=generator))) * gain).clamp(0.0, 1.0))[:, None]
+        sh = rgb_to_sh0((rgb ** (0.6 + 0.6 * float(torch.rand((), generator=generator))) * gain).clamp(0.0, 1.0))[
+            :, None
+        ]
     gaussians = replace(clip.gaussians, means=clip.gaussians.means * stretch, sh=sh)
     return replace(clip, gaussians=gaussians, means=clip.means * stretch)
 

@@ -7,7 +7,7 @@ A body faces +z, its left is +x, and its rest pose is its bind pose.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -38,8 +38,14 @@ class _Builder:
         self.parents.append(-1 if parent is None else self.names.index(parent))
         self.positions.append(torch.tensor([x, y, z]))
 
-    def ellipsoid(self, joint: str, centre: tuple[float, float, float], radii: tuple[float, float, float], color: Tensor,
-                  direction: tuple[float, float, float] = (0.0, 0.0, 1.0)) -> None:  # fmt: skip
+    def ellipsoid(
+        self,
+        joint: str,
+        centre: tuple[float, float, float],
+        radii: tuple[float, float, float],
+        color: Tensor,
+        direction: tuple[float, float, float] = (0.0, 0.0, 1.0),
+    ) -> None:
         """An ellipsoid whose third radius lies along ``direction``, carried by ``joint``."""
         part = (self.names.index(joint), torch.tensor(centre), torch.tensor(radii), color, torch.tensor(direction))
         self.parts.append(part)
@@ -78,9 +84,7 @@ class _Builder:
         inverse_bind[:, :3, 3] = -positions
         num = len(self.names)
         rest = Pose(local[None], torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(1, num, 4), torch.ones(1, num, 3))
-        skeleton = Skeleton(
-            parents=self.parents, joints=list(range(num)), inverse_bind=inverse_bind, world=world
-        )
+        skeleton = Skeleton(parents=self.parents, joints=list(range(num)), inverse_bind=inverse_bind, world=world)
         weights = torch.nn.functional.one_hot(owner, num).float()
         return Body(gaussians=gaussians, bind_means=means, weights=weights, skeleton=skeleton, rest=rest)
 
@@ -106,7 +110,7 @@ class ProceduralBody:
 
     body: Body
     names: list[str]
-    motions: dict[str, Callable[[Tensor, float], Curves]]  # verb -> curves of (phase [T] in cycles, amplitude)
+    motions: Mapping[str, Callable[[Tensor, float], Curves]]  # verb -> curves of (phase [T] in cycles, amplitude)
 
     def pose(self, verb: str, phase: Tensor, amplitude: float) -> Pose:
         """Local transforms at ``phase`` [T], counted in cycles of the motion."""
@@ -138,28 +142,43 @@ def quadruped(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
     b.joint("head", "neck", *top.tolist())
     size = b.uniform(0.11, 0.18)
     b.ellipsoid("head", (0.0, float(top[1]), float(top[2]) + 0.7 * size), (0.75 * size, 0.8 * size, 1.3 * size), coat)
-    b.ellipsoid("head", (0.0, float(top[1]) - 0.2 * size, float(top[2]) + 1.6 * size), (0.45 * size, 0.4 * size, 0.7 * size), dark)
+    b.ellipsoid(
+        "head",
+        (0.0, float(top[1]) - 0.2 * size, float(top[2]) + 1.6 * size),
+        (0.45 * size, 0.4 * size, 0.7 * size),
+        dark,
+    )
     ear = b.uniform(0.5, 1.4) * size
-    for side in (-1.0, 1.0):
-        b.ellipsoid("head", (side * 0.55 * size, float(top[1]) + 0.8 * size, float(top[2])), (0.2 * size, ear * 0.6, 0.25 * size), dark)
+    for x in (-1.0, 1.0):
+        b.ellipsoid(
+            "head",
+            (x * 0.55 * size, float(top[1]) + 0.8 * size, float(top[2])),
+            (0.2 * size, ear * 0.6, 0.25 * size),
+            dark,
+        )
     tail = torch.tensor([0.0, hip + 0.9 * girth, -0.52 * length])
     b.joint("tail", "root", *tail.tolist())
     b.limb("tail", tail, tail + b.uniform(0.15, 0.5) * torch.tensor([0.0, -0.6, -0.6]), 0.05, dark)
     thick = b.uniform(0.06, 0.1)
-    for end, z in (("F", 0.4 * length), ("H", -0.4 * length)):
+    for pair, z in (("F", 0.4 * length), ("H", -0.4 * length)):
         for side, x in (("L", 0.7 * girth), ("R", -0.7 * girth)):
             knee = 0.5 * leg
-            b.joint(f"{end}{side}", "root", x, hip, z)
-            b.limb(f"{end}{side}", torch.tensor([x, hip, z]), torch.tensor([x, hip - knee, z]), 1.25 * thick, coat)
-            b.joint(f"{end}{side}k", f"{end}{side}", x, hip - knee, z)
-            b.limb(f"{end}{side}k", torch.tensor([x, hip - knee, z]), torch.tensor([x, 0.0, z]), 0.85 * thick, dark)
+            b.joint(f"{pair}{side}", "root", x, hip, z)
+            b.limb(f"{pair}{side}", torch.tensor([x, hip, z]), torch.tensor([x, hip - knee, z]), 1.25 * thick, coat)
+            b.joint(f"{pair}{side}k", f"{pair}{side}", x, hip - knee, z)
+            b.limb(f"{pair}{side}k", torch.tensor([x, hip - knee, z]), torch.tensor([x, 0.0, z]), 0.85 * thick, dark)
 
     def step(phase: Tensor, amplitude: float, offsets: dict[str, float], swing: float, bob: float) -> Curves:
-        curves: Curves = {"root": ("y", bob * torch.cos(4 * math.pi * phase)), "neck": ("x", 0.12 * torch.cos(4 * math.pi * phase))}
+        curves: Curves = {
+            "root": ("y", bob * torch.cos(4 * math.pi * phase)),
+            "neck": ("x", 0.12 * torch.cos(4 * math.pi * phase)),
+        }
         for leg_name, offset in offsets.items():
             angle = 2 * math.pi * (phase - offset)
             curves[leg_name] = ("x", -swing * amplitude * torch.sin(angle))
-            bend = 1.1 * swing * amplitude * torch.cos(angle).clamp(min=0.0)  # the knee gives while the leg swings forward
+            bend = (
+                1.1 * swing * amplitude * torch.cos(angle).clamp(min=0.0)
+            )  # the knee gives while the leg swings forward
             curves[leg_name + "k"] = ("x", bend)
         return curves
 
@@ -173,7 +192,10 @@ def quadruped(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
     def jump(phase: Tensor, amplitude: float) -> Curves:
         crouch, air = _bump(phase, 0.0, 0.35) + _bump(phase, 0.72, 1.0), _bump(phase, 0.3, 0.75)
         fold = 0.7 * crouch + 0.9 * air
-        curves: Curves = {"root": ("y", amplitude * 0.55 * air - 0.25 * leg * crouch), "neck": ("x", 0.3 * crouch - 0.2 * air)}
+        curves: Curves = {
+            "root": ("y", amplitude * 0.55 * air - 0.25 * leg * crouch),
+            "neck": ("x", 0.3 * crouch - 0.2 * air),
+        }
         for name in ("FL", "FR"):
             curves |= {name: ("x", -0.8 * fold), name + "k": ("x", 1.6 * fold)}
         for name in ("HL", "HR"):
@@ -186,7 +208,10 @@ def quadruped(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
         return {"neck": ("x", amplitude * (rise + 0.75) * down + chew), "head": ("x", 0.3 * down)}
 
     def nod(phase: Tensor, amplitude: float) -> Curves:
-        return {"neck": ("x", 0.3 * amplitude * torch.sin(4 * math.pi * phase)), "head": ("x", 0.35 * amplitude * torch.sin(4 * math.pi * phase))}
+        return {
+            "neck": ("x", 0.3 * amplitude * torch.sin(4 * math.pi * phase)),
+            "head": ("x", 0.35 * amplitude * torch.sin(4 * math.pi * phase)),
+        }
 
     motions = {"walk": walk, "run": run, "jump": jump, "eat": eat, "nod": nod}
     return ProceduralBody(b.body(num_gaussians), b.names, motions)
@@ -212,9 +237,21 @@ def biped(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
         b.limb(f"shin{side}", torch.tensor([hip_x, 0.5 * leg, 0.0]), torch.tensor([hip_x, 0.04, 0.0]), thick, dark)
         b.ellipsoid(f"shin{side}", (hip_x, 0.03, 0.07), (thick, 0.5 * thick, 1.8 * thick), dark)
         b.joint(f"arm{side}", "root", arm_x, shoulder, 0.0)
-        b.limb(f"arm{side}", torch.tensor([arm_x, shoulder, 0.0]), torch.tensor([arm_x * 1.1, shoulder - arm, 0.0]), thick, coat)
+        b.limb(
+            f"arm{side}",
+            torch.tensor([arm_x, shoulder, 0.0]),
+            torch.tensor([arm_x * 1.1, shoulder - arm, 0.0]),
+            thick,
+            coat,
+        )
         b.joint(f"fore{side}", f"arm{side}", arm_x * 1.1, shoulder - arm, 0.0)
-        b.limb(f"fore{side}", torch.tensor([arm_x * 1.1, shoulder - arm, 0.0]), torch.tensor([arm_x * 1.1, shoulder - 2 * arm, 0.0]), 0.8 * thick, belly)
+        b.limb(
+            f"fore{side}",
+            torch.tensor([arm_x * 1.1, shoulder - arm, 0.0]),
+            torch.tensor([arm_x * 1.1, shoulder - 2 * arm, 0.0]),
+            0.8 * thick,
+            belly,
+        )
 
     def stride(phase: Tensor, amplitude: float, swing: float, bob: float, elbows: float) -> Curves:
         curves: Curves = {"root": ("y", bob * (1.0 - torch.cos(4 * math.pi * phase)))}
@@ -265,9 +302,16 @@ def bird(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
     for side, x in (("L", 1.0), ("R", -1.0)):
         root_x = 0.7 * girth * x
         b.joint(f"wing{side}", "root", root_x, 0.3 * girth, 0.1 * length)
-        b.ellipsoid(f"wing{side}", (root_x + 0.5 * span * x, 0.3 * girth, 0.1 * length), (0.55 * span, 0.03, chord), coat)
+        b.ellipsoid(
+            f"wing{side}", (root_x + 0.5 * span * x, 0.3 * girth, 0.1 * length), (0.55 * span, 0.03, chord), coat
+        )
         b.joint(f"tip{side}", f"wing{side}", root_x + span * x, 0.3 * girth, 0.1 * length)
-        b.ellipsoid(f"tip{side}", (root_x + 1.45 * span * x, 0.3 * girth, 0.06 * length), (0.5 * span, 0.025, 0.75 * chord), dark)
+        b.ellipsoid(
+            f"tip{side}",
+            (root_x + 1.45 * span * x, 0.3 * girth, 0.06 * length),
+            (0.5 * span, 0.025, 0.75 * chord),
+            dark,
+        )
 
     def fly(phase: Tensor, amplitude: float) -> Curves:
         beat = 0.75 * amplitude * torch.sin(2 * math.pi * phase)
@@ -290,9 +334,13 @@ def fish(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
         z = length * (0.5 - k / num)
         b.joint(f"s{k}", None if k == 0 else f"s{k - 1}", 0.0, 0.0, z)
         taper = math.sin(math.pi * (0.25 + 0.7 * k / num))
-        b.ellipsoid(f"s{k}", (0.0, 0.0, z - 0.5 * length / num), (width * taper, height * taper, 0.85 * length / num), coat)
+        b.ellipsoid(
+            f"s{k}", (0.0, 0.0, z - 0.5 * length / num), (width * taper, height * taper, 0.85 * length / num), coat
+        )
     end = -0.5 * length
-    b.ellipsoid(f"s{num - 1}", (0.0, 0.0, end - 0.1 * length), (0.02, height * b.uniform(0.7, 1.3), 0.12 * length), dark)
+    b.ellipsoid(
+        f"s{num - 1}", (0.0, 0.0, end - 0.1 * length), (0.02, height * b.uniform(0.7, 1.3), 0.12 * length), dark
+    )
     b.ellipsoid("s1", (0.0, height, 0.15 * length), (0.02, 0.35 * height, 0.15 * length), dark)
     for x in (-1.0, 1.0):
         b.ellipsoid("s1", (x * width, -0.3 * height, 0.1 * length), (0.6 * width, 0.02, 0.1 * length), belly)

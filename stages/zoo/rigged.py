@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stages.errors import BadInput
 from stages.gaussians.surface import face_normals, flat_gaussians, sample_surface
-from stages.zoo.skeleton import Body, Pose, Skeleton, matrix_quaternions, skin
+from stages.zoo.skeleton import Body, Pose, Skeleton, matrix_quaternions, skin, unskin
 
 _DTYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
@@ -111,8 +111,10 @@ class RiggedFile:
             colors[chosen] = _lookup(image, samples.interpolate(uv)[chosen])
         normals = face_normals(standing, self.faces)[samples.faces]
         weights = samples.interpolate(self.weights[self.faces])
-        bind_means = samples.interpolate(self.vertices[self.faces])
-        gaussians = flat_gaussians(samples.interpolate(standing[self.faces]), normals, colors, samples.spacing)
+        points = samples.interpolate(standing[self.faces])
+        # not the mesh's own bind position there: between vertices, skinning that would miss the surface by up to 0.015
+        bind_means = unskin(points, weights, skeleton.joint_matrices(rest)[0])
+        gaussians = flat_gaussians(points, normals, colors, samples.spacing)
         return Body(gaussians=gaussians, bind_means=bind_means, weights=weights, skeleton=skeleton, rest=rest)
 
 
@@ -181,8 +183,10 @@ def _assemble(
         position = _accessor(gltf, blob, primitive.attributes.POSITION)
         if transform is not None:
             position = position @ transform[:3, :3].T + transform[:3, 3]
-        corner = np.arange(len(position)) if primitive.indices is None else _accessor(gltf, blob, primitive.indices)
-        corner = corner.reshape(-1, 3).astype(np.int64)
+        if primitive.indices is None:
+            corner = np.arange(len(position)).reshape(-1, 3)
+        else:
+            corner = _accessor(gltf, blob, primitive.indices).reshape(-1, 3).astype(np.int64)
         skin_weights = np.zeros((len(position), len(joints)), np.float32)
         if primitive.attributes.JOINTS_0 is not None:
             who = _accessor(gltf, blob, primitive.attributes.JOINTS_0).astype(np.int64)

@@ -1,6 +1,6 @@
 """Make the sample splats in ``assets/splats`` from the shipped rigged files, in their rest pose.
 
-    python -m stages.zoo.samples
+python -m stages.zoo.samples
 """
 
 from __future__ import annotations

@@ -102,6 +102,12 @@ def skin(points: Tensor, weights: Tensor, matrices: Tensor) -> Tensor:
     return torch.einsum("tnij,nj->tni", blended[..., :3], points) + blended[..., 3]
 
 
+def unskin(points: Tensor, weights: Tensor, matrices: Tensor) -> Tensor:
+    """The bind positions [N, 3] that ``matrices`` [S, 4, 4] with ``weights`` [N, S] skin to ``points`` [N, 3]."""
+    blended = torch.einsum("ns,sij->nij", weights.double(), matrices[:, :3].double())
+    return torch.linalg.solve(blended[..., :3], points.double() - blended[..., 3]).to(points)
+
+
 def transform_matrices(pose: Pose) -> Tensor:
     """Local matrices [T, J, 4, 4] of a pose: scale, then turn, then shift."""
     matrices = torch.zeros(*pose.translations.shape[:2], 4, 4).to(pose.translations)
@@ -109,7 +115,6 @@ def transform_matrices(pose: Pose) -> Tensor:
     matrices[..., :3, 3] = pose.translations
     matrices[..., 3, 3] = 1.0
     return matrices
-
 
 
 def matrix_quaternions(matrices: Tensor) -> Tensor:
@@ -129,5 +134,3 @@ def blend_quaternions(quats: Tensor, weights: Tensor) -> Tensor:
     main = quats[:, weights.argmax(dim=1)]  # [T, N, 4]
     side = torch.where(torch.einsum("tni,tsi->tns", main, quats) < 0, -1.0, 1.0)
     return torch.nn.functional.normalize(torch.einsum("ns,tns,tsi->tni", weights, side, quats), dim=-1)
-
-

@@ -20,7 +20,12 @@ from stages.raster.interface import Rasterizer
 from tests.bench.record import finish
 from tests.raster.scenes import KINDS, image_and_gradients, relative_error, scene
 
-SIZES = {"1k_64px": (1000, 64, 1), "10k_128px": (10_000, 128, 1), "4k_64px_16frames": (4000, 64, 16), "10k_128px_16frames": (10_000, 128, 16)}
+SIZES = {
+    "1k_64px": (1000, 64, 1),
+    "10k_128px": (10_000, 128, 1),
+    "4k_64px_16frames": (4000, 64, 16),
+    "10k_128px_16frames": (10_000, 128, 16),
+}
 REPEATS = 5
 
 

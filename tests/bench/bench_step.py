@@ -12,8 +12,6 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-import torch
-
 from stages.assets import asset_path
 from stages.conventions import step_generator
 from stages.distill import PRESETS, Distillation, new_field
@@ -37,6 +35,7 @@ def main() -> None:
     add_adapter(prior.denoiser, rank=4, alpha=4.0, seed=0)
     distillation = Distillation(asset, prior, choose("cpu"), config, "a static deer")
     field = new_field(asset, config)
+    near, far = distillation.neighbours, distillation.distances
     seconds: dict[str, list[float]] = {}
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
@@ -52,11 +51,8 @@ def main() -> None:
         means, quats = timed("field", lambda: apply_offsets(asset, field(asset.means, distillation.times)))
         frames = timed("render", lambda m=means, q=quats: distillation.render(m, q, distillation.cameras[0]))
         latents = timed("encode", lambda f=frames: prior.encode(f))
-        gradient = timed(
-            "model", lambda x=latents, s=step: distillation.gradient(x, 0, timestep, step_generator(0, s))
-        )
-        rest, near, far = asset.means, distillation.neighbours, distillation.distances
-        penalty = timed("regularizers", lambda m=means: tv3d(m) + arap(m, rest, near, far))
+        gradient = timed("model", lambda x=latents, s=step: distillation.gradient(x, 0, timestep, step_generator(0, s)))
+        penalty = timed("regularizers", lambda m=means: tv3d(m) + arap(m, asset.means, near, far))
         loss = distillation_loss(latents, gradient) + penalty
         timed("backward", loss.backward)
         if step == 0:

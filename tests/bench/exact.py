@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stages.cameras import Camera
 from stages.conventions import frame_times
-from stages.distill import DistillConfig, Distillation, new_field
+from stages.distill import Distillation, DistillConfig, new_field
 from stages.gaussians import Gaussians
 from stages.motion.hexplane import HexPlaneConfig, apply_offsets
 from stages.priors.exact import ExactPrior
@@ -126,6 +126,8 @@ def sds(config: DistillConfig) -> DistillConfig:
     return replace(config, objective="sds")
 
 
-def _render(asset: Gaussians, cameras: list[Camera], means: Tensor | None = None, quats: Tensor | None = None) -> Tensor:
+def _render(
+    asset: Gaussians, cameras: list[Camera], means: Tensor | None = None, quats: Tensor | None = None
+) -> Tensor:
     with torch.no_grad():
         return render(asset, cameras, choose("cpu"), means=means, quats=quats, background=torch.ones(3)).rgb

@@ -30,7 +30,14 @@ ROOT = Path(__file__).parent.parent.parent
 
 def animus3d(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """The program in its own process, on one thread."""
-    return subprocess.run([sys.executable, "-m", "animus3d_cli", *arguments], cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "animus3d_cli", *arguments],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def environment() -> dict[str, str]:
@@ -52,7 +59,7 @@ def finished(workplace: Path) -> Path:
     """The user's own lines, and the rest of the pipeline, all in ./run."""
     for line in (
         "fit-lora asset.ply --prior prior --steps 3",
-        'distill --prompt=walking --prior prior --steps 4 --set field.spatial_resolution=6 --set checkpoint_every=2',
+        "distill --prompt=walking --prior prior --steps 4 --set field.spatial_resolution=6 --set checkpoint_every=2",
         "refine --prior prior --steps 2 --set denoise_steps=2",
         "render --frames 5 --size 48 out.mp4",
         "eval --set size=32 --set num_views=2 --json metrics.json",
@@ -105,7 +112,8 @@ def test_other_formats(finished: Path, suffix: str) -> None:
 
 def _distill(folder: Path, run: str, *extra: str) -> list[str]:
     return ["distill", "--prompt=walking", "--prior", "prior", "--run", run, "--from", "run", "--steps", "12",
-            "--set", "checkpoint_every=3", "--set", "preview_every=0", "--set", "field.spatial_resolution=6", *extra]  # fmt: skip
+            "--set", "checkpoint_every=3", "--set", "preview_every=0",
+            "--set", "field.spatial_resolution=6", *extra]  # fmt: skip
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
@@ -113,7 +121,9 @@ def test_interrupted_and_resumed_is_bitwise_the_same(finished: Path, how: signal
     straight, broken = f"straight{how}", f"broken{how}"
     assert animus3d(*_distill(finished, straight), cwd=finished).returncode == 0
     command = [sys.executable, "-m", "animus3d_cli", *_distill(finished, broken)]
-    with subprocess.Popen(command, cwd=finished, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, cwd=finished, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
         checkpoints = finished / broken / "motion/checkpoints"
         while process.poll() is None and not list(checkpoints.glob("step_*")):
             time.sleep(0.005)
@@ -204,7 +214,11 @@ def _bad_files(folder: Path) -> None:
         return
     asset = (folder / "asset.ply").read_bytes()
     (folder / "short.ply").write_bytes(asset[:-100])
-    (folder / "points.ply").write_text("ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\nend_header\n0 0 0\n")
+    (folder / "points.ply").write_text(
+        "ply\nformat ascii 1.0\nelement vertex 1\n"
+        + "".join(f"property float {axis}\n" for axis in "xyz")
+        + "end_header\n0 0 0\n"
+    )
     broken = splat(0)
     broken.means[2, 1] = float("nan")
     write_ply(folder / "nan.ply", broken)

@@ -69,4 +69,7 @@ def test_every_parameter_gets_a_gradient_and_the_field_reloads() -> None:
     (offsets.translation.square().sum() + offsets.rotation[..., 1:].sum()).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in field.parameters())
     loaded = MotionField.from_tensors(field.tensors(), field.metadata())
-    assert torch.equal(loaded(gaussians.means, torch.tensor([0.7])).translation, field(gaussians.means, torch.tensor([0.7])).translation)
+    assert torch.equal(
+        loaded(gaussians.means, torch.tensor([0.7])).translation,
+        field(gaussians.means, torch.tensor([0.7])).translation,
+    )

@@ -36,7 +36,9 @@ def test_arap_is_zero_on_a_rigid_motion() -> None:
     single = arap(moved.float(), points.float(), neighbours, distances.float())
     assert single < 1e-6
     assert arap(1.5 * moved, points, neighbours, distances) > 0.05
-    assert arap(moved * torch.tensor([1.0, 1.0, -1.0]), points, neighbours, distances) > 0.05  # a mirror image is not rigid
+    assert (
+        arap(moved * torch.tensor([1.0, 1.0, -1.0]), points, neighbours, distances) > 0.05
+    )  # a mirror image is not rigid
 
 
 def test_best_rotations_are_kabsch_rotations() -> None:
@@ -56,7 +58,7 @@ def test_gradients_reach_the_means() -> None:
     points = cloud(8)
     neighbours, distances = nearest_neighbours(points, 3)
     moved = (points + 0.1 * torch.randn(2, 8, 3, dtype=torch.float64)).requires_grad_()
-    # The minimum over rotations has the same derivative as the held rotation (envelope theorem), so plain gradcheck holds.
+    # The minimum over rotations has the same derivative as the held rotation (envelope theorem).
     assert torch.autograd.gradcheck(lambda m: arap(m, points, neighbours, distances), (moved,), atol=1e-5)
     assert torch.autograd.gradcheck(tv3d, (moved,))
 

@@ -46,12 +46,12 @@ SHARD = 64
 class TrainPriorConfig:
     """Settings of ``train-prior``. All [ours]."""
 
-    steps: int = 2400
+    steps: int = 3600
     seed: int = 0
     num_clips: int = 6144
     size_px: int = 64
     num_frames: int = DEFAULT_NUM_FRAMES
-    batch_size: int = 16
+    batch_size: int = 8
     learning_rate: float = 6e-4
     warmup_steps: int = 100
     weight_decay: float = 0.01
@@ -67,7 +67,7 @@ class TrainPriorConfig:
     patch_size: int = 4
     latent_channels: int = 12
     checkpoint_every: int = 100
-    preview_every: int = 250
+    preview_every: int = 400
     device: str = "cpu"
 
 

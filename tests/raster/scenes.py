@@ -58,13 +58,13 @@ def image_and_gradients(rasterize, arguments: dict[str, Tensor], dtype: torch.dt
     tensors = {key: value.to(dtype) for key, value in arguments.items()}
     for key in DIFFERENTIABLE:
         tensors[key] = tensors[key].detach().requires_grad_()
-    out = rasterize(**tensors, width=SIZE[0], height=SIZE[1], background=BACKGROUND.to(dtype))
+    out = rasterize(**tensors, width=SIZE[0], height=SIZE[1], background=BACKGROUND.to(tensors["means"]))
     generator = torch.Generator().manual_seed(9)
-    functional = (out.rgb * torch.randn(out.rgb.shape, generator=generator, dtype=torch.float64).to(dtype)).sum()
-    functional = (
-        functional
-        + (out.alpha * torch.randn(out.alpha.shape, generator=generator, dtype=torch.float64).to(dtype)).sum()
-    )
+
+    def weights(image: Tensor) -> Tensor:
+        return torch.randn(image.shape, generator=generator, dtype=torch.float64).to(image)
+
+    functional = (out.rgb * weights(out.rgb)).sum() + (out.alpha * weights(out.alpha)).sum()
     functional.backward()
     gradients = {key: tensors[key].grad for key in DIFFERENTIABLE}
     return {"rgb": out.rgb.detach(), "alpha": out.alpha.detach(), **gradients}  # type: ignore[dict-item]

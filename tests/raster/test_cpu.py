@@ -66,6 +66,47 @@ def test_nothing_in_view_is_background() -> None:
     assert torch.equal(out.rgb, BACKGROUND.expand_as(out.rgb)) and out.alpha.max() == 0.0
 
 
+def test_no_gaussians_at_all() -> None:
+    empty = {key: value[:, :0] if value.dim() == 3 else value[:0] for key, value in scene("soft").items()}
+    empty["viewmats"], empty["Ks"] = scene("soft")["viewmats"], scene("soft")["Ks"]
+    values = image_and_gradients(cpu.rasterize, empty, torch.float32)
+    assert values["alpha"].max() == 0.0 and values["means"].shape == (2, 0, 3)
+
+
+def test_a_quaternion_of_zeros_is_no_rotation() -> None:
+    """As in the reference; an unfinished file or an optimiser's stray step must not stop a run."""
+    arguments = scene("soft")
+    identity = {**arguments, "quats": arguments["quats"].clone()}
+    identity["quats"][:, 3] = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    arguments["quats"][:, 3] = 0.0
+    for rasterize in (cpu.rasterize, torch_reference.rasterize):
+        images = [rasterize(**a, width=SIZE[0], height=SIZE[1]).rgb for a in (arguments, identity)]
+        torch.testing.assert_close(images[0], images[1])
+
+
+def test_only_first_derivatives_are_offered() -> None:
+    arguments = scene("soft", frames=1)
+    arguments["means"].requires_grad_()
+    out = cpu.rasterize(**arguments, width=SIZE[0], height=SIZE[1])
+    (gradient,) = torch.autograd.grad(out.rgb.square().sum(), arguments["means"], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+def test_changing_the_image_in_place_does_not_change_its_gradients() -> None:
+    """The kernels keep their own copy, also when no conversion of type forces one."""
+    arguments = scene("soft", frames=1)
+    clean = image_and_gradients(cpu.rasterize, arguments, torch.float64)["means"]
+
+    def scribble(**kwargs):  # type: ignore[no-untyped-def]
+        out = cpu.rasterize(**kwargs)
+        kept = type(out)(rgb=out.rgb * 1.0, alpha=out.alpha * 1.0)
+        out.rgb.data.zero_()
+        return kept
+
+    assert torch.equal(image_and_gradients(scribble, arguments, torch.float64)["means"], clean)
+
+
 def test_one_gaussian_against_hand_computed_values() -> None:
     """Centre pixel and a neighbour of an isotropic Gaussian, from the formulas on paper."""
     K = torch.tensor([[[10.0, 0.0, 2.5], [0.0, 10.0, 2.5], [0.0, 0.0, 1.0]]])

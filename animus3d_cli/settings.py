@@ -14,6 +14,12 @@ from stages.errors import BadInput
 
 Config = TypeVar("Config")
 
+COUNTS = (
+    "steps", "checkpoint_every", "batch_size", "rank", "neighbours", "inversion_steps", "denoise_steps", "num_cameras",
+    "num_timesteps", "num_views", "num_clips", "frames_per_step",
+)  # fmt: skip
+"""Settings that mean nothing below 1, in whichever stage they occur."""
+
 
 def build_config(
     presets: Mapping[str, Config], preset: str, flags: Mapping[str, Any], assignments: Sequence[str]
@@ -21,7 +27,7 @@ def build_config(
     """The preset, overridden by the flags that were given (not None), overridden by every ``--set``.
 
     Raises:
-        BadInput: unknown preset, unknown name, or a value of the wrong type.
+        BadInput: unknown preset, unknown name, a value of the wrong type, or a count below 1.
     """
     if preset not in presets:
         raise BadInput(f"There is no preset {preset!r}.", f"Choose one of: {', '.join(presets)}.")
@@ -32,6 +38,9 @@ def build_config(
         if not separator:
             raise BadInput(f"--set {assignment} has no value.", "Write --set name=value.")
         config = _assign(config, name.strip(), text.strip(), name.strip())
+    for name in COUNTS:
+        if getattr(config, name, 1) < 1:
+            raise BadInput(f"{name} must be at least 1, not {getattr(config, name)}.")
     return config
 
 

@@ -30,6 +30,8 @@ def test_flags_and_assignments_override_in_order() -> None:
         ("field=3", "no setting 'field'"),
         ("steps.x=3", "no setting"),
         ("steps=many", "steps must be a whole number, not 'many'"),
+        ("checkpoint_every=0", "checkpoint_every must be at least 1, not 0"),
+        ("num_cameras=-3", "num_cameras must be at least 1"),
         ("guidance=nan", "guidance must be a number"),
         ("objective=vsd", "Choose one of: msd, sds"),
         ("steps", "has no value"),

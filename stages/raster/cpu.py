@@ -27,11 +27,19 @@ from torch.autograd.function import once_differentiable
 from stages.raster.interface import Rendered
 from stages.raster.rules import ALPHA_MAX, ALPHA_MIN, FRUSTUM_MARGIN, LOW_PASS_PX2, NEAR, TRANSMITTANCE_MIN
 
-# numpy's error model: a zero divides to infinity and the Gaussian is culled, instead of an exception from a thread
-_kernel = njit(nogil=True, cache=True, error_model="numpy")
-
 QUATERNION_MIN = 1e-12
 """Quaternions are divided by at least this, as ``torch.nn.functional.normalize`` does."""
+
+
+def _kernel(function: Any) -> Any:
+    """Compile ``function``; the code is cached beside this file or in the user's cache, whichever can be written.
+
+    With numpy's error model a zero divides to infinity and the Gaussian is culled, instead of an exception in a thread.
+    """
+    try:
+        return njit(nogil=True, cache=True, error_model="numpy")(function)
+    except RuntimeError:  # no place to write (read-only install, no home): every process compiles anew
+        return njit(nogil=True, error_model="numpy")(function)
 
 
 def rasterize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -82,6 +84,13 @@ def test_a_quaternion_of_zeros_is_no_rotation() -> None:
     for rasterize in (cpu.rasterize, torch_reference.rasterize):
         images = [rasterize(**a, width=SIZE[0], height=SIZE[1]).rgb for a in (arguments, identity)]
         torch.testing.assert_close(images[0], images[1])
+
+
+def test_kernels_compile_where_nothing_can_be_cached() -> None:
+    """A function without a file has no cache either, like a read-only install of a user without a home."""
+    names: dict[str, Any] = {}
+    exec("def twice(x): return 2.0 * x", names)
+    assert cpu._kernel(names["twice"])(1.5) == 3.0
 
 
 def test_only_first_derivatives_are_offered() -> None:

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -42,7 +43,7 @@ class EmbeddedPrior:
 
     def __init__(self, name: str, parts: dict[str, Any], device: torch.device | str = "cpu") -> None:
         self.name = name
-        self.denoiser: AnimusTransformer3DModel = parts["transformer"].to(device)
+        self.denoiser: AnimusTransformer3DModel = parts["transformer"].float().to(device)
         self.vae = parts["vae"].to(device)
         self.text_encoder = parts["text_encoder"].to(device)
         self.tokenizer = parts["tokenizer"]
@@ -91,9 +92,9 @@ class EmbeddedPrior:
         return prediction.float()
 
     def save(self, folder: Path) -> None:
-        """Write the folder that ``load_prior`` reads."""
+        """Write the folder that ``load_prior`` reads; the denoiser in half precision."""
         folder.mkdir(parents=True, exist_ok=True)
-        modules = (self.denoiser, self.vae, self.text_encoder, self.tokenizer, self.scheduler)
+        modules = (copy.deepcopy(self.denoiser).half(), self.vae, self.text_encoder, self.tokenizer, self.scheduler)
         for part, module in zip(CLASSES, modules, strict=True):
             module.save_pretrained(folder / part)
         index = {"_class_name": PIPELINE, **{part: list(names) for part, names in CLASSES.items()}}

@@ -53,6 +53,7 @@ class DistillConfig:
     seed: int = 0
     guidance: float = 4.0
     inversion_steps: int = 5
+    start_noise: bool = True  # begin the inversion with a little fixed noise, see ``ddim_invert``
     timestep_min: float = 0.02  # as fractions of the schedule
     timestep_max: float = 0.98
     timestep_max_end: float = 0.5  # the upper end is annealed linearly down to this
@@ -218,6 +219,7 @@ class Distillation:
             config.guidance,
             config.inversion_steps,
             picture,
+            self.start_noise(view),
         )
 
     def static_eps(self, view: int, timestep: int) -> Tensor:
@@ -227,9 +229,22 @@ class Distillation:
             picture = self.pictures[view : view + 1]
             still = picture[:, :, None].expand(-1, -1, len(self.times), -1, -1)
             self._static_eps[key] = static_score(
-                self.prior, still, timestep, self.static_text, self.config.inversion_steps, picture
+                self.prior,
+                still,
+                timestep,
+                self.static_text,
+                self.config.inversion_steps,
+                picture,
+                self.start_noise(view),
             )
         return self._static_eps[key]
+
+    def start_noise(self, view: int) -> Tensor | None:
+        """The fixed noise with which both branches of a camera begin their inversion; None where it is switched off."""
+        if not self.config.start_noise:
+            return None
+        shape = (1, *self.pictures.shape[1:2], len(self.times), *self.pictures.shape[2:])
+        return torch.randn(shape, generator=step_generator(self.config.seed, view, stream=2)).to(self.pictures)
 
     @torch.no_grad()
     def preview(self, folder: StageFolder, field_: MotionField) -> Path:

@@ -28,22 +28,26 @@ def ddim_invert(
     text: Text,
     num_steps: int,
     image_latents: Tensor | None = None,
+    start_noise: Tensor | None = None,  # [1, C, T, h, w] standard normal, fixed; none when None
 ) -> Tensor:  # [1, C, T, h, w] at ``timestep``
     """Noisy latents at ``timestep`` by ``num_steps`` deterministic steps under ``text``, without guidance.
 
-    Each step evaluates the model at the timestep it moves *to* (as diffusers' ``DDIMInverseScheduler`` does): from
-    clean latents no model has a prediction of the noise at timestep "minus one". Works for every parameterization,
-    since the step is written in x_0 and eps.
+    Works for every parameterization, since the step is written in x_0 and eps. No model has a prediction of the noise
+    in clean latents, so the ODE starts a quarter of a step up, where each step evaluates the model at the timestep it
+    comes *from*. There ``start_noise`` gives it the little true noise that such a timestep has. [ours]: the paper
+    starts from clean latents and does not say where it evaluates. Measured on the embedded prior, a jumping deer
+    still at rest, five steps to 0.95 of the schedule: the guided estimate agrees with the true motion by cosine -0.20
+    when steps are evaluated at the timestep they move to, 0.54 as here without start noise (inverted noise of
+    deviation 0.17), 0.59 with it (0.92), and 0.59 with random noise.
     """
     parameterization = prior.parameterization
-    x = x0
-    previous = -1
-    for current in inversion_timesteps(timestep, num_steps):
-        prediction = prior.predict(x, current, text, image_latents)
-        eps = parameterization.to_eps(prediction, x, current)
-        alpha_from, sigma_from = parameterization.alpha_sigma(previous, x)
-        clean = (x - sigma_from * eps) / alpha_from
-        x = parameterization.add_noise(clean, eps, current)
+    ladder = inversion_timesteps(timestep, num_steps)
+    previous = ladder[0] // 4
+    x = parameterization.add_noise(x0, torch.zeros_like(x0) if start_noise is None else start_noise, previous)
+    for current in ladder:
+        prediction = prior.predict(x, previous, text, image_latents)
+        clean = parameterization.to_x0(prediction, x, previous)
+        x = parameterization.add_noise(clean, parameterization.to_eps(prediction, x, previous), current)
         previous = current
     return x
 

@@ -25,13 +25,14 @@ def static_score(
     static_text: Text,
     num_inversion_steps: int,
     image_latents: Tensor | None = None,
+    start_noise: Tensor | None = None,  # the same for both branches: see ``ddim_invert``
 ) -> Tensor:  # [1, C, T, h, w]
     """``eps_lora(x^s_t, t, c')`` with x^s_t inverted under c' by the adapted model.
 
     Depends on the camera and the timestep but not on the motion: a stage computes it once for each pair and keeps it.
     """
     with adapter_on(prior.denoiser):
-        x_t = ddim_invert(prior, static_latents, timestep, static_text, num_inversion_steps, image_latents)
+        x_t = ddim_invert(prior, static_latents, timestep, static_text, num_inversion_steps, image_latents, start_noise)
         prediction = prior.predict(x_t, timestep, static_text, image_latents)
     return prior.parameterization.to_eps(prediction, x_t, timestep)
 
@@ -47,9 +48,10 @@ def msd_gradient(
     guidance: float,
     num_inversion_steps: int,
     image_latents: Tensor | None = None,
+    start_noise: Tensor | None = None,  # the same for both branches: see ``ddim_invert``
 ) -> Tensor:  # [1, C, T, h, w]
     """``w(t) (eps_theta(x^d_t, t, c) - eps_lora(x^s_t, t, c'))`` with x^d_t inverted under c, guidance on the first."""
-    x_t = ddim_invert(prior, moving_latents, timestep, text, num_inversion_steps, image_latents)
+    x_t = ddim_invert(prior, moving_latents, timestep, text, num_inversion_steps, image_latents, start_noise)
     prediction = guided_prediction(prior, x_t, timestep, text, negative, guidance, image_latents)
     moving_eps = prior.parameterization.to_eps(prediction, x_t, timestep)
     return finite(weight(prior.parameterization, timestep) * (moving_eps - static_eps))

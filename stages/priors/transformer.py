@@ -7,9 +7,9 @@ The picture of the static asset enters beside every noisy frame, with a channel 
 (``image_latents=None`` runs from text alone).
 
 What is denoised is the *difference from that picture*: with ``y = x_0 - picture`` and ``y_t = x_t - alpha picture``,
-a pixel that does not move is pure noise, and the best linear guess of v is taken outside the network (preconditioning as
-in Karras et al. 2022, derived for v in ``precondition``). Without it a network this small spends its training on copying
-the picture at every noise level: 700 steps gave blurs where the same network now draws.
+a pixel that does not move is pure noise, and the best linear guess of v is taken outside the network (preconditioning
+as in Karras et al. 2022, derived for v in ``precondition``). Without it a network this small spends its training on
+copying the picture at every noise level: 700 steps gave blurs where the same network now draws.
 
 Attention is diffusers' ``Attention`` with its plain processor: on CPUs its backward pass is several times faster than
 fused attention, and its ``to_q``, ``to_k``, ``to_v``, ``to_out.0`` are the names LoRA adapters look for.

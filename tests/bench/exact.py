@@ -25,7 +25,7 @@ from stages.zoo.skeleton import Body
 WALK, STATIC = "a walking deer", "a static deer"
 NUM_GAUSSIANS = 1000
 NUM_FRAMES = 16
-SIZE_PX = 48
+SIZE_PX = 64
 NUM_PHASES = 16
 FINE_PHASES = 64
 

@@ -236,7 +236,7 @@ def new_prior(autoencoder: PatchAutoencoder, config: TrainPriorConfig, residual_
 def training_loss(
     prior: EmbeddedPrior, x0: Tensor, captions: list[str], config: TrainPriorConfig, generator: torch.Generator
 ) -> Tensor:
-    """Squared error of v in units of the network's own output, on a batch [B, C, T, h, w], heavier where the clip moves."""
+    """Squared error of v in units of the network's own output, for [B, C, T, h, w]; heavier where a clip moves."""
     batch = x0.shape[0]
     timestep = torch.randint(0, prior.parameterization.num_timesteps, (batch,), generator=generator)
     eps = torch.randn(x0.shape, generator=generator).to(x0)

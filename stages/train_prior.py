@@ -59,6 +59,7 @@ class TrainPriorConfig:
     text_dropout: float = 0.1
     image_dropout: float = 0.05
     noun_dropout: float = 0.1  # chance that a word is read as unknown
+    noisy_timesteps: float = 3.0  # density of timesteps grows as t^(this - 1): what moves is decided at high noise
     motion_weight: float = 4.0  # extra loss where a clip moves: limbs are few pixels
     fine_width: int = 64
     width: int = 192
@@ -238,7 +239,8 @@ def training_loss(
 ) -> Tensor:
     """Squared error of v in units of the network's own output, for [B, C, T, h, w]; heavier where a clip moves."""
     batch = x0.shape[0]
-    timestep = torch.randint(0, prior.parameterization.num_timesteps, (batch,), generator=generator)
+    share = torch.rand(batch, generator=generator) ** (1.0 / config.noisy_timesteps)
+    timestep = (share * prior.parameterization.num_timesteps).long()
     eps = torch.randn(x0.shape, generator=generator).to(x0)
     seen = (torch.rand(batch, generator=generator) >= config.image_dropout).to(x0)
     texts = [

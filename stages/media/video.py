@@ -48,9 +48,3 @@ def write_gif(path: Path, frames: Tensor, fps: int) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def read_video(path: Path) -> np.ndarray:
-    """Frames uint8 [T, H, W, 3] of a video file."""
-    with imageio.get_reader(path) as reader:
-        return np.stack(list(reader.iter_data()))  # type: ignore[attr-defined]

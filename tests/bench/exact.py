@@ -22,7 +22,11 @@ from stages.raster import choose, render
 from stages.zoo.clips import RIGS, rigged_file
 from stages.zoo.skeleton import Body
 
-WALK, STATIC = "a walking deer", "a static deer"
+RIG = next(rig for rig in RIGS if rig.file == "Wolf.glb")
+"""The wolf: its markings and shaded legs tell the four legs apart. Fitted to the pixels of the *true* clip for 300
+steps, the field ends at a ratio of 0.27 (deer 0.42, horse 0.46, fox 0.68): that much pixels cannot tell."""
+
+WALK, STATIC = "a walking wolf", "a static wolf"
 NUM_GAUSSIANS = 1000
 NUM_FRAMES = 16
 SIZE_PX = 64
@@ -36,15 +40,15 @@ def ddpm_betas() -> Tensor:
 
 
 def exact_config() -> DistillConfig:
-    """Settings of the benchmark; the deer's clips start at any phase, so motion need not fade in."""
+    """Settings of the benchmark; the bank's clips start at any phase, so motion need not fade in."""
     return DistillConfig(
         prompt=WALK,
         negative_prompt="",
         steps=600,
-        guidance=7.5,
+        guidance=3.0,
         tv_weight=0.0,
-        arap_weight=0.0,
-        field=HexPlaneConfig(still_start=0.0),
+        arap_weight=30.0,
+        field=HexPlaneConfig(spatial_resolution=8, still_start=0.0),
         num_cameras=8,
     )
 
@@ -68,9 +72,8 @@ class World:
 
 def build_world(config: DistillConfig) -> World:
     """Render the bank of clips from the cameras that ``config`` will use."""
-    rig = RIGS[0]
-    file = rigged_file(rig.file)
-    body = file.body(file.pose(rig.rest, torch.zeros(1)), NUM_GAUSSIANS, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+    file = rigged_file(RIG.file)
+    body = file.body(file.pose(RIG.rest, torch.zeros(1)), NUM_GAUSSIANS, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
     fine = [walk(body, phase / FINE_PHASES) for phase in range(FINE_PHASES)]
     truth = torch.stack([means for means, _ in fine])
     schedule = Parameterization.from_betas(ddpm_betas(), "epsilon")
@@ -93,8 +96,8 @@ def build_world(config: DistillConfig) -> World:
 
 def walk(body: Body, phase: float) -> tuple[Tensor, Tensor]:
     """One cycle of the file's walk from ``phase``: means [T, N, 3], quats [T, N, 4]."""
-    name = RIGS[0].verbs["walk"][0]
-    file = rigged_file(RIGS[0].file)
+    name = RIG.verbs["walk"][0]
+    file = rigged_file(RIG.file)
     seconds = file.clip_seconds(name)
     clip = body.animate(file.pose(name, (phase + torch.linspace(0.0, 1.0, NUM_FRAMES)) * seconds % seconds))
     return clip.means, clip.quats

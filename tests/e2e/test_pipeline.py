@@ -21,8 +21,8 @@ from safetensors.torch import load_file
 
 from animus3d_cli.main import main
 from stages.gaussians.ply import read_ply, write_ply
-from stages.media.video import read_video
 from tests.gaussians.test_ply import splat
+from tests.media.test_video import read_video
 from tests.priors.test_embedded import tiny_prior
 
 ROOT = Path(__file__).parent.parent.parent
@@ -75,8 +75,7 @@ def test_every_stage_leaves_its_result(finished: Path) -> None:
                  "motion/preview.png", "refined/field.safetensors", "eval/metrics.json", "run.json"):  # fmt: skip
         assert (run / name).exists(), name
     assert json.loads((finished / "metrics.json").read_text())["metrics"]["motion_amplitude"]["value"] > 0
-    frames = read_video(finished / "out.mp4")
-    assert frames.shape == (5, 48, 48, 3)
+    assert read_video(finished / "out.mp4", 48, 48).shape == (5, 48, 48, 3)
     assert len((run / "motion" / "metrics.jsonl").read_text().splitlines()) == 4
 
 

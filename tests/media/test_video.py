@@ -1,0 +1,84 @@
+"""Videos hold the frames that were given, and a failure keeps the file that was there."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stages.media.contact_sheet import contact_sheet, to_bytes, write_png
+from stages.media.preview import write_preview
+from stages.media.video import write_gif, write_mp4
+
+
+def read_video(path: Path, height: int, width: int) -> np.ndarray:
+    """Frames uint8 [T, height, width, 3] of a video file, by ffmpeg itself."""
+    ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
+    command = [ffmpeg, "-v", "error", "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    return np.frombuffer(done.stdout, np.uint8).reshape(-1, height, width, 3)
+
+
+def moving_square(count: int, side: int) -> torch.Tensor:
+    """Frames [count, side, side, 3]: a red square on white that goes right by two pixels a frame."""
+    frames = torch.ones(count, side, side, 3)
+    for index in range(count):
+        frames[index, 8:20, 4 + 2 * index : 16 + 2 * index] = torch.tensor([0.9, 0.1, 0.1])
+    return frames
+
+
+def test_mp4_holds_the_frames(tmp_path: Path) -> None:
+    frames = moving_square(6, 48)
+    write_mp4(tmp_path / "clip.mp4", frames, fps=8)
+    read = read_video(tmp_path / "clip.mp4", 48, 48)
+    assert read.shape == (6, 48, 48, 3)
+    assert np.abs(read.astype(int) - to_bytes(frames).numpy()).mean() < 4  # lossy
+    red = (read[..., 1] < 128).any(axis=1)  # [T, W]
+    left = red.argmax(axis=1)
+    assert list(left - left[0]) == [0, 2, 4, 6, 8, 10]
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_odd_sizes_lose_a_row_and_a_column(tmp_path: Path) -> None:
+    write_mp4(tmp_path / "clip.mp4", moving_square(2, 48)[:, :33, :47], fps=8)
+    assert read_video(tmp_path / "clip.mp4", 32, 46).shape == (2, 32, 46, 3)
+
+
+def test_preview_is_a_video_and_its_contact_sheet(tmp_path: Path) -> None:
+    assert write_preview(tmp_path / "preview", moving_square(16, 48), fps=8) == tmp_path / "preview.mp4"
+    assert read_video(tmp_path / "preview.mp4", 240, 240).shape[0] == 16  # 48 px enlarged five times
+    with Image.open(tmp_path / "preview.png") as sheet:
+        assert sheet.size == (8 * 96, 96)
+
+
+def test_gif_loops_over_every_frame(tmp_path: Path) -> None:
+    write_gif(tmp_path / "clip.gif", moving_square(5, 32), fps=10)
+    with Image.open(tmp_path / "clip.gif") as gif:
+        assert gif.n_frames == 5 and gif.info["loop"] == 0 and gif.info["duration"] == 100
+        gif.seek(4)
+        last = np.asarray(gif.convert("RGB")).astype(int)
+    assert np.abs(last - to_bytes(moving_square(5, 32)[4]).numpy()).max() < 12  # quantised colours
+
+
+def test_failure_keeps_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "clip.gif").write_text("before")
+    with pytest.raises(IndexError):
+        write_gif(tmp_path / "clip.gif", torch.zeros(0, 8, 8, 3), fps=8)
+    assert (tmp_path / "clip.gif").read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.gif"]
+
+
+def test_contact_sheet_goes_row_by_row(tmp_path: Path) -> None:
+    frames = torch.stack([torch.full((2, 3, 3), 0.1 * index) for index in range(5)])
+    sheet = contact_sheet(frames, columns=3)
+    assert sheet.shape == (4, 9, 3)
+    corners = sheet[::2, ::3, 0]
+    assert torch.allclose(corners, torch.tensor([[0.0, 0.1, 0.2], [0.3, 0.4, 1.0]]))  # white where no frame is left
+    write_png(tmp_path / "sheet.png", sheet)
+    with Image.open(tmp_path / "sheet.png") as picture:
+        assert np.array_equal(np.asarray(picture), to_bytes(sheet).numpy())

@@ -30,6 +30,7 @@ from stages.motion.hexplane import HexPlaneConfig, MotionField, apply_offsets
 from stages.motion.regularizers import arap, tv3d
 from stages.objectives.msd import distillation_loss, msd_gradient, static_score
 from stages.objectives.sds import sds_gradient
+from stages.objectives.smoothing import smooth_gradient
 from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.lora import load_adapter
 from stages.priors.prior import VideoPrior
@@ -58,6 +59,7 @@ class DistillConfig:
     timestep_max: float = 0.98
     timestep_max_end: float = 0.5  # the upper end is annealed linearly down to this
     num_timesteps: int = 16  # rungs of the ladder
+    blur_px: float = 5.0  # of the residual, at the prior's size; falls linearly to none, see ``smooth_gradient``
     num_cameras: int = 8
     background: float = 1.0
     tv_weight: float = 0.05
@@ -180,7 +182,8 @@ class Distillation:
         view = int(torch.randint(0, len(self.cameras), (), generator=generator))
         timestep = self.draw_timestep(step, generator)
         means, quats = apply_offsets(self.asset, field_(self.asset.means, self.times))
-        latents = self.prior.encode(self.render(means, quats, self.cameras[view]))
+        frames = self.render(means, quats, self.cameras[view])
+        latents = self.prior.encode(smooth_gradient(frames, config.blur_px * (1.0 - step / max(1, config.steps))))
         gradient = self.gradient(latents, view, timestep, generator)
         losses = {
             "score": distillation_loss(latents, gradient) / latents[0].numel(),

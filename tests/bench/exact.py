@@ -46,6 +46,7 @@ def exact_config() -> DistillConfig:
         negative_prompt="",
         steps=600,
         guidance=3.0,
+        blur_px=0.0,
         tv_weight=0.0,
         arap_weight=30.0,
         field=HexPlaneConfig(spatial_resolution=8, still_start=0.0),

@@ -38,7 +38,7 @@ class FitLoraConfig:
 
     object: str = "animal"  # the word for the asset in the static prompt
     static_prompt: str = STATIC_PROMPT
-    steps: int = 100
+    steps: int = 60
     seed: int = 0
     rank: int = 4
     alpha: float = 4.0

@@ -36,7 +36,7 @@ let the decoder's first gradient tell frames apart (0.67).
 class HexPlaneConfig:
     """Size of a motion field. Within the ranges of 4DGS, Animate3D and DreamGaussian4D (method.md, section 3)."""
 
-    spatial_resolution: int = 32
+    spatial_resolution: int = 12
     time_resolution: int = 12
     multires: tuple[int, ...] = (1, 2)  # of space only
     features: int = 16

@@ -2,8 +2,8 @@
 
 A rasterizer's derivative with respect to positions lives on edges: a body that should jump by its own height gets a
 pixel residual whose gradient says nothing of "up". Measured on a deer and its *true* jumping clip, eight cameras of 64
-pixels: the mean translation that the gradient asks for agrees with the true one by cosine 0.29, after a blur of 5 pixels by
-0.87 and of 8 pixels by 0.93; for the score of the embedded prior by -0.18, 0.55 and 0.66.
+pixels: the mean translation that the gradient asks for agrees with the true one by cosine 0.29, after a blur of 5
+pixels by 0.87 and of 8 pixels by 0.93; for the score of the embedded prior by -0.18, 0.55 and 0.66.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from torch import Tensor
 def smooth_gradient(frames: Tensor, sigma_px: float) -> Tensor:
     """``frames`` [T, H, W, C] unchanged, but their gradient ``r`` passes on as ``K r``, K a Gaussian blur.
 
-    For a loss ``|x - x*|^2 / 2`` that is the gradient of ``(x - x*)^T K (x - x*) / 2``: the same minimum, another metric.
+    For a loss ``|x - x*|^2 / 2`` that is the gradient of ``(x - x*)^T K (x - x*) / 2``: the same minimum, another
+    metric.
     Outside the picture the residual counts as zero. ``sigma_px`` below a fifth of a pixel changes nothing.
     """
     return frames if sigma_px < 0.2 else _SmoothGradient.apply(frames, sigma_px)  # type: ignore[no-any-return, no-untyped-call]

@@ -86,7 +86,7 @@ def test_doing_it_again_does_nothing_and_says_so(finished: Path) -> None:
     assert done.returncode == 0 and "nothing to do" in done.stdout
     assert (finished / "run/motion/field.safetensors").stat().st_mtime_ns == before
     other = animus3d(*line, "--guidance", "9", cwd=finished)
-    assert other.returncode == 5 and "guidance: 4.0 -> 9.0" in other.stderr and other.stderr.count("\n") == 1
+    assert other.returncode == 5 and "guidance: 2.5 -> 9.0" in other.stderr and other.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "ply"])

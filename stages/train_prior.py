@@ -46,7 +46,7 @@ SHARD = 64
 class TrainPriorConfig:
     """Settings of ``train-prior``. All [ours]."""
 
-    steps: int = 3600
+    steps: int = 6600
     seed: int = 0
     num_clips: int = 6144
     size_px: int = 64
@@ -253,9 +253,7 @@ def training_loss(
     with autocast(x0.device):
         prediction = prior.denoiser(x_t, timestep.to(x0.device), text.states, text.pooled, x0[:, :, 0], seen)
     error = (prediction.float() - prior.parameterization.target(x0, eps, timestep)).square().mean(dim=1)
-    error = error / prior.denoiser.precondition(timestep, seen)[-1].square().squeeze(
-        1
-    )  # unit variance at every timestep
+    error = error / prior.denoiser.precondition(timestep, seen)[-1].square().squeeze(1)  # unit variance everywhere
     motion = (x0 - x0[:, :, :1]).square().mean(dim=1).amax(dim=1)  # [B, h, w]
     mask = (motion > 0.02).to(x0)
     return (error * (1.0 + config.motion_weight * mask)[:, None]).mean() / (1.0 + config.motion_weight * mask.mean())

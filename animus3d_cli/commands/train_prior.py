@@ -27,7 +27,7 @@ def command(
 ) -> None:
     """Train the embedded video prior from moving bodies.
 
-    About an hour on two cores. Needs a checkout (the rigged animals in assets/rigged are not in the wheel). Writes a
+    About two hours on two cores. Needs a checkout (the rigged animals in assets/rigged are not in the wheel). Writes a
     folder in diffusers' format and, in DIR/training, clips, checkpoints, metrics and contact sheets of samples.
     Resumes where it stopped.
 

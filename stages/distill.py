@@ -52,7 +52,7 @@ class DistillConfig:
     prompt: str = ""
     negative_prompt: str = NEGATIVE_PROMPT
     objective: Literal["msd", "sds"] = "msd"
-    steps: int = 150
+    steps: int = 200
     seed: int = 0
     guidance: float = 2.5
     inversion_steps: int = 1
@@ -66,7 +66,7 @@ class DistillConfig:
     background: float = 1.0
     tv_weight: float = 0.001
     arap_weight: float = 10.0
-    neighbours: int = 8
+    neighbours: int = 24  # of ARAP; with 8 the limbs of a jumping body fold away [ours]
     field: HexPlaneConfig = field(default_factory=HexPlaneConfig)
     grid_learning_rate: float = 4e-3
     mlp_learning_rate: float = 4e-4

@@ -41,9 +41,9 @@ class RefineConfig:
     guidance: float = 2.0
     num_cameras: int = 4
     background: float = 1.0
-    tv_weight: float = 0.05
-    arap_weight: float = 1.0
-    neighbours: int = 8
+    tv_weight: float = 0.001
+    arap_weight: float = 10.0
+    neighbours: int = 24
     grid_learning_rate: float = 2e-3
     mlp_learning_rate: float = 2e-4
     frames_per_step: int = 8  # of the 2T - 1, drawn anew every step

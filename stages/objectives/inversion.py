@@ -35,7 +35,7 @@ def ddim_invert(
     Works for every parameterization, since the step is written in x_0 and eps. No model has a prediction of the noise
     in clean latents, so the ODE starts a quarter of a step up, where each step evaluates the model at the timestep it
     comes *from*. There ``start_noise`` gives it the little true noise that such a timestep has. [ours]: the paper
-    starts from clean latents and does not say where it evaluates. Measured on the embedded prior, a jumping deer
+    starts from clean latents and does not say where it evaluates. Measured on an early embedded prior, a jumping deer
     still at rest, five steps to 0.95 of the schedule: the guided estimate agrees with the true motion by cosine -0.20
     when steps are evaluated at the timestep they move to, 0.54 as here without start noise (inverted noise of
     deviation 0.17), 0.59 with it (0.92), and 0.59 with random noise.

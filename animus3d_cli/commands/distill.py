@@ -14,7 +14,7 @@ from animus3d_cli.settings import build_config
 def command(
     prompt: Annotated[
         str | None,
-        typer.Option("--prompt", help='What the asset does: "a walking goat". Required.', show_default=False),
+        typer.Option("--prompt", help='What the asset does: "a jumping goat". Required.', show_default=False),
     ] = None,
     run: options.Run = None,
     objective: Annotated[
@@ -40,7 +40,7 @@ def command(
 
     Reads asset/ and lora/, writes motion/field.safetensors and previews on the way. Next: animus3d refine, or render
 
-    Example: animus3d distill --prompt "a walking goat" --set tv_weight=0.02
+    Example: animus3d distill --prompt "a jumping goat" --set arap_weight=4
     """
     from stages.distill import PRESETS
     from stages.distill import run as distill

@@ -82,7 +82,7 @@ def sample_orbit_cameras(
 ) -> list[Camera]:
     """Random cameras for training: azimuths stratified over the circle, elevation, field of view and fill uniform.
 
-    Ranges follow 4D-fy and TC4D (method.md, section 3) except ``fov_deg`` and ``fill`` [ours]: ``fill`` above 1 lets
+    Ranges follow 4D-fy and TC4D except ``fov_deg`` and ``fill`` [ours]: ``fill`` above 1 lets
     the bounding sphere (not the asset, which is smaller) leave the image.
     """
 

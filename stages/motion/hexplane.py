@@ -34,16 +34,15 @@ let the decoder's first gradient tell frames apart (0.67).
 
 @dataclass(frozen=True, kw_only=True)
 class HexPlaneConfig:
-    """Size of a motion field. Within the ranges of 4DGS, Animate3D and DreamGaussian4D (method.md, section 3)."""
+    """Size of a motion field, within the ranges of 4DGS, Animate3D and DreamGaussian4D but for the resolution, which is
+    smaller [ours]: fitted to the pixels of a true walk, 12 ends at a distance ratio of 0.44, 32 at 0.48."""
 
     spatial_resolution: int = 12
     time_resolution: int = 12
     multires: tuple[int, ...] = (1, 2)  # of space only
     features: int = 16
     hidden: int = 64
-    still_start: float = (
-        0.1  # frame_time over which motion fades in, so that frame 0 is the asset itself; 0 is off [ours]
-    )
+    still_start: float = 0.1  # frame_time over which motion fades in: frame 0 is the asset itself; 0 is off [ours]
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 A linear map per 4x4 patch needs no training beyond one eigendecomposition, has the same gradient everywhere (what score
 distillation sends through it is exactly what the denoiser said), and at the sizes of the embedded prior loses less than
 a small convolutional network. Channels are whitened by half: dividing by the *root* of a component's deviation keeps
-the large, low-frequency components in charge of the loss; full whitening hands it to the noise-like ones (method.md,
-section 7).
+the large, low-frequency components in charge of the loss; full whitening hands it to the noise-like ones.
 """
 
 from __future__ import annotations

@@ -46,17 +46,19 @@ NEGATIVE_PROMPT = "low motion, static statue, not moving, no motion"
 class DistillConfig:
     """Settings of ``distill``. The paper states neither guidance, timesteps, w(t), inversion steps, weights nor rates:
     those are [ours], chosen by looking at what the embedded prior does; ``docs/prior.md`` says why. A large prior will
-    want others: guidance 3, five inversion steps and all timesteps are what the exact one likes (``make bench-exact``).
+    want others: guidance 3, five inversion steps, fixed noise and all timesteps are what the exact one likes
+    (``make bench-exact``).
     """
 
     prompt: str = ""
     negative_prompt: str = NEGATIVE_PROMPT
     objective: Literal["msd", "sds"] = "msd"
-    steps: int = 200
+    steps: int = 240
     seed: int = 0
-    guidance: float = 2.5
+    guidance: float = 1.1
     inversion_steps: int = 1
-    start_noise: bool = True  # begin the inversion with a little fixed noise, see ``ddim_invert``
+    own_noise: bool = True  # each branch's score relative to its own noise, see ``stages.objectives.msd``
+    start_noise: Literal["fresh", "fixed", "none"] = "fresh"  # in which inversion begins, see ``ddim_invert``
     timestep_min: float = 0.95  # as fractions of the schedule
     timestep_max: float = 0.99
     timestep_max_end: float = 0.97  # the upper end is annealed linearly down to this
@@ -65,11 +67,11 @@ class DistillConfig:
     num_cameras: int = 8
     background: float = 1.0
     tv_weight: float = 0.001
-    arap_weight: float = 10.0
+    arap_weight: float = 1.0
     neighbours: int = 24  # of ARAP; with 8 the limbs of a jumping body fold away [ours]
     field: HexPlaneConfig = field(default_factory=HexPlaneConfig)
-    grid_learning_rate: float = 4e-3
-    mlp_learning_rate: float = 4e-4
+    grid_learning_rate: float = 6e-3
+    mlp_learning_rate: float = 6e-4
     prior: str = "embedded"
     raster: str | None = None
     device: str = "cpu"
@@ -84,11 +86,16 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
     """Write ``motion/field.safetensors`` into the run.
 
     Raises:
-        BadInput: no prompt.
+        BadInput: no prompt, or settings of the noise that contradict each other.
         MissingStage: the run has no asset, or no LoRA although the objective is MSD.
     """
     if not config.prompt.strip():
         raise BadInput("distill needs a sentence.", 'For example: animus3d distill --prompt "a walking goat"')
+    if config.start_noise == "fresh" and not config.own_noise:
+        raise BadInput(
+            "own_noise=false compares branches that hold the same noise; start_noise=fresh gives each its own.",
+            "Add: --set start_noise=fixed",
+        )
     asset = run.load_asset()
     folder = run.stage("motion")
     inputs = {"asset": run.asset_hash(), "prior": prior_fingerprint(config.prior)}
@@ -211,8 +218,8 @@ class Distillation:
     def gradient(self, latents: Tensor, view: int, timestep: int, generator: torch.Generator) -> Tensor:
         """The objective's direction in latent space, detached."""
         config, picture = self.config, self.pictures[view : view + 1]
+        eps = torch.randn(latents.shape, generator=generator).to(latents)
         if config.objective == "sds":
-            eps = torch.randn(latents.shape, generator=generator).to(latents)
             return sds_gradient(self.prior, latents, eps, timestep, self.text, self.negative, config.guidance, picture)
         return msd_gradient(
             self.prior,
@@ -224,7 +231,8 @@ class Distillation:
             config.guidance,
             config.inversion_steps,
             picture,
-            self.start_noise(view),
+            eps if config.start_noise == "fresh" else self.start_noise(view),
+            config.own_noise,
         )
 
     def static_eps(self, view: int, timestep: int) -> Tensor:
@@ -241,12 +249,14 @@ class Distillation:
                 self.config.inversion_steps,
                 picture,
                 self.start_noise(view),
+                self.config.own_noise,
             )
         return self._static_eps[key]
 
     def start_noise(self, view: int) -> Tensor | None:
-        """The fixed noise with which both branches of a camera begin their inversion; None where it is switched off."""
-        if not self.config.start_noise:
+        """The noise in which the inversion of the static branch begins, and unless it is to be fresh in every step that
+        of the moving one too: the same whenever a camera is used. None where it is switched off."""
+        if self.config.start_noise == "none":
             return None
         shape = (1, *self.pictures.shape[1:2], len(self.times), *self.pictures.shape[2:])
         return torch.randn(shape, generator=step_generator(self.config.seed, view, stream=2)).to(self.pictures)

@@ -2,11 +2,11 @@
 
     animus3d train-prior --out my-prior --steps 4000
 
-1. Render a bank of captioned clips: rigged and procedural bodies, random looks, cameras and backgrounds. Every clip
-   starts in the rest pose, whose picture is the condition.
+1. Render a bank of captioned clips: rigged and procedural bodies, random looks, cameras and backgrounds, and where
+   every pixel goes. Every clip starts in the rest pose, whose picture is the condition.
 2. Fit the patch autoencoder to it and turn the bank into latents, once.
-3. Train denoiser and text encoder together on the v-prediction loss; words and picture are dropped at random, so that
-   both can be guided on, and the prior also runs from text alone.
+3. Train denoiser and text encoder together on the v-prediction loss and on where pixels go; words and picture are
+   dropped at random, so that both can be guided on, and the prior also runs from text alone.
 4. Keep an exponential moving average of the weights: that is what is sampled, and what is saved.
 """
 
@@ -17,11 +17,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stages.cameras import sample_orbit_cameras
@@ -31,12 +30,14 @@ from stages.media.contact_sheet import contact_sheet, write_png
 from stages.objectives.inversion import ddim_denoise
 from stages.priors.autoencoder import PatchAutoencoder
 from stages.priors.embedded import EmbeddedPrior, autocast, cosine_scheduler
+from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.text import UNK, build_text_encoder, build_tokenizer
-from stages.priors.transformer import AnimusTransformer3DModel
-from stages.raster import choose, render
+from stages.priors.transformer import FLOW_PX, AnimusTransformer3DModel
+from stages.raster import Rasterizer, choose, render, render_features
 from stages.run_dir import StageFolder
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 from stages.zoo.clips import sample_training_clips, vocabulary
+from stages.zoo.skeleton import Clip
 
 SHARD = 64
 """Clips a file of the bank."""
@@ -48,7 +49,8 @@ class TrainPriorConfig:
 
     steps: int = 6600
     seed: int = 0
-    num_clips: int = 6144
+    init: str = ""  # prior whose weights, sizes and words training begins with; from scratch when empty
+    num_clips: int = 10240
     size_px: int = 64
     num_frames: int = DEFAULT_NUM_FRAMES
     batch_size: int = 8
@@ -59,7 +61,8 @@ class TrainPriorConfig:
     text_dropout: float = 0.1
     image_dropout: float = 0.05
     noun_dropout: float = 0.1  # chance that a word is read as unknown
-    noisy_timesteps: float = 3.0  # density of timesteps grows as t^(this - 1): what moves is decided at high noise
+    noisy_timesteps: float = 5.0  # density of timesteps grows as t^(this - 1): what moves is decided at high noise
+    flow_weight: float = 1.0  # of the loss on where the picture's pixels go
     motion_weight: float = 4.0  # extra loss where a clip moves: limbs are few pixels
     fine_width: int = 64
     width: int = 192
@@ -79,7 +82,8 @@ def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = Fa
     """Train into ``out`` (a prior's folder); resumes from its checkpoints. Returns ``out``."""
     work = StageFolder(out / "training")
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
-    begin = work.begin(config=settings, inputs={}, total_steps=config.steps, force=force)
+    inputs = {"init": prior_fingerprint(config.init)} if config.init else {}
+    begin = work.begin(config=settings, inputs=inputs, total_steps=config.steps, force=force)
     if begin.done:
         report(Note(f"{out} is already trained for {config.steps} steps with these settings."))
         return out
@@ -88,20 +92,22 @@ def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = Fa
     captions = render_bank(work.path / "clips", config, report)
 
     # 2. autoencoder and latents
-    autoencoder, latents = encode_bank(work.path / "clips", config, report)
+    autoencoder, latents, flows = encode_bank(work.path / "clips", config, report)
 
     # 3. models, optimiser, average
     device = torch.device(config.device)
     residual_std = float((latents[::16] - latents[::16, :, :1]).float().square().mean().sqrt())
-    prior = new_prior(autoencoder, config, residual_std)
+    prior = load_prior(config.init, config.device) if config.init else new_prior(autoencoder, config, residual_std)
     modules = torch.nn.ModuleDict({"transformer": prior.denoiser, "text_encoder": prior.text_encoder})
     modules.requires_grad_(True).to(device)
-    optimiser = torch.optim.AdamW(modules.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    average = {name: p.detach().clone() for name, p in modules.named_parameters()}
+    prior.denoiser.pixels.requires_grad_(False)
+    trained = {name: p for name, p in modules.named_parameters() if p.requires_grad}
+    optimiser = torch.optim.AdamW(trained.values(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    average = {name: p.detach().clone() for name, p in trained.items()}
     start = begin.resume_step
     if start:
         tensors = work.load_checkpoint()[1]
-        restore_optimisation(tensors, modules.named_parameters(), optimiser)
+        restore_optimisation(tensors, trained.items(), optimiser)
         average = {name: tensors[f"average/{name}"].to(device) for name in average}
     held_out = max(1, len(captions) // 32)  # the last clips are never trained on: they give the previews' pictures
 
@@ -112,15 +118,15 @@ def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = Fa
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, config)
         index = torch.randint(0, len(captions) - held_out, (config.batch_size,), generator=generator)
-        batch = latents[index].to(device, torch.float32)
-        loss = training_loss(prior, batch, [captions[i] for i in index.tolist()], config, generator)
+        batch, flow = (bank[index].to(device, torch.float32) for bank in (latents, flows))
+        loss = training_loss(prior, batch, flow, [captions[i] for i in index.tolist()], config, generator)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
         optimiser.step()
         decay = min(config.ema_decay, (1.0 + step) / (10.0 + step))
         with torch.no_grad():
-            for name, parameter in modules.named_parameters():
+            for name, parameter in trained.items():
                 average[name].lerp_(parameter, 1.0 - decay)
         running = loss.item() if running is None else 0.98 * running + 0.02 * loss.item()
         done = step + 1
@@ -128,11 +134,11 @@ def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = Fa
         if done % 25 == 0:
             work.log_metrics(done, loss=running, learning_rate=learning_rate(step, config))
         if done % config.checkpoint_every == 0 or done == config.steps:
-            tensors = optimisation_tensors(modules.named_parameters(), optimiser)
+            tensors = optimisation_tensors(trained.items(), optimiser)
             work.save_checkpoint(done, tensors | {f"average/{name}": value for name, value in average.items()}, {})
         # 4. sample and save the average
         if done % config.preview_every == 0 or done == config.steps:
-            with _averaged(modules, average):
+            with _averaged(trained, average):
                 prior.save(out)
                 sheet = sample_sheet(prior, latents[-held_out:], captions[-held_out:])
                 write_png(work.path / f"samples_{done:06d}.png", sheet)
@@ -154,58 +160,61 @@ def render_bank(folder: Path, config: TrainPriorConfig, report: Report) -> list[
     for shard in range(num_shards):
         path = folder / f"{shard:05d}.safetensors"
         if not path.exists():
-            frames: list[Tensor] = []
-            texts: list[str] = []
-            for clip in sample_training_clips(step_generator(config.seed, shard, stream=8), SHARD, config.num_frames):
-                frames.append(
-                    _render_clip(clip, rasterize, config.size_px, step_generator(config.seed, len(frames), shard))
-                )
-                texts.append(clip.caption)
+            clips = list(sample_training_clips(step_generator(config.seed, shard, stream=8), SHARD, config.num_frames))
+            rendered = [
+                _render_clip(clip, rasterize, config.size_px, step_generator(config.seed, i, shard))
+                for i, clip in enumerate(clips)
+            ]
+            frames, flow = (torch.stack(tensors) for tensors in zip(*rendered, strict=True))
             temporary = path.with_suffix(".part")
-            save_file({"frames": torch.stack(frames)}, temporary, metadata={"captions": json.dumps(texts)})
+            captions_json = json.dumps([clip.caption for clip in clips])
+            save_file({"frames": frames, "flow": flow}, temporary, metadata={"captions": captions_json})
             temporary.replace(path)
-        captions += _shard(path)[1]
+        captions += _captions(path)
         report(Progress(shard + 1))
     report(Finished("clips"))
     return captions
 
 
-def _render_clip(clip: Any, rasterize: Any, size_px: int, generator: torch.Generator) -> Tensor:
-    """One clip from one random camera over a random plain background, uint8 [T, H, W, 3]."""
+def _render_clip(clip: Clip, rasterize: Rasterizer, size_px: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """One clip from one random camera over a random plain background: frames uint8 [T, H, W, 3], and where every pixel
+    of the picture at rest is in each frame, in pixels from where it was, float16 [2, T, H, W]; 0 beside the body."""
     low, high = clip.gaussians.bounds()
     camera = sample_orbit_cameras(1, low=low, high=high, size_px=size_px, generator=generator)[0]
+    cameras = [camera] * clip.means.shape[0]
     shade = torch.rand(4, generator=generator)
     background = torch.ones(3) if shade[3] < 0.6 else 0.5 + 0.5 * shade[:3] if shade[3] < 0.8 else torch.full((3,), 0.5)
-    with torch.no_grad():
-        images = render(
-            clip.gaussians,
-            [camera] * clip.means.shape[0],
-            rasterize,
-            means=clip.means,
-            quats=clip.quats,
-            background=background,
-        )
-    return (images.rgb.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
+    images = render(clip.gaussians, cameras, rasterize, means=clip.means, quats=clip.quats, background=background)
+    there, rest = camera.project(clip.means), camera.project(clip.gaussians.means)
+    moves = render_features(clip.gaussians, cameras, rasterize, torch.nn.functional.pad(there - rest, (0, 1)))
+    flow = torch.where(moves.alpha > 0.05, moves.rgb[..., :2] / moves.alpha.clamp(min=0.05), 0.0)
+    return (images.rgb.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8), flow.permute(3, 0, 1, 2).half()
 
 
-def _shard(path: Path) -> tuple[Tensor, list[str]]:
+def _captions(path: Path) -> list[str]:
     with safe_open(path, framework="pt") as file:
-        return file.get_tensor("frames"), json.loads(file.metadata()["captions"])
+        return json.loads(file.metadata()["captions"])
 
 
-def encode_bank(folder: Path, config: TrainPriorConfig, report: Report) -> tuple[PatchAutoencoder, Tensor]:
-    """Fit the autoencoder to the first shards; returns it and the bank's latents, float16 [M, C, T, h, w]."""
+def encode_bank(folder: Path, config: TrainPriorConfig, report: Report) -> tuple[PatchAutoencoder, Tensor, Tensor]:
+    """Fit the autoencoder to the first shards; returns it, the bank's latents and its flow, both float16:
+    [M, C, T, h, w] and [M, 2, T, H, W]."""
     paths = sorted(folder.glob("*.safetensors"))
-    autoencoder = PatchAutoencoder(patch_size=config.patch_size, latent_channels=config.latent_channels)
-    sample = torch.cat([_shard(path)[0][:, ::5] for path in paths[:8]]).flatten(0, 1).permute(0, 3, 1, 2) / 255.0
-    kept = autoencoder.fit(sample)
-    report(Note(f"autoencoder: {config.latent_channels} channels keep {100 * kept:.2f} % of the patches' variance"))
-    latents = []
+    if config.init:
+        autoencoder = load_prior(config.init).vae
+    else:
+        autoencoder = PatchAutoencoder(patch_size=config.patch_size, latent_channels=config.latent_channels)
+        sample = torch.cat([load_file(path)["frames"][:, ::5] for path in paths[:8]])
+        kept = autoencoder.fit(sample.flatten(0, 1).permute(0, 3, 1, 2) / 255.0)
+        report(Note(f"autoencoder: {config.latent_channels} channels keep {100 * kept:.2f} % of the patches' variance"))
+    latents, flows = [], []
     for path in paths:
-        frames = _shard(path)[0].permute(0, 1, 4, 2, 3) / 255.0
+        shard = load_file(path)
+        frames = shard["frames"].permute(0, 1, 4, 2, 3) / 255.0
         encoded = autoencoder.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
         latents.append(encoded.permute(0, 2, 1, 3, 4).half())
-    return autoencoder, torch.cat(latents)
+        flows.append(shard["flow"])
+    return autoencoder, torch.cat(latents), torch.cat(flows)
 
 
 def new_prior(autoencoder: PatchAutoencoder, config: TrainPriorConfig, residual_std: float) -> EmbeddedPrior:
@@ -216,6 +225,7 @@ def new_prior(autoencoder: PatchAutoencoder, config: TrainPriorConfig, residual_
         text_encoder = build_text_encoder(tokenizer)
         transformer = AnimusTransformer3DModel(
             residual_std=residual_std,
+            patch_size=config.patch_size,
             in_channels=config.latent_channels,
             num_frames=config.num_frames,
             sample_size=config.size_px // config.patch_size,
@@ -224,6 +234,7 @@ def new_prior(autoencoder: PatchAutoencoder, config: TrainPriorConfig, residual_
             num_layers=config.num_layers,
             num_fine_layers=config.num_fine_layers,
         )
+    transformer.pixels.load_state_dict(autoencoder.state_dict())
     parts = {
         "transformer": transformer,
         "vae": autoencoder,
@@ -235,9 +246,15 @@ def new_prior(autoencoder: PatchAutoencoder, config: TrainPriorConfig, residual_
 
 
 def training_loss(
-    prior: EmbeddedPrior, x0: Tensor, captions: list[str], config: TrainPriorConfig, generator: torch.Generator
+    prior: EmbeddedPrior,
+    x0: Tensor,
+    flow: Tensor,
+    captions: list[str],
+    config: TrainPriorConfig,
+    generator: torch.Generator,
 ) -> Tensor:
-    """Squared error of v in units of the network's own output, for [B, C, T, h, w]; heavier where a clip moves."""
+    """Squared errors of v, for clips [B, C, T, h, w], in units of the network's own output, and of where the pixels of
+    the picture go, [B, 2, T, H, W]; both heavier where a clip moves."""
     batch = x0.shape[0]
     share = torch.rand(batch, generator=generator) ** (1.0 / config.noisy_timesteps)
     timestep = (share * prior.parameterization.num_timesteps).long()
@@ -249,14 +266,24 @@ def training_loss(
         for caption in captions
     ]  # fmt: skip
     text = prior.encode_text(texts)
+    assert text.states is not None and text.pooled is not None
     x_t = prior.parameterization.add_noise(x0, eps, timestep)
     with autocast(x0.device):
-        prediction = prior.denoiser(x_t, timestep.to(x0.device), text.states, text.pooled, x0[:, :, 0], seen)
+        prediction, carried = prior.denoiser.predict_with_flow(
+            x_t, timestep.to(x0.device), text.states, text.pooled, x0[:, :, 0], seen
+        )
     error = (prediction.float() - prior.parameterization.target(x0, eps, timestep)).square().mean(dim=1)
     error = error / prior.denoiser.precondition(timestep, seen)[-1].square().squeeze(1)  # unit variance everywhere
-    motion = (x0 - x0[:, :, :1]).square().mean(dim=1).amax(dim=1)  # [B, h, w]
-    mask = (motion > 0.02).to(x0)
-    return (error * (1.0 + config.motion_weight * mask)[:, None]).mean() / (1.0 + config.motion_weight * mask.mean())
+    astray = ((carried - flow) / FLOW_PX).square().mean(dim=1) * seen[:, None, None, None]
+    moves = (x0 - x0[:, :, :1]).square().mean(dim=1).amax(dim=1) > 0.02  # [B, h, w]
+    carries = flow.square().sum(dim=1).amax(dim=1) > 0.25  # [B, H, W]
+    return _weighted_mean(error, moves, config) + config.flow_weight * _weighted_mean(astray, carries, config)
+
+
+def _weighted_mean(error: Tensor, moves: Tensor, config: TrainPriorConfig) -> Tensor:
+    """Mean of ``error`` [B, T, H, W], heavier at the pixels that move, [B, H, W]."""
+    weight = 1.0 + config.motion_weight * moves.to(error)
+    return (error * weight[:, None]).mean() / weight.mean()
 
 
 def _drop_words(caption: str, chance: float, generator: torch.Generator) -> Iterator[str]:
@@ -297,10 +324,10 @@ def sample_sheet(
 
 
 class _averaged:
-    """Within the block the modules hold the averaged weights."""
+    """Within the block the parameters hold the averaged weights."""
 
-    def __init__(self, modules: torch.nn.Module, average: dict[str, Tensor]) -> None:
-        self._parameters = dict(modules.named_parameters())
+    def __init__(self, parameters: dict[str, torch.nn.Parameter], average: dict[str, Tensor]) -> None:
+        self._parameters = parameters
         self._average = average
 
     def __enter__(self) -> None:

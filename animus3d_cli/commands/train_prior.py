@@ -16,7 +16,11 @@ def command(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the prior, for --prior DIR.")],
     clips: Annotated[
         int | None,
-        typer.Option("--clips", min=64, help="Clips rendered for training. Default: 6144", show_default=False),
+        typer.Option("--clips", min=64, help="Clips rendered for training. Default: 10240", show_default=False),
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option("--init", metavar="PRIOR", help='Go on from this prior: "embedded", a folder or a hub id.'),
     ] = None,
     steps: options.Steps = None,
     seed: options.Seed = None,
@@ -31,14 +35,14 @@ def command(
     folder in diffusers' format and, in DIR/training, clips, checkpoints, metrics and contact sheets of samples.
     Resumes where it stopped.
 
-    Example: animus3d train-prior --out my-prior --steps 2400
+    Example: animus3d train-prior --out my-prior --init embedded --steps 500
     """
     from animus3d_cli.console import Console
     from stages.run_dir import RunDir
     from stages.train_prior import PRESETS
     from stages.train_prior import run as train_prior
 
-    flags = {"num_clips": clips, "steps": steps, "seed": seed, "device": resolve_device(device)}
+    flags = {"num_clips": clips, "init": init, "steps": steps, "seed": seed, "device": resolve_device(device)}
     config = build_config(PRESETS, preset, flags, settings or [])
     console = Console()
     try:

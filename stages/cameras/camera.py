@@ -24,6 +24,12 @@ class Camera:
         R_cam_world, t = self.viewmat[:3, :3], self.viewmat[:3, 3]
         return -R_cam_world.T @ t
 
+    def project(self, points: Tensor) -> Tensor:
+        """Pixels [..., 2] of world ``points`` [..., 3] in front of the camera."""
+        seen = points @ self.viewmat[:3, :3].T + self.viewmat[:3, 3]
+        image = seen @ self.K.T
+        return image[..., :2] / image[..., 2:]
+
     def to(self, device: torch.device | str) -> Camera:
         """The same camera with its matrices on ``device``."""
         return Camera(viewmat=self.viewmat.to(device), K=self.K.to(device), width=self.width, height=self.height)

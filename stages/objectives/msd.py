@@ -1,4 +1,17 @@
-"""Motion Score Distillation (Animus3D, Eq. 4-7): the difference of two scores, one of which knows only stillness."""
+"""Motion Score Distillation (Animus3D, Eq. 4-7): the difference of two scores, one of which knows only stillness.
+
+The paper subtracts the two predictions of noise. That is the difference of two clean estimates only where both noisy
+clips hold the *same* noise. Inverted noise is not the same: each branch is inverted from its own clip, under its own
+words, by a few coarse steps. At high noise, where motion is decided, what the two noises differ by is several times
+what the estimates differ by (measured on the embedded prior, a deer about to walk, timestep 980: cosine of the score
+with the true motion 0.14, against 0.70 for the clean estimate alone). So each prediction is taken here relative to the
+noise that its own noisy clip holds [ours]::
+
+    (eps_theta(x^d_t, c) - n^d) - (eps_lora(x^s_t, c') - n^s),   n = (x_t - alpha x) / sigma
+
+which is ``alpha / sigma`` times ``(x^d - x0_hat^d) - (x^s - x0_hat^s)``, and equals the paper's Eq. 5 when the noises
+are equal. ``own_noise=False`` gives the paper's.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +39,17 @@ def static_score(
     num_inversion_steps: int,
     image_latents: Tensor | None = None,
     start_noise: Tensor | None = None,  # the same for both branches: see ``ddim_invert``
+    own_noise: bool = True,
 ) -> Tensor:  # [1, C, T, h, w]
-    """``eps_lora(x^s_t, t, c')`` with x^s_t inverted under c' by the adapted model.
+    """``eps_lora(x^s_t, t, c')`` with x^s_t inverted under c' by the adapted model, relative to the noise in x^s_t.
 
     Depends on the camera and the timestep but not on the motion: a stage computes it once for each pair and keeps it.
     """
     with adapter_on(prior.denoiser):
         x_t = ddim_invert(prior, static_latents, timestep, static_text, num_inversion_steps, image_latents, start_noise)
         prediction = prior.predict(x_t, timestep, static_text, image_latents)
-    return prior.parameterization.to_eps(prediction, x_t, timestep)
+    eps = prior.parameterization.to_eps(prediction, x_t, timestep)
+    return eps - noise_in(prior.parameterization, x_t, static_latents, timestep) if own_noise else eps
 
 
 @torch.no_grad()
@@ -49,12 +64,21 @@ def msd_gradient(
     num_inversion_steps: int,
     image_latents: Tensor | None = None,
     start_noise: Tensor | None = None,  # the same for both branches: see ``ddim_invert``
+    own_noise: bool = True,  # as ``static_eps`` was made
 ) -> Tensor:  # [1, C, T, h, w]
     """``w(t) (eps_theta(x^d_t, t, c) - eps_lora(x^s_t, t, c'))`` with x^d_t inverted under c, guidance on the first."""
     x_t = ddim_invert(prior, moving_latents, timestep, text, num_inversion_steps, image_latents, start_noise)
     prediction = guided_prediction(prior, x_t, timestep, text, negative, guidance, image_latents)
     moving_eps = prior.parameterization.to_eps(prediction, x_t, timestep)
+    if own_noise:
+        moving_eps = moving_eps - noise_in(prior.parameterization, x_t, moving_latents, timestep)
     return finite(weight(prior.parameterization, timestep) * (moving_eps - static_eps))
+
+
+def noise_in(parameterization: Parameterization, x_t: Tensor, x0: Tensor, timestep: int) -> Tensor:
+    """The noise with which ``x0`` becomes ``x_t``."""
+    alpha, sigma = parameterization.alpha_sigma(timestep, x_t)
+    return (x_t - alpha * x0) / sigma
 
 
 def finite(gradient: Tensor) -> Tensor:

@@ -47,6 +47,10 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         patches = self._patches(images) - self.mean.to(images.dtype).view(-1, 1, 1)
         return torch.einsum("cd,bdhw->bchw", self.analysis.to(images.dtype), patches)
 
+    def encode_change(self, difference: Tensor) -> Tensor:
+        """Latents [B, C, H / p, W / p] of a difference of two images [B, 3, H, W]: the difference of theirs."""
+        return torch.einsum("cd,bdhw->bchw", self.analysis.to(difference.dtype), self._patches(difference))
+
     def decode(self, latents: Tensor) -> Tensor:
         """Images [B, 3, H, W] of ``latents``, not clamped."""
         patches = torch.einsum("dc,bchw->bdhw", self.synthesis.to(latents.dtype), latents)

@@ -47,6 +47,23 @@ def render(
     )
 
 
+def render_features(
+    gaussians: Gaussians, cameras: Sequence[Camera], rasterizer: Rasterizer, features: Tensor
+) -> Rendered:
+    """T images of the asset at rest, its Gaussians carrying ``features`` [T, N, 3] for a colour; premultiplied."""
+    return rasterizer(
+        gaussians.means.expand(len(cameras), -1, -1),
+        gaussians.quats.expand(len(cameras), -1, -1),
+        gaussians.scales,
+        gaussians.opacities,
+        features,
+        torch.stack([camera.viewmat for camera in cameras]).to(gaussians.means),
+        torch.stack([camera.K for camera in cameras]).to(gaussians.means),
+        cameras[0].width,
+        cameras[0].height,
+    )
+
+
 def _colors(gaussians: Gaussians, viewmats: Tensor, means: Tensor, quats: Tensor | None) -> Tensor:
     """RGB as seen from each camera, [T, N, 3]; [N, 3] when it does not depend on the view."""
     if gaussians.sh_degree == 0:

@@ -61,6 +61,8 @@ class Rig:
     nouns: tuple[str, ...]
     verbs: dict[str, tuple[str, float]]
     rest: str | None = None  # clip whose first frame is the rest pose; the bind pose when None
+    stride: float = 0.0  # where in its cycle the walk begins, so that every body swings its left hind leg at one time
+    gain: float = 1.0  # exaggerates the motion
 
 
 def _animal(jump: str = "Jump_ToIdle") -> dict[str, tuple[str, float]]:
@@ -87,22 +89,29 @@ _ROBOT = {
 _IDLE = "AnimalArmature|Idle"
 
 RIGS = (
-    Rig("Deer.glb", ("deer", "fawn", "goat"), _animal("Jump_toIdle"), _IDLE),
-    Rig("Horse.glb", ("horse", "pony", "donkey"), _animal("Jump_toIdle"), _IDLE),
-    Rig("Wolf.glb", ("wolf", "dog"), _animal(), _IDLE),
-    Rig("ShibaInu.glb", ("dog", "shiba", "puppy"), _animal(), _IDLE),
-    Rig("Fox.glb", ("fox",), {"walk": ("Walk", 1.0), "run": ("Run", 1.0)}, "Survey"),
-    Rig("Stegosaurus.glb", ("stegosaurus", "dinosaur"), _dinosaur("Stegosaurus"), "Armature|Stegosaurus_Idle"),
+    Rig("Deer.glb", ("deer", "fawn", "goat"), _animal("Jump_toIdle"), _IDLE, stride=0.915),
+    Rig("Horse.glb", ("horse", "pony", "donkey"), _animal("Jump_toIdle"), _IDLE, stride=0.923),
+    Rig("Wolf.glb", ("wolf", "dog"), _animal(), _IDLE, stride=0.582),
+    Rig("ShibaInu.glb", ("dog", "shiba", "puppy"), _animal(), _IDLE, stride=0.581),
+    Rig("Fox.glb", ("fox",), {"walk": ("Walk", 1.0), "run": ("Run", 1.0)}, "Survey", stride=0.565),
+    Rig(
+        "Stegosaurus.glb",
+        ("stegosaurus", "dinosaur"),
+        _dinosaur("Stegosaurus"),
+        "Armature|Stegosaurus_Idle",
+        stride=0.695,
+    ),
     Rig(
         "Parasaurolophus.glb",
         ("parasaurolophus", "dinosaur"),
         _dinosaur("Parasaurolophus"),
         "Armature|Parasaurolophus_Idle",
+        stride=0.717,
     ),
     Rig("Frog.glb", ("frog", "toad"), {"jump": ("FrogArmature|Frog_Jump", 1.0)}, "FrogArmature|Frog_Idle"),
-    Rig("Leela.glb", ("robot", "mech"), _ROBOT, "Idle"),
-    Rig("Dolphin.glb", ("dolphin", "whale"), {"swim": ("Armature|Swim", 1.0)}),
-    Rig("Shark.glb", ("shark", "fish"), {"swim": ("Armature|Swim", 1.0)}),
+    Rig("Leela.glb", ("robot", "mech"), _ROBOT, "Idle", stride=0.226),
+    Rig("Dolphin.glb", ("dolphin", "whale"), {"swim": ("Armature|Swim", 1.0)}, gain=1.5),
+    Rig("Shark.glb", ("shark", "fish"), {"swim": ("Armature|Swim", 1.0)}, gain=2.0),
 )
 
 BUILDERS: dict[str, Callable[[torch.Generator, int], ProceduralBody]] = {
@@ -117,7 +126,7 @@ PROCEDURAL_VERBS = {
     "bird": ("fly",),
     "fish": ("swim",),
 }
-CYCLES = {"walk": 1.25, "run": 2.0, "fly": 1.5, "swim": 1.25}
+CYCLES = {"walk": 1.0, "run": 2.0, "fly": 1.5, "swim": 1.0}
 """Cycles of a procedural motion in a clip; motions that are not here run through once."""
 
 SHARES = {
@@ -147,7 +156,10 @@ def rigged_clip(rig: Rig, verb: str, num_frames: int, num_gaussians: int, genera
         return body.animate(rest.repeat(num_frames))
     name, cycles = rig.verbs[verb]
     seconds = file.clip_seconds(name)
-    return body.from_rest(file.pose(name, (torch.linspace(0.0, cycles, num_frames) * seconds) % (seconds + 1e-4)))
+    start = rig.stride if verb == "walk" else 0.0
+    cycle = start + torch.linspace(0.0, cycles, num_frames)
+    cycle = cycle % 1.0 if start else cycle % (1.0 + 1e-4)  # a motion that runs through once ends in its last pose
+    return body.from_rest(file.pose(name, cycle * seconds), gain=rig.gain)
 
 
 def procedural_clip(kind: str, verb: str, num_frames: int, num_gaussians: int, generator: torch.Generator) -> Clip:

@@ -1,4 +1,4 @@
-"""Make the sample splats in ``assets/splats`` from the shipped rigged files, in their rest pose.
+"""Make the sample splats in ``assets/splats`` from the shipped rigged files, and a bird, in their rest pose.
 
 python -m stages.zoo.samples
 """
@@ -9,18 +9,24 @@ from stages.assets import asset_path
 from stages.conventions import step_generator
 from stages.gaussians.ply import write_ply
 from stages.zoo.clips import RIGS, rigged_clip
+from stages.zoo.procedural import bird
 
 SAMPLES = {"deer": "Deer.glb", "fox": "Fox.glb", "robot": "Leela.glb", "dolphin": "Dolphin.glb"}
 NUM_GAUSSIANS = 4000
+BIRD_SEED = 4  # a red one
 
 
 def main() -> None:
     """Write one splat a sample."""
     rigs = {rig.file: rig for rig in RIGS}
+    splats = {
+        name: rigged_clip(rigs[file], "static", 1, NUM_GAUSSIANS, step_generator(0, 0)).gaussians
+        for name, file in SAMPLES.items()
+    }
+    splats["bird"] = bird(step_generator(BIRD_SEED, 0), NUM_GAUSSIANS).body.gaussians
     asset_path("splats").mkdir(parents=True, exist_ok=True)
-    for name, file in SAMPLES.items():
-        clip = rigged_clip(rigs[file], "static", 1, NUM_GAUSSIANS, step_generator(0, 0))
-        write_ply(asset_path("splats", f"{name}.ply"), clip.gaussians)
+    for name, gaussians in splats.items():
+        write_ply(asset_path("splats", f"{name}.ply"), gaussians)
         print(asset_path("splats", f"{name}.ply"))
 
 

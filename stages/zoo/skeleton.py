@@ -88,12 +88,13 @@ class Body:
         quats = quaternion_multiply(blend_quaternions(turns, self.weights), self.gaussians.quats)
         return Clip(gaussians=self.gaussians, means=means, quats=quats)
 
-    def from_rest(self, motion: Pose, blend_frames: int = 4) -> Clip:
-        """``motion`` entered from the rest pose: frame 0 is the rest pose exactly, ``blend_frames`` is all motion."""
+    def from_rest(self, motion: Pose, blend_frames: int = 4, gain: float = 1.0) -> Clip:
+        """``motion`` entered from the rest pose: frame 0 is the rest pose exactly, ``blend_frames`` is all motion; a
+        ``gain`` above 1 goes beyond it."""
         num_frames = motion.translations.shape[0]
         ramp = (torch.arange(num_frames) / max(1, blend_frames)).clamp(max=1.0).to(motion.translations)
         smooth = ramp * ramp * (3.0 - 2.0 * ramp)
-        return self.animate(self.rest.repeat(num_frames).blend(motion, smooth))
+        return self.animate(self.rest.repeat(num_frames).blend(motion, gain * smooth))
 
 
 def skin(points: Tensor, weights: Tensor, matrices: Tensor) -> Tensor:

@@ -49,6 +49,8 @@ def exact_config() -> DistillConfig:
         steps=600,
         guidance=3.0,
         inversion_steps=5,
+        own_noise=False,  # the paper's Eq. 5, with a noise that stays and so keeps to one phase
+        start_noise="fixed",
         timestep_min=0.02,
         timestep_max=0.98,
         timestep_max_end=0.5,

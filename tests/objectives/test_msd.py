@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from stages.objectives.msd import distillation_loss, msd_gradient, static_score
+from stages.objectives.inversion import ddim_invert
+from stages.objectives.msd import distillation_loss, msd_gradient, noise_in, static_score, weight
 from stages.objectives.sds import sds_gradient
 from tests.priors.test_exact import bank_prior
 
@@ -23,6 +24,30 @@ def test_msd_vanishes_when_both_branches_are_the_same() -> None:
     static = static_score(prior, x, 500, text, 5)
     gradient = msd_gradient(prior, x, static, 500, text, text, 1.0, 5)
     assert gradient.abs().max() == 0.0
+
+
+def test_the_score_is_a_difference_of_clean_estimates() -> None:
+    """With own noise: ``w alpha / sigma ((x^d - x0_hat^d) - (x^s - x0_hat^s))``, whatever noise the branches hold; the
+    paper's difference of predictions also holds the difference of the noises."""
+    prior, clips = bank_prior()
+    moving, still = prior.encode(clips[1]), prior.encode(clips[1][:1].expand(3, -1, -1, -1))
+    walk, nothing = prior.encode_text(["walk"]), prior.encode_text(["jump"])
+    start = torch.randn(moving.shape, generator=torch.Generator().manual_seed(0), dtype=moving.dtype)
+    parameterization, estimates, noises = prior.parameterization, [], []
+    for x, text in ((moving, walk), (still, nothing)):
+        x_t = ddim_invert(prior, x, 700, text, 3, None, start)
+        estimates.append(x - parameterization.to_x0(prior.predict(x_t, 700, text), x_t, 700))
+        noises.append(noise_in(parameterization, x_t, x, 700))
+    alpha, sigma = parameterization.alpha_sigma(700, moving)
+    gradients = {}
+    for own_noise in (True, False):
+        static = static_score(prior, still, 700, nothing, 3, None, start, own_noise)
+        gradients[own_noise] = msd_gradient(prior, moving, static, 700, walk, nothing, 1.0, 3, None, start, own_noise)
+    scale = weight(parameterization, 700)
+    torch.testing.assert_close(
+        gradients[True], scale * alpha / sigma * (estimates[0] - estimates[1]), atol=1e-6, rtol=0
+    )
+    torch.testing.assert_close(gradients[False] - gradients[True], scale * (noises[0] - noises[1]), atol=1e-6, rtol=0)
 
 
 def test_sds_points_away_from_the_nearest_clip() -> None:

@@ -15,6 +15,8 @@ from stages.zoo.clips import (
     STATIC_SENTENCES,
     SYNONYMS,
     caption,
+    procedural_clip,
+    rigged_clip,
     rigged_file,
     sample_training_clips,
     vocabulary,
@@ -64,11 +66,27 @@ def test_training_clips_move_unless_static_and_repeat_with_the_seed() -> None:
         assert (moved < 1e-6) == says_still, clip.caption
 
 
+def test_every_walk_swings_its_left_hind_leg_at_one_time() -> None:
+    """Half a second into the clip it is ahead of where it stands, half a second later behind; its fellow opposite."""
+    clips = {rig.file: rigged_clip(rig, "walk", 16, 800, _generator()) for rig in RIGS if "walk" in rig.verbs}
+    clips |= {kind: procedural_clip(kind, "walk", 16, 800, _generator()) for kind in ("quadruped", "biped")}
+    for name in ("Fox.glb", "Stegosaurus.glb", "Parasaurolophus.glb"):
+        del clips[name]  # feet not told apart by where they stand
+    for name, clip in clips.items():
+        rest = clip.gaussians.means
+        low = rest[:, 1] < rest[:, 1].min() + 0.12 * (rest[:, 1].max() - rest[:, 1].min())
+        feet = low & (rest[:, 2] <= rest[low, 2].mean() + (0.0 if rest[low, 2].std() > 0.3 else 1.0))
+        ahead = clip.means[:, :, 2] - rest[:, 2]
+        left, right = (ahead[:, feet & (side * rest[:, 0] > 0.02)].mean(1) for side in (1, -1))
+        swing = left - right
+        assert swing[3:6].mean() > 0.1 > -0.1 > swing[10:13].mean(), (name, swing)
+
+
 def test_sample_splats_are_what_their_rigs_give() -> None:
     """Shipped splats are readable, upright and of the size the script makes."""
-    for name in SAMPLES:
+    for name in [*SAMPLES, "bird"]:
         asset = read_ply(asset_path("splats", f"{name}.ply"))
-        assert asset.num_gaussians == NUM_GAUSSIANS and asset.sh_degree == 0
+        assert NUM_GAUSSIANS <= asset.num_gaussians < NUM_GAUSSIANS + 20 and asset.sh_degree == 0
         low, high = asset.bounds()
         assert 1.9 < float((high - low).max()) <= 2.001
     for path in asset_path("splats").glob("*.ply"):

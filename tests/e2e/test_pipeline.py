@@ -20,6 +20,7 @@ from plyfile import PlyData
 from safetensors.torch import load_file
 
 from animus3d_cli.main import main
+from stages.distill import DistillConfig
 from stages.gaussians.ply import read_ply, write_ply
 from tests.gaussians.test_ply import splat
 from tests.media.test_video import read_video
@@ -85,8 +86,14 @@ def test_doing_it_again_does_nothing_and_says_so(finished: Path) -> None:
     done = animus3d(*line, cwd=finished)
     assert done.returncode == 0 and "nothing to do" in done.stdout
     assert (finished / "run/motion/field.safetensors").stat().st_mtime_ns == before
+    noises = animus3d(*line, "--set", "own_noise=false", cwd=finished)
+    assert noises.returncode == 3 and "--set start_noise=fixed" in noises.stderr and noises.stderr.count("\n") == 1
     other = animus3d(*line, "--guidance", "9", cwd=finished)
-    assert other.returncode == 5 and "guidance: 2.5 -> 9.0" in other.stderr and other.stderr.count("\n") == 1
+    assert (
+        other.returncode == 5
+        and f"guidance: {DistillConfig().guidance} -> 9.0" in other.stderr
+        and other.stderr.count("\n") == 1
+    )
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "ply"])

@@ -10,7 +10,8 @@ noise that its own noisy clip holds [ours]::
     (eps_theta(x^d_t, c) - n^d) - (eps_lora(x^s_t, c') - n^s),   n = (x_t - alpha x) / sigma
 
 which is ``alpha / sigma`` times ``(x^d - x0_hat^d) - (x^s - x0_hat^s)``, and equals the paper's Eq. 5 when the noises
-are equal. ``own_noise=False`` gives the paper's.
+are equal. ``own_noise=False`` gives the paper's, which is the better one where the prior allows many phases of a motion
+and its score is exact: on ``make bench-exact`` it ends at a distance ratio of 0.33, own noise at 0.92 (seed 0).
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def ddim_invert(
     text: Text,
     num_steps: int,
     image_latents: Tensor | None = None,
-    start_noise: Tensor | None = None,  # [1, C, T, h, w] standard normal, fixed; none when None
+    start_noise: Tensor | None = None,  # [1, C, T, h, w] standard normal; none when None
 ) -> Tensor:  # [1, C, T, h, w] at ``timestep``
     """Noisy latents at ``timestep`` by ``num_steps`` deterministic steps under ``text``, without guidance.
 

@@ -39,7 +39,7 @@ def static_score(
     static_text: Text,
     num_inversion_steps: int,
     image_latents: Tensor | None = None,
-    start_noise: Tensor | None = None,  # the same for both branches: see ``ddim_invert``
+    start_noise: Tensor | None = None,  # see ``ddim_invert``; the same for both branches unless own_noise
     own_noise: bool = True,
 ) -> Tensor:  # [1, C, T, h, w]
     """``eps_lora(x^s_t, t, c')`` with x^s_t inverted under c' by the adapted model, relative to the noise in x^s_t.
@@ -64,7 +64,7 @@ def msd_gradient(
     guidance: float,
     num_inversion_steps: int,
     image_latents: Tensor | None = None,
-    start_noise: Tensor | None = None,  # the same for both branches: see ``ddim_invert``
+    start_noise: Tensor | None = None,  # see ``ddim_invert``; the same for both branches unless own_noise
     own_noise: bool = True,  # as ``static_eps`` was made
 ) -> Tensor:  # [1, C, T, h, w]
     """``w(t) (eps_theta(x^d_t, t, c) - eps_lora(x^s_t, t, c'))`` with x^d_t inverted under c, guidance on the first."""

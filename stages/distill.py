@@ -91,7 +91,7 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
     """
     if not config.prompt.strip():
         raise BadInput("distill needs a sentence.", 'For example: animus3d distill --prompt "a walking goat"')
-    if config.start_noise == "fresh" and not config.own_noise:
+    if config.objective == "msd" and config.start_noise == "fresh" and not config.own_noise:
         raise BadInput(
             "own_noise=false compares branches that hold the same noise; start_noise=fresh gives each its own.",
             "Add: --set start_noise=fixed",

@@ -67,7 +67,8 @@ def msd_gradient(
     start_noise: Tensor | None = None,  # see ``ddim_invert``; the same for both branches unless own_noise
     own_noise: bool = True,  # as ``static_eps`` was made
 ) -> Tensor:  # [1, C, T, h, w]
-    """``w(t) (eps_theta(x^d_t, t, c) - eps_lora(x^s_t, t, c'))`` with x^d_t inverted under c, guidance on the first."""
+    """``w(t) (eps_theta(x^d_t, t, c) - eps_lora(x^s_t, t, c'))`` with x^d_t inverted under c, guidance on the first;
+    with ``own_noise`` each relative to the noise in its own clip."""
     x_t = ddim_invert(prior, moving_latents, timestep, text, num_inversion_steps, image_latents, start_noise)
     prediction = guided_prediction(prior, x_t, timestep, text, negative, guidance, image_latents)
     moving_eps = prior.parameterization.to_eps(prediction, x_t, timestep)

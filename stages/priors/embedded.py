@@ -97,8 +97,17 @@ class EmbeddedPrior:
         modules = (copy.deepcopy(self.denoiser).half(), self.vae, self.text_encoder, self.tokenizer, self.scheduler)
         for part, module in zip(CLASSES, modules, strict=True):
             module.save_pretrained(folder / part)
+            _forget_where_it_was(folder / part / "config.json")
         index = {"_class_name": PIPELINE, **{part: list(names) for part, names in CLASSES.items()}}
         (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _forget_where_it_was(config_file: Path) -> None:
+    """Take out the folder that a part was loaded from: it is one machine's, and others need not know it."""
+    if config_file.exists():
+        config = json.loads(config_file.read_text())
+        if config.pop("_name_or_path", None) is not None:
+            config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def cosine_scheduler() -> DDIMScheduler:

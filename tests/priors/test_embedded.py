@@ -44,6 +44,7 @@ def test_a_saved_prior_loads_to_the_same_predictions(tmp_path: Path) -> None:
     loaded = load_prior(str(tmp_path / "prior"))
     loaded.save(tmp_path / "again")
     again = load_prior(str(tmp_path / "again"))
+    assert not any(str(tmp_path) in path.read_text() for path in (tmp_path / "again").rglob("*.json"))
     assert loaded.clip == prior.clip
     x, picture = torch.randn(1, 6, 4, 4, 4), torch.randn(1, 6, 4, 4)
     with torch.no_grad():

@@ -42,6 +42,14 @@ from stages.zoo.skeleton import Clip
 SHARD = 64
 """Clips a file of the bank."""
 
+HIDDEN = tuple(
+    f"transformer.{part}." for part in ("fine_in", "down", "core", "up", "fine_out", "fine_condition", "core_condition")
+)
+"""Layers within the denoiser: neither its ends nor what embeds time, place and words."""
+
+FLOW_FLOOR = 0.1
+"""What is added to a clip's mean squared flow, in units of the network's output, before it divides the error."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPriorConfig:
@@ -61,8 +69,9 @@ class TrainPriorConfig:
     text_dropout: float = 0.1
     image_dropout: float = 0.05
     noun_dropout: float = 0.1  # chance that a word is read as unknown
-    noisy_timesteps: float = 5.0  # density of timesteps grows as t^(this - 1): what moves is decided at high noise
-    flow_weight: float = 1.0  # of the loss on where the picture's pixels go
+    noisy_share: float = 0.5  # of the clips is seen at timesteps above 0.93, where what moves is decided
+    flow_weight: float = 2.0  # of the loss on where the picture's pixels go
+    flow_alone: float = 0.6  # share of the steps in which that loss alone teaches the flow
     motion_weight: float = 4.0  # extra loss where a clip moves: limbs are few pixels
     fine_width: int = 64
     width: int = 192
@@ -102,12 +111,13 @@ def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = Fa
     modules.requires_grad_(True).to(device)
     prior.denoiser.pixels.requires_grad_(False)
     trained = {name: p for name, p in modules.named_parameters() if p.requires_grad}
-    optimiser = torch.optim.AdamW(trained.values(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimisers = new_optimisers(trained, config)
     average = {name: p.detach().clone() for name, p in trained.items()}
     start = begin.resume_step
     if start:
         tensors = work.load_checkpoint()[1]
-        restore_optimisation(tensors, trained.items(), optimiser)
+        for names, optimiser in optimisers:
+            restore_optimisation(tensors, ((name, trained[name]) for name in names), optimiser)
         average = {name: tensors[f"average/{name}"].to(device) for name in average}
     held_out = max(1, len(captions) // 32)  # the last clips are never trained on: they give the previews' pictures
 
@@ -115,15 +125,18 @@ def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = Fa
     running = None
     for step in range(start, config.steps):
         generator = step_generator(config.seed, step, stream=7)
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, config)
         index = torch.randint(0, len(captions) - held_out, (config.batch_size,), generator=generator)
         batch, flow = (bank[index].to(device, torch.float32) for bank in (latents, flows))
-        loss = training_loss(prior, batch, flow, [captions[i] for i in index.tolist()], config, generator)
-        optimiser.zero_grad(set_to_none=True)
+        alone = step < config.flow_alone * config.steps
+        texts = [captions[i] for i in index.tolist()]
+        loss = training_loss(prior, batch, flow, texts, config, generator, flow_alone=alone)
+        modules.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
-        optimiser.step()
+        for _, optimiser in optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(step, config)
+            optimiser.step()
         decay = min(config.ema_decay, (1.0 + step) / (10.0 + step))
         with torch.no_grad():
             for name, parameter in trained.items():
@@ -134,8 +147,10 @@ def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = Fa
         if done % 25 == 0:
             work.log_metrics(done, loss=running, learning_rate=learning_rate(step, config))
         if done % config.checkpoint_every == 0 or done == config.steps:
-            tensors = optimisation_tensors(trained.items(), optimiser)
-            work.save_checkpoint(done, tensors | {f"average/{name}": value for name, value in average.items()}, {})
+            tensors = {f"average/{name}": value for name, value in average.items()}
+            for names, optimiser in optimisers:
+                tensors |= optimisation_tensors(((name, trained[name]) for name in names), optimiser)
+            work.save_checkpoint(done, tensors, {})
         # 4. sample and save the average
         if done % config.preview_every == 0 or done == config.steps:
             with _averaged(trained, average):
@@ -245,6 +260,24 @@ def new_prior(autoencoder: PatchAutoencoder, config: TrainPriorConfig, residual_
     return EmbeddedPrior("new", parts, config.device)
 
 
+def new_optimisers(
+    trained: dict[str, torch.nn.Parameter], config: TrainPriorConfig
+) -> list[tuple[list[str], torch.optim.Optimizer]]:
+    """Muon for the matrices within the denoiser, AdamW for all else, each with the names of what it steps.
+
+    Muon steps along the nearest orthogonal matrix to the averaged gradient (Jordan et al. 2024), scaled so that AdamW's
+    rate and decay serve both (Liu et al. 2025).
+    """
+    matrices = [
+        name for name, parameter in trained.items()
+        if parameter.ndim == 2 and name.startswith(HIDDEN) and not name.endswith(".table")
+    ]  # fmt: skip
+    others = [name for name in trained if name not in set(matrices)]
+    rates = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    muon = torch.optim.Muon([trained[name] for name in matrices], adjust_lr_fn="match_rms_adamw", **rates)
+    return [(matrices, muon), (others, torch.optim.AdamW([trained[name] for name in others], **rates))]
+
+
 def training_loss(
     prior: EmbeddedPrior,
     x0: Tensor,
@@ -252,12 +285,13 @@ def training_loss(
     captions: list[str],
     config: TrainPriorConfig,
     generator: torch.Generator,
+    *,
+    flow_alone: bool = False,
 ) -> Tensor:
     """Squared errors of v, for clips [B, C, T, h, w], in units of the network's own output, and of where the pixels of
-    the picture go, [B, 2, T, H, W]; both heavier where a clip moves."""
+    the picture go, [B, 2, T, H, W], as a share of how far they go in each clip; both heavier where a clip moves."""
     batch = x0.shape[0]
-    share = torch.rand(batch, generator=generator) ** (1.0 / config.noisy_timesteps)
-    timestep = (share * prior.parameterization.num_timesteps).long()
+    timestep = (_times(batch, config, generator) * prior.parameterization.num_timesteps).long()
     eps = torch.randn(x0.shape, generator=generator).to(x0)
     seen = (torch.rand(batch, generator=generator) >= config.image_dropout).to(x0)
     texts = [
@@ -270,20 +304,28 @@ def training_loss(
     x_t = prior.parameterization.add_noise(x0, eps, timestep)
     with autocast(x0.device):
         prediction, carried = prior.denoiser.predict_with_flow(
-            x_t, timestep.to(x0.device), text.states, text.pooled, x0[:, :, 0], seen
+            x_t, timestep.to(x0.device), text.states, text.pooled, x0[:, :, 0], seen, flow_alone=flow_alone
         )
     error = (prediction.float() - prior.parameterization.target(x0, eps, timestep)).square().mean(dim=1)
     error = error / prior.denoiser.precondition(timestep, seen)[-1].square().squeeze(1)  # unit variance everywhere
-    astray = ((carried - flow) / FLOW_PX).square().mean(dim=1) * seen[:, None, None, None]
     moves = (x0 - x0[:, :, :1]).square().mean(dim=1).amax(dim=1) > 0.02  # [B, h, w]
     carries = flow.square().sum(dim=1).amax(dim=1) > 0.25  # [B, H, W]
-    return _weighted_mean(error, moves, config) + config.flow_weight * _weighted_mean(astray, carries, config)
+    astray = _weighted_mean(((carried - flow) / FLOW_PX).square().mean(dim=1), carries, config)
+    far = _weighted_mean((flow / FLOW_PX).square().mean(dim=1), carries, config)
+    astray = seen * astray / (far + FLOW_FLOOR)  # legs go a third as far as a body that jumps
+    return (_weighted_mean(error, moves, config) + config.flow_weight * astray).mean()
+
+
+def _times(count: int, config: TrainPriorConfig, generator: torch.Generator) -> Tensor:
+    """Random timesteps [count] in 0 to 1: a share of them evenly above 0.93, the others more often noisy than not."""
+    draw, noisy = torch.rand(2, count, generator=generator)
+    return torch.where(noisy < config.noisy_share, 0.93 + 0.07 * draw, draw.sqrt())
 
 
 def _weighted_mean(error: Tensor, moves: Tensor, config: TrainPriorConfig) -> Tensor:
-    """Mean of ``error`` [B, T, H, W], heavier at the pixels that move, [B, H, W]."""
-    weight = 1.0 + config.motion_weight * moves.to(error)
-    return (error * weight[:, None]).mean() / weight.mean()
+    """Means [B] of ``error`` [B, T, H, W], heavier at the pixels that move, [B, H, W]."""
+    weight = (1.0 + config.motion_weight * moves.to(error))[:, None]
+    return (error * weight).mean(dim=(1, 2, 3)) / weight.mean(dim=(1, 2, 3))
 
 
 def _drop_words(caption: str, chance: float, generator: torch.Generator) -> Iterator[str]:

@@ -192,8 +192,13 @@ class AnimusTransformer3DModel(ModelMixin, ConfigMixin):
         pooled_text: Tensor,
         image_latents: Tensor | None = None,
         image_mask: Tensor | None = None,
+        *,
+        flow_alone: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """v [B, C, T, H, W], and how far each pixel of the picture goes, [B, 2, T, p H, p W] as (x, y) in pixels."""
+        """v [B, C, T, H, W], and how far each pixel of the picture goes, [B, 2, T, p H, p W] as (x, y) in pixels.
+
+        With ``flow_alone`` the flow takes no gradient from v.
+        """
         batch, _channels, frames, height, width = sample.shape
         seen = sample.new_ones(batch) if image_mask is None else image_mask.to(sample)
         if image_latents is None:
@@ -206,7 +211,9 @@ class AnimusTransformer3DModel(ModelMixin, ConfigMixin):
         x = torch.cat([c_in * difference, image, flag.expand(-1, 1, frames, height, width)], dim=1)
         x, flow = self._network(x.permute(0, 2, 3, 4, 1), timestep, encoder_hidden_states, pooled_text)
         flow = FLOW_PX * nn.functional.pixel_shuffle(flow.float().permute(0, 1, 4, 2, 3), self.config.patch_size)
-        warped = flag * self._warped(image_latents.float(), flow)  # expected difference, before the noisy clip is seen
+        warped = flag * self._warped(
+            image_latents.float(), flow.detach() if flow_alone else flow
+        )  # expected difference, before the noisy clip is seen
         c_warp = sigma * c_in.square()
         v = c_skip * difference + c_out * x.permute(0, 4, 1, 2, 3).float() - sigma * image - c_warp * warped
         return v, flow.transpose(1, 2)

@@ -91,7 +91,7 @@ def test_the_loss_is_lowest_at_the_truth(trained: Path) -> None:
         precondition = prior.denoiser.precondition
 
         def predict_with_flow(
-            self, x_t: torch.Tensor, timestep: torch.Tensor, *_: object
+            self, x_t: torch.Tensor, timestep: torch.Tensor, *_: object, **__: object
         ) -> tuple[torch.Tensor, torch.Tensor]:
             alpha, sigma = prior.parameterization.alpha_sigma(timestep, x_t)
             return prior.parameterization.target(x0, (x_t - alpha * x0) / sigma, timestep), flow

@@ -5,7 +5,8 @@
 1. Fix a set of cameras and a ladder of timesteps, so that the static branch, which does not depend on the motion, is
    computed once for each pair and kept.
 2. Every step: one camera, one timestep. Render the moved asset, encode it, take the motion score (or plain SDS), and
-   backpropagate it through the encoder and the rasterizer into the motion field only.
+   backpropagate it through the encoder and the rasterizer into the motion field only. A prior that says where the
+   pixels of the picture go, as the embedded one does, is asked that as well.
 3. TV-3D and ARAP keep the motion smooth in time and the body whole.
 4. Checkpoints, metrics and previews on the way; the field at the end.
 """
@@ -28,13 +29,14 @@ from stages.gaussians.neighbours import nearest_neighbours
 from stages.media.preview import write_preview
 from stages.motion.hexplane import HexPlaneConfig, MotionField, apply_offsets
 from stages.motion.regularizers import arap, tv3d
+from stages.objectives.flow import flow_loss, guided_flow
 from stages.objectives.msd import distillation_loss, msd_gradient, static_score
 from stages.objectives.sds import sds_gradient
 from stages.objectives.smoothing import smooth_gradient
 from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.lora import load_adapter
-from stages.priors.prior import VideoPrior
-from stages.raster import Rasterizer, choose, render
+from stages.priors.prior import FlowPrior, VideoPrior
+from stages.raster import Rasterizer, choose, render, render_flow
 from stages.run_dir import RunDir, StageFolder
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 
@@ -64,6 +66,8 @@ class DistillConfig:
     timestep_max_end: float = 0.97  # the upper end is annealed linearly down to this
     num_timesteps: int = 8  # rungs of the ladder
     blur_px: float = 5.0  # of the residual, at the prior's size; falls linearly to none, see ``smooth_gradient``
+    flow_weight: float = 0.03  # of the error, in squared pixels, of where pixels go; for priors that say so
+    flow_guidance: float = 1.2
     num_cameras: int = 8
     background: float = 1.0
     tv_weight: float = 0.001
@@ -200,6 +204,20 @@ class Distillation:
             "arap": arap(means, self.asset.means, self.neighbours, self.distances),
         }
         losses["loss"] = losses["score"] + config.tv_weight * losses["tv"] + config.arap_weight * losses["arap"]
+        if config.flow_weight and isinstance(self.prior, FlowPrior):
+            eps = torch.randn(latents.shape, generator=generator).to(latents)
+            flow = guided_flow(
+                self.prior,
+                latents.detach(),
+                eps,
+                timestep,
+                self.text,
+                self.negative,
+                config.flow_guidance,
+                self.pictures[view : view + 1],
+            )
+            losses["flow"] = flow_loss(*render_flow(self.asset, self.cameras[view], self.rasterizer, means), flow)
+            losses["loss"] = losses["loss"] + config.flow_weight * losses["flow"]
         return losses
 
     def draw_timestep(self, step: int, generator: torch.Generator) -> int:

@@ -33,7 +33,7 @@ from stages.priors.embedded import EmbeddedPrior, autocast, cosine_scheduler
 from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.text import UNK, build_text_encoder, build_tokenizer
 from stages.priors.transformer import FLOW_PX, AnimusTransformer3DModel
-from stages.raster import Rasterizer, choose, render, render_features
+from stages.raster import Rasterizer, choose, render, render_flow
 from stages.run_dir import StageFolder
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 from stages.zoo.clips import sample_training_clips, vocabulary
@@ -200,9 +200,8 @@ def _render_clip(clip: Clip, rasterize: Rasterizer, size_px: int, generator: tor
     shade = torch.rand(4, generator=generator)
     background = torch.ones(3) if shade[3] < 0.6 else 0.5 + 0.5 * shade[:3] if shade[3] < 0.8 else torch.full((3,), 0.5)
     images = render(clip.gaussians, cameras, rasterize, means=clip.means, quats=clip.quats, background=background)
-    there, rest = camera.project(clip.means), camera.project(clip.gaussians.means)
-    moves = render_features(clip.gaussians, cameras, rasterize, torch.nn.functional.pad(there - rest, (0, 1)))
-    flow = torch.where(moves.alpha > 0.05, moves.rgb[..., :2] / moves.alpha.clamp(min=0.05), 0.0)
+    moves, alpha = render_flow(clip.gaussians, camera, rasterize, clip.means)
+    flow = torch.where(alpha > 0.05, moves / alpha.clamp(min=0.05), 0.0)
     return (images.rgb.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8), flow.permute(3, 0, 1, 2).half()
 
 
@@ -273,9 +272,12 @@ def new_optimisers(
         if parameter.ndim == 2 and name.startswith(HIDDEN) and not name.endswith(".table")
     ]  # fmt: skip
     others = [name for name in trained if name not in set(matrices)]
-    rates = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    muon = torch.optim.Muon([trained[name] for name in matrices], adjust_lr_fn="match_rms_adamw", **rates)
-    return [(matrices, muon), (others, torch.optim.AdamW([trained[name] for name in others], **rates))]
+    lr, weight_decay = config.learning_rate, config.weight_decay
+    muon = torch.optim.Muon(
+        [trained[name] for name in matrices], lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
+    adamw = torch.optim.AdamW([trained[name] for name in others], lr=lr, weight_decay=weight_decay)
+    return [(matrices, muon), (others, adamw)]
 
 
 def training_loss(

@@ -78,18 +78,28 @@ class EmbeddedPrior:
 
     def predict(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None = None) -> Tensor:
         """See ``VideoPrior.predict``; never builds a graph for the latents, whose gradient is the score itself."""
+        return self._predict(latents, timestep, text, image_latents)[0]
+
+    def predict_flow(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None = None) -> Tensor:
+        """See ``FlowPrior.predict_flow``."""
+        return self._predict(latents, timestep, text, image_latents)[1]
+
+    def _predict(
+        self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        assert text.states is not None and text.pooled is not None
         batch = latents.shape[0]
         if image_latents is not None:
             image_latents = image_latents.expand(batch, -1, -1, -1)
         with autocast(self.device):
-            prediction = self.denoiser(
+            prediction, flow = self.denoiser.predict_with_flow(
                 latents,
                 torch.full((batch,), timestep, device=latents.device),
                 text.states,
                 text.pooled,
                 image_latents,
             )
-        return prediction.float()
+        return prediction.float(), flow.float()
 
     def save(self, folder: Path) -> None:
         """Write the folder that ``load_prior`` reads; the denoiser in half precision."""

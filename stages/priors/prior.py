@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -73,4 +73,18 @@ class VideoPrior(Protocol):
         text: Text,  # B prompts
         image_latents: Tensor | None = None,  # [B, C, h, w] the static asset from the same camera
     ) -> Tensor:  # [B, C, T, h, w] in the kind of ``parameterization``
+        ...
+
+
+@runtime_checkable
+class FlowPrior(VideoPrior, Protocol):
+    """A video model that also says where the pixels of the picture go."""
+
+    def predict_flow(
+        self,
+        latents: Tensor,  # [B, C, T, h, w] noisy
+        timestep: int,
+        text: Text,  # B prompts
+        image_latents: Tensor | None = None,  # [B, C, h, w] the static asset from the same camera
+    ) -> Tensor:  # [B, 2, T, H, W] from where they are in the picture, as (x, y) in pixels
         ...

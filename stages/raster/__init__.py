@@ -8,11 +8,11 @@ import torch
 
 from stages.errors import BadInput, NotAvailable
 from stages.raster.interface import Rasterizer, Rendered
-from stages.raster.render import render, render_features
+from stages.raster.render import render, render_flow
 
 BACKENDS = ("reference", "cpu", "gsplat")
 
-__all__ = ["BACKENDS", "Rasterizer", "Rendered", "choose", "render", "render_features"]
+__all__ = ["BACKENDS", "Rasterizer", "Rendered", "choose", "render", "render_flow"]
 
 
 def choose(device: torch.device | str, name: str | None = None) -> Rasterizer:

@@ -47,21 +47,28 @@ def render(
     )
 
 
-def render_features(
-    gaussians: Gaussians, cameras: Sequence[Camera], rasterizer: Rasterizer, features: Tensor
-) -> Rendered:
-    """T images of the asset at rest, its Gaussians carrying ``features`` [T, N, 3] for a colour; premultiplied."""
-    return rasterizer(
-        gaussians.means.expand(len(cameras), -1, -1),
-        gaussians.quats.expand(len(cameras), -1, -1),
+def render_flow(
+    gaussians: Gaussians,
+    camera: Camera,
+    rasterizer: Rasterizer,
+    means: Tensor,  # [T, N, 3] where the Gaussians are in each frame
+) -> tuple[Tensor, Tensor]:
+    """How far each pixel of the asset at rest has gone in each frame: [T, H, W, 2] as (x, y) in pixels, premultiplied
+    by the alpha of the asset at rest, which comes with it, [T, H, W, 1]. Differentiable with respect to ``means``."""
+    frames = means.shape[0]
+    moves = camera.project(means) - camera.project(gaussians.means)
+    rendered = rasterizer(
+        gaussians.means.expand(frames, -1, -1),
+        gaussians.quats.expand(frames, -1, -1),
         gaussians.scales,
         gaussians.opacities,
-        features,
-        torch.stack([camera.viewmat for camera in cameras]).to(gaussians.means),
-        torch.stack([camera.K for camera in cameras]).to(gaussians.means),
-        cameras[0].width,
-        cameras[0].height,
+        torch.nn.functional.pad(moves, (0, 1)),
+        camera.viewmat.expand(frames, -1, -1).to(means),
+        camera.K.expand(frames, -1, -1).to(means),
+        camera.width,
+        camera.height,
     )
+    return rendered.rgb[..., :2], rendered.alpha
 
 
 def _colors(gaussians: Gaussians, viewmats: Tensor, means: Tensor, quats: Tensor | None) -> Tensor:

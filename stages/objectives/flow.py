@@ -1,0 +1,42 @@
+"""Where the prior says that pixels go: a second target beside the score. [ours]
+
+The score says how a clip should *look*. At the noise at which motion is decided that is a blur: legs that are about to
+swing fade, and a faded leg pulls a Gaussian nowhere. A prior that was taught where the pixels of the picture go knows
+more than it can paint. Its flow is compared with that of the moved asset, seen from the same camera; nothing has to be
+found through edges, so a limb is pulled along its way however far that leads.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from stages.priors.prior import FlowPrior, Text
+
+
+@torch.no_grad()
+def guided_flow(
+    prior: FlowPrior,
+    moving_latents: Tensor,  # [1, C, T, h, w]
+    eps: Tensor,  # [1, C, T, h, w] standard normal
+    timestep: int,
+    text: Text,
+    negative: Text,
+    guidance: float,
+    image_latents: Tensor | None = None,
+) -> Tensor:  # [T, H, W, 2]
+    """``uncond + s (cond - uncond)`` of the flow, at ``x_t = alpha x + sigma eps``."""
+    x_t = prior.parameterization.add_noise(moving_latents, eps, timestep)
+    both = x_t.expand(2, *x_t.shape[1:])
+    uncond, cond = prior.predict_flow(both, timestep, Text.stack([negative, text]), image_latents)
+    return torch.nan_to_num(uncond + guidance * (cond - uncond)).permute(1, 2, 3, 0)
+
+
+def flow_loss(
+    moves: Tensor,  # [T, H, W, 2] of the moved asset, premultiplied by ``alpha``
+    alpha: Tensor,  # [T, H, W, 1] of the asset at rest
+    flow: Tensor,  # [T, H, W, 2] where the pixels should be
+) -> Tensor:
+    """Mean squared error over the asset's pixels and all frames, in squared pixels."""
+    alpha = alpha.detach()
+    return (moves - alpha * flow).square().sum() / alpha.sum().clamp(min=1.0)

@@ -203,21 +203,11 @@ class Distillation:
             "tv": tv3d(means),
             "arap": arap(means, self.asset.means, self.neighbours, self.distances),
         }
-        losses["loss"] = losses["score"] + config.tv_weight * losses["tv"] + config.arap_weight * losses["arap"]
         if config.flow_weight and isinstance(self.prior, FlowPrior):
-            eps = torch.randn(latents.shape, generator=generator).to(latents)
-            flow = guided_flow(
-                self.prior,
-                latents.detach(),
-                eps,
-                timestep,
-                self.text,
-                self.negative,
-                config.flow_guidance,
-                self.pictures[view : view + 1],
-            )
+            flow = self.flow(latents.detach(), view, timestep, generator)
             losses["flow"] = flow_loss(*render_flow(self.asset, self.cameras[view], self.rasterizer, means), flow)
-            losses["loss"] = losses["loss"] + config.flow_weight * losses["flow"]
+        weights = {"score": 1.0, "tv": config.tv_weight, "arap": config.arap_weight, "flow": config.flow_weight}
+        losses["loss"] = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
         return losses
 
     def draw_timestep(self, step: int, generator: torch.Generator) -> int:
@@ -252,6 +242,13 @@ class Distillation:
             eps if config.start_noise == "fresh" else self.start_noise(view),
             config.own_noise,
         )
+
+    def flow(self, latents: Tensor, view: int, timestep: int, generator: torch.Generator) -> Tensor:
+        """Where the prior says that the pixels of the picture go, [T, H, W, 2]."""
+        assert isinstance(self.prior, FlowPrior)
+        eps = torch.randn(latents.shape, generator=generator).to(latents)
+        picture, guidance = self.pictures[view : view + 1], self.config.flow_guidance
+        return guided_flow(self.prior, latents, eps, timestep, self.text, self.negative, guidance, picture)
 
     def static_eps(self, view: int, timestep: int) -> Tensor:
         """The static branch of one camera and timestep, computed once."""

@@ -18,13 +18,15 @@ from stages.distill import PRESETS, Distillation, new_field
 from stages.gaussians.ply import read_ply
 from stages.motion.hexplane import apply_offsets
 from stages.motion.regularizers import arap, tv3d
+from stages.objectives.flow import flow_loss
 from stages.objectives.msd import distillation_loss
 from stages.priors.load import load_prior
 from stages.priors.lora import add_adapter
-from stages.raster import choose
+from stages.raster import choose, render_flow
 from tests.bench.record import finish
 
 STEPS = 7
+RASTERIZE = choose("cpu")
 
 
 def main() -> None:
@@ -33,7 +35,7 @@ def main() -> None:
     asset, prior = read_ply(asset_path("splats", "deer.ply")), load_prior("embedded")
     assert prior.denoiser is not None
     add_adapter(prior.denoiser, rank=4, alpha=4.0, seed=0)
-    distillation = Distillation(asset, prior, choose("cpu"), config, "a static deer")
+    distillation = Distillation(asset, prior, RASTERIZE, config, "a static deer")
     field = new_field(asset, config)
     near, far = distillation.neighbours, distillation.distances
     seconds: dict[str, list[float]] = {}
@@ -52,8 +54,12 @@ def main() -> None:
         frames = timed("render", lambda m=means, q=quats: distillation.render(m, q, distillation.cameras[0]))
         latents = timed("encode", lambda f=frames: prior.encode(f))
         gradient = timed("model", lambda x=latents, s=step: distillation.gradient(x, 0, timestep, step_generator(0, s)))
+        flow = timed(
+            "model_flow", lambda x=latents.detach(), s=step: distillation.flow(x, 0, timestep, step_generator(1, s))
+        )
+        moves = timed("render_flow", lambda m=means: render_flow(asset, distillation.cameras[0], RASTERIZE, m))
         penalty = timed("regularizers", lambda m=means: tv3d(m) + arap(m, asset.means, near, far))
-        loss = distillation_loss(latents, gradient) + penalty
+        loss = distillation_loss(latents, gradient) + flow_loss(*moves, flow) + penalty
         timed("backward", loss.backward)
         if step == 0:
             seconds.clear()  # the first step compiles kernels
@@ -64,7 +70,7 @@ def main() -> None:
         {
             "seconds": parts,
             "step_seconds": round(total, 4),
-            "share_of_model": round(parts["model"] / total, 3),
+            "share_of_model": round((parts["model"] + parts["model_flow"]) / total, 3),
             "uncached_over_cached": round((total + parts["model_static_branch_uncached"]) / total, 2),
             "num_gaussians": asset.num_gaussians,
             "frames": prior.clip.num_frames,

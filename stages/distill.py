@@ -66,6 +66,7 @@ class DistillConfig:
     timestep_max_end: float = 0.97  # the upper end is annealed linearly down to this
     num_timesteps: int = 8  # rungs of the ladder
     blur_px: float = 5.0  # of the residual, at the prior's size; falls linearly to none, see ``smooth_gradient``
+    score_weight: float = 1.0  # of the objective
     flow_weight: float = 0.03  # of the error, in squared pixels, of where pixels go; for priors that say so
     flow_guidance: float = 1.2
     num_cameras: int = 8
@@ -197,18 +198,21 @@ class Distillation:
         means, quats = apply_offsets(self.asset, field_(self.asset.means, self.times))
         frames = self.render(means, quats, self.cameras[view])
         latents = self.prior.encode(smooth_gradient(frames, config.blur_px * (1.0 - step / max(1, config.steps))))
-        gradient = self.gradient(latents, view, timestep, generator)
-        losses = {
-            "score": distillation_loss(latents, gradient) / latents[0].numel(),
-            "tv": tv3d(means),
-            "arap": arap(means, self.asset.means, self.neighbours, self.distances),
-        }
+        losses = {"tv": tv3d(means), "arap": arap(means, self.asset.means, self.neighbours, self.distances)}
+        if config.score_weight:
+            gradient = self.gradient(latents, view, timestep, generator)
+            losses["score"] = distillation_loss(latents, gradient) / latents[0].numel()
         if config.flow_weight and isinstance(self.prior, FlowPrior):
             flow = self.flow(latents.detach(), view, timestep, generator)
             losses["flow"] = flow_loss(*render_flow(self.asset, self.cameras[view], self.rasterizer, means), flow)
-        weights = {"score": 1.0, "tv": config.tv_weight, "arap": config.arap_weight, "flow": config.flow_weight}
-        losses["loss"] = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
-        return losses
+        weights = {
+            "score": config.score_weight,
+            "flow": config.flow_weight,
+            "tv": config.tv_weight,
+            "arap": config.arap_weight,
+        }
+        total = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
+        return {"loss": total, **losses}
 
     def draw_timestep(self, step: int, generator: torch.Generator) -> int:
         """A rung of the ladder below the annealed upper end."""

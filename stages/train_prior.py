@@ -25,12 +25,14 @@ from torch import Tensor
 
 from stages.cameras import sample_orbit_cameras
 from stages.conventions import DEFAULT_NUM_FRAMES, step_generator
+from stages.errors import BadInput
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
 from stages.media.contact_sheet import contact_sheet, write_png
 from stages.objectives.inversion import ddim_denoise
 from stages.priors.autoencoder import PatchAutoencoder
 from stages.priors.embedded import EmbeddedPrior, autocast, cosine_scheduler
 from stages.priors.load import load_prior, prior_fingerprint
+from stages.priors.prior import ClipShape
 from stages.priors.text import UNK, build_text_encoder, build_tokenizer
 from stages.priors.transformer import FLOW_PX, AnimusTransformer3DModel
 from stages.raster import Rasterizer, choose, render, render_flow
@@ -88,7 +90,18 @@ PRESETS = {"default": TrainPriorConfig()}
 
 
 def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = False) -> Path:
-    """Train into ``out`` (a prior's folder); resumes from its checkpoints. Returns ``out``."""
+    """Train into ``out`` (a prior's folder); resumes from its checkpoints. Returns ``out``.
+
+    Raises:
+        BadInput: the clips are to have another size or number of frames than those of ``config.init``.
+    """
+    prior = load_prior(config.init, config.device) if config.init else None
+    if prior is not None and prior.clip != ClipShape(config.num_frames, config.size_px, config.size_px):
+        raise BadInput(
+            f"{config.init} was made for {prior.clip.num_frames} frames of {prior.clip.width} pixels, not "
+            f"{config.num_frames} of {config.size_px}.",
+            f"Use --set num_frames={prior.clip.num_frames} --set size_px={prior.clip.width}, or train without --init.",
+        )
     work = StageFolder(out / "training")
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
     inputs = {"init": prior_fingerprint(config.init)} if config.init else {}
@@ -106,7 +119,7 @@ def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = Fa
     # 3. models, optimiser, average
     device = torch.device(config.device)
     residual_std = float((latents[::16] - latents[::16, :, :1]).float().square().mean().sqrt())
-    prior = load_prior(config.init, config.device) if config.init else new_prior(autoencoder, config, residual_std)
+    prior = prior or new_prior(autoencoder, config, residual_std)
     modules = torch.nn.ModuleDict({"transformer": prior.denoiser, "text_encoder": prior.text_encoder})
     modules.requires_grad_(True).to(device)
     prior.denoiser.pixels.requires_grad_(False)

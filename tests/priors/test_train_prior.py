@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from stages.errors import BadInput
 from stages.events import Event, Progress
 from stages.priors.embedded import EmbeddedPrior
 from stages.priors.load import load_prior
@@ -65,6 +66,12 @@ def test_goes_on_from_another_prior(trained: Path, tmp_path: Path) -> None:
     assert torch.equal(before.vae.analysis, after.vae.analysis)
     for name, weights in before.denoiser.state_dict().items():
         torch.testing.assert_close(after.denoiser.state_dict()[name], weights, atol=1e-3, rtol=0)
+
+
+def test_refuses_a_prior_of_another_size(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="4 frames of 16 pixels, not 4 of 32"):
+        run(tmp_path / "larger", replace(CONFIG, init=str(trained), size_px=32), quiet)
+    assert not (tmp_path / "larger").exists()
 
 
 def test_the_bank_says_where_pixels_go(trained: Path) -> None:

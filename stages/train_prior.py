@@ -73,7 +73,7 @@ class TrainPriorConfig:
     noun_dropout: float = 0.1  # chance that a word is read as unknown
     noisy_share: float = 0.5  # of the clips is seen at timesteps above 0.93, where what moves is decided
     flow_weight: float = 2.0  # of the loss on where the picture's pixels go
-    flow_alone: float = 0.6  # share of the steps in which that loss alone teaches the flow
+    flow_alone: float = 0.85  # share of the steps in which that loss alone teaches the flow
     motion_weight: float = 4.0  # extra loss where a clip moves: limbs are few pixels
     fine_width: int = 64
     width: int = 192

@@ -72,7 +72,7 @@ class DistillConfig:
     num_cameras: int = 8
     background: float = 1.0
     tv_weight: float = 0.001
-    arap_weight: float = 1.0
+    arap_weight: float = 20.0
     neighbours: int = 24  # of ARAP; with 8 the limbs of a jumping body fold away [ours]
     field: HexPlaneConfig = field(default_factory=HexPlaneConfig)
     grid_learning_rate: float = 6e-3

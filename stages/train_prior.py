@@ -63,8 +63,8 @@ class TrainPriorConfig:
     num_clips: int = 10240
     size_px: int = 64
     num_frames: int = DEFAULT_NUM_FRAMES
-    batch_size: int = 8
-    learning_rate: float = 6e-4
+    batch_size: int = 16
+    learning_rate: float = 8e-4
     warmup_steps: int = 100
     weight_decay: float = 0.01
     ema_decay: float = 0.995

@@ -31,9 +31,9 @@ def command(
 ) -> None:
     """Train the embedded video prior from moving bodies.
 
-    About two hours on two cores. Needs a checkout (the rigged animals in assets/rigged are not in the wheel). Writes a
-    folder in diffusers' format and, in DIR/training, clips, checkpoints, metrics and contact sheets of samples.
-    Resumes where it stopped.
+    Takes hours on two cores, and resumes where it stopped. Needs a checkout (the rigged animals in assets/rigged are
+    not in the wheel). Writes a folder in diffusers' format and, in DIR/training, clips, checkpoints, metrics and
+    contact sheets of samples.
 
     Example: animus3d train-prior --out my-prior --init embedded --steps 500
     """

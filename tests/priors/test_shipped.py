@@ -1,0 +1,62 @@
+"""What the shipped weights know: where pixels go for every verb, judged by the rendered truth."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from stages.cameras import orbit_camera
+from stages.conventions import step_generator
+from stages.objectives.flow import guided_flow
+from stages.priors.load import load_prior
+from stages.raster import choose, render, render_flow
+from stages.zoo.clips import RIGS, procedural_clip, rigged_clip
+from stages.zoo.skeleton import Clip
+
+PRIOR = load_prior("embedded")
+RASTERIZE = choose("cpu")
+
+
+def clip_of(body: str, verb: str) -> Clip:
+    generator = torch.Generator().manual_seed(4)
+    if body == "bird":
+        return procedural_clip("bird", verb, 16, 2000, generator)
+    (rig,) = [rig for rig in RIGS if rig.file == f"{body}.glb"]
+    return rigged_clip(rig, verb, 16, 2000, generator)
+
+
+def predicted_and_true(clip: Clip, prompt: str, azimuth_deg: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Flow [T, H, W, 2] on the asset's pixels, at the noise at which ``distill`` works."""
+    camera = orbit_camera(azimuth_deg=azimuth_deg, elevation_deg=12.0, radius=4.4, fov_deg=35.0, width=64, height=64)
+    still = PRIOR.encode(render(clip.gaussians, [camera], RASTERIZE, background=torch.ones(3)).rgb)
+    noise = torch.randn(1, still.shape[1], 16, *still.shape[3:], generator=step_generator(0, 0))
+    null, text = PRIOR.encode_text([""]), PRIOR.encode_text([prompt])
+    flow = guided_flow(PRIOR, still.expand_as(noise), noise, 970, text, null, 1.0, still[:, :, 0])
+    moves, alpha = render_flow(clip.gaussians, camera, RASTERIZE, clip.means)
+    return alpha * flow, moves
+
+
+@pytest.mark.parametrize(
+    ("body", "verb", "prompt"),
+    [
+        ("Deer", "walk", "a walking deer"),
+        ("Horse", "walk", "a horse walks"),
+        ("Deer", "jump", "a jumping deer"),
+        ("Deer", "eat", "a grazing deer"),
+        ("bird", "fly", "a flying bird"),
+        ("Dolphin", "swim", "a swimming dolphin"),
+    ],
+)
+def test_knows_where_pixels_go(body: str, verb: str, prompt: str) -> None:
+    """Cosine with the truth over two side views; the weights before these had 0.34 for a walking deer."""
+    pairs = [predicted_and_true(clip_of(body, verb), prompt, azimuth) for azimuth in (75.0, -60.0)]
+    predicted, true = (torch.stack(flows).flatten() for flows in zip(*pairs, strict=True))
+    assert torch.nn.functional.cosine_similarity(predicted, true, dim=0) > 0.6
+
+
+def test_what_stands_still_stays() -> None:
+    """Nothing goes as far as half a pixel for a statue, though the same picture walks when asked to."""
+    clip = clip_of("Deer", "static")
+    statue, _ = predicted_and_true(clip, "a static deer", 75.0)
+    walking, _ = predicted_and_true(clip, "a walking deer", 75.0)
+    assert statue.abs().max() < 0.5 < 2.0 < walking.abs().max()

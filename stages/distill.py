@@ -198,20 +198,18 @@ class Distillation:
         means, quats = apply_offsets(self.asset, field_(self.asset.means, self.times))
         frames = self.render(means, quats, self.cameras[view])
         latents = self.prior.encode(smooth_gradient(frames, config.blur_px * (1.0 - step / max(1, config.steps))))
-        losses = {"tv": tv3d(means), "arap": arap(means, self.asset.means, self.neighbours, self.distances)}
+        losses = {}
         if config.score_weight:
             gradient = self.gradient(latents, view, timestep, generator)
             losses["score"] = distillation_loss(latents, gradient) / latents[0].numel()
         if config.flow_weight and isinstance(self.prior, FlowPrior):
             flow = self.flow(latents.detach(), view, timestep, generator)
             losses["flow"] = flow_loss(*render_flow(self.asset, self.cameras[view], self.rasterizer, means), flow)
-        weights = {
-            "score": config.score_weight,
-            "flow": config.flow_weight,
-            "tv": config.tv_weight,
-            "arap": config.arap_weight,
-        }
-        total = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
+        losses["tv"] = tv3d(means)
+        losses["arap"] = arap(means, self.asset.means, self.neighbours, self.distances)
+        total = torch.zeros((), device=means.device)
+        for name, value in losses.items():
+            total = total + getattr(config, f"{name}_weight") * value
         return {"loss": total, **losses}
 
     def draw_timestep(self, step: int, generator: torch.Generator) -> int:

@@ -40,7 +40,7 @@ def command(
 
     Reads asset/ and lora/, writes motion/field.safetensors and previews on the way. Next: animus3d refine, or render
 
-    Example: animus3d distill --prompt "a jumping goat" --set arap_weight=4
+    Example: animus3d distill --prompt "a jumping goat" --steps 120 --seed 1
     """
     from stages.distill import PRESETS
     from stages.distill import run as distill

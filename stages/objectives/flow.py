@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from stages.objectives.guidance import guide
 from stages.priors.prior import FlowPrior, Text
 
 
@@ -25,11 +26,11 @@ def guided_flow(
     guidance: float,
     image_latents: Tensor | None = None,
 ) -> Tensor:  # [T, H, W, 2]
-    """``uncond + s (cond - uncond)`` of the flow, at ``x_t = alpha x + sigma eps``."""
+    """The flow that the prior predicts at ``x_t = alpha x + sigma eps``, guided away from ``negative``."""
     x_t = prior.parameterization.add_noise(moving_latents, eps, timestep)
     both = x_t.expand(2, *x_t.shape[1:])
     uncond, cond = prior.predict_flow(both, timestep, Text.stack([negative, text]), image_latents)
-    return torch.nan_to_num(uncond + guidance * (cond - uncond)).permute(1, 2, 3, 0)
+    return torch.nan_to_num(guide(uncond, cond, guidance)).permute(1, 2, 3, 0)
 
 
 def flow_loss(

@@ -7,6 +7,11 @@ from torch import Tensor
 from stages.priors.prior import Text, VideoPrior
 
 
+def guide(uncond: Tensor, cond: Tensor, scale: float) -> Tensor:
+    """``uncond + s (cond - uncond)``, so that s = 1 returns cond (diffusers' convention; 4D-fy's scale is ours - 1)."""
+    return uncond + scale * (cond - uncond)
+
+
 def guided_prediction(
     prior: VideoPrior,
     latents: Tensor,  # [1, C, T, h, w] noisy
@@ -16,7 +21,7 @@ def guided_prediction(
     scale: float,
     image_latents: Tensor | None = None,
 ) -> Tensor:  # [1, C, T, h, w]
-    """``uncond + s (cond - uncond)``, so that s = 1 returns cond (diffusers' convention; 4D-fy's scale is ours - 1).
+    """The prediction for ``text``, guided away from ``negative``, see ``guide``.
 
     Both halves go through the model as one batch; at s = 1 only the conditional half is computed.
     """
@@ -24,4 +29,4 @@ def guided_prediction(
         return prior.predict(latents, timestep, text, image_latents)
     both = latents.expand(2, *latents.shape[1:])
     uncond, cond = prior.predict(both, timestep, Text.stack([negative, text]), image_latents).chunk(2)
-    return uncond + scale * (cond - uncond)
+    return guide(uncond, cond, scale)

@@ -31,7 +31,7 @@ class Console:
         self._began = self._last = 0.0
 
     def __call__(self, event: Event) -> None:
-        from stages.events import Finished, Note, Progress, Started, Wrote
+        from stages.events import Caution, Finished, Note, Progress, Started, Wrote
 
         if isinstance(event, Started):
             self._start(event.name, event.total, event.done)
@@ -41,6 +41,9 @@ class Console:
             self.close()
             self._out.print(f"{event.name}: done in {_duration(time.monotonic() - self._began)}")
         elif isinstance(event, Note):
+            self._out.print(event.text, markup=False)
+        elif isinstance(event, Caution):
+            self._out.print("warning:", style="bold yellow", end=" ")
             self._out.print(event.text, markup=False)
         elif isinstance(event, Wrote):
             self._out.print(f"  {event.path}  ({event.what})", markup=False)

@@ -23,7 +23,7 @@ from torch import Tensor
 from stages.cameras import Camera, sample_orbit_cameras
 from stages.conventions import frame_times, step_generator
 from stages.errors import BadInput, MissingStage
-from stages.events import Finished, Note, Progress, Report, Started, Wrote
+from stages.events import Caution, Finished, Note, Progress, Report, Started, Wrote
 from stages.gaussians import Gaussians
 from stages.gaussians.neighbours import nearest_neighbours
 from stages.media.preview import write_preview
@@ -35,7 +35,7 @@ from stages.objectives.sds import sds_gradient
 from stages.objectives.smoothing import smooth_gradient
 from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.lora import load_adapter
-from stages.priors.prior import FlowPrior, VideoPrior
+from stages.priors.prior import FlowPrior, VideoPrior, names_known_motion
 from stages.raster import Rasterizer, choose, render, render_flow
 from stages.run_dir import RunDir, StageFolder
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
@@ -116,6 +116,13 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
         return
 
     prior = load_prior(config.prior, config.device)
+    if not names_known_motion(prior, config.prompt):
+        report(
+            Caution(
+                f"{config.prompt!r} names no motion that the prior {config.prior!r} was taught; the asset will move, "
+                f"but not as the sentence says. It knows: {', '.join(prior.motions)}."
+            )
+        )
     static_prompt = ""
     if config.objective == "msd":
         tensors, metadata = run.stage("lora").read_result("adapter.safetensors")

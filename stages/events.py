@@ -35,6 +35,13 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Caution:
+    """One line about something that is allowed but probably not what the person wants."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Wrote:
     """A file that is of use to the person watching was written."""
 
@@ -49,7 +56,7 @@ class Finished:
     name: str
 
 
-Event = Started | Progress | Note | Wrote | Finished
+Event = Started | Progress | Note | Caution | Wrote | Finished
 Report = Callable[[Event], None]
 
 

@@ -1,4 +1,4 @@
-"""train-prior: the embedded prior, trained from the project's own zoo of moving bodies.
+"""train-prior: the embedded prior, trained from the project's own zoo of moving bodies, or from a user's.
 
     animus3d train-prior --out my-prior --steps 4000
 
@@ -12,21 +12,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from stages.cameras import sample_orbit_cameras
+from stages.clip_bank import ClipBank, render_bank
 from stages.conventions import DEFAULT_NUM_FRAMES, step_generator
 from stages.errors import BadInput
-from stages.events import Finished, Note, Progress, Report, Started, Wrote
+from stages.events import Finished, Note, Progress, Report, Started, Wrote, silent
 from stages.media.contact_sheet import contact_sheet, write_png
 from stages.objectives.inversion import ddim_denoise
 from stages.priors.autoencoder import PatchAutoencoder
@@ -35,14 +32,12 @@ from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.prior import ClipShape
 from stages.priors.text import UNK, build_text_encoder, build_tokenizer
 from stages.priors.transformer import FLOW_PX, AnimusTransformer3DModel
-from stages.raster import Rasterizer, choose, render, render_flow
 from stages.run_dir import StageFolder
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
-from stages.zoo.clips import sample_training_clips, vocabulary
-from stages.zoo.skeleton import Clip
-
-SHARD = 64
-"""Clips a file of the bank."""
+from stages.teamwork import Team, assembled
+from stages.zoo.captions import motion_words
+from stages.zoo.clips import sample_training_clips
+from stages.zoo.folder import FolderClips
 
 HIDDEN = tuple(
     f"transformer.{part}." for part in ("fine_in", "down", "core", "up", "fine_out", "fine_condition", "core_condition")
@@ -60,7 +55,8 @@ class TrainPriorConfig:
     steps: int = 6600
     seed: int = 0
     init: str = ""  # prior whose weights, sizes and words training begins with; from scratch when empty
-    num_clips: int = 10240
+    data: str = ""  # folder of animated .glb files with captions.csv; the project's own bodies when empty
+    num_clips: int = 12288
     size_px: int = 64
     num_frames: int = DEFAULT_NUM_FRAMES
     batch_size: int = 16
@@ -83,6 +79,8 @@ class TrainPriorConfig:
     latent_channels: int = 12
     checkpoint_every: int = 100
     preview_every: int = 400
+    processes: int = 1  # that share each batch; as many as there are cores is fastest on a CPU
+    compile: bool = False  # the network, by torch.compile: faster, needs a C++ compiler
     device: str = "cpu"
 
 
@@ -93,7 +91,8 @@ def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = Fa
     """Train into ``out`` (a prior's folder); resumes from its checkpoints. Returns ``out``.
 
     Raises:
-        BadInput: the clips are to have another size or number of frames than those of ``config.init``.
+        BadInput: the clips are to have another size or number of frames than those of ``config.init``; a batch that the
+            processes cannot share evenly; a folder of clips that cannot be used.
     """
     prior = load_prior(config.init, config.device) if config.init else None
     if prior is not None and prior.clip != ClipShape(config.num_frames, config.size_px, config.size_px):
@@ -102,54 +101,97 @@ def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = Fa
             f"{config.num_frames} of {config.size_px}.",
             f"Use --set num_frames={prior.clip.num_frames} --set size_px={prior.clip.width}, or train without --init.",
         )
+    if config.processes < 1 or config.batch_size % config.processes:
+        raise BadInput(f"A batch of {config.batch_size} cannot be shared evenly by {config.processes} processes.")
+    source = FolderClips(Path(config.data)) if config.data else None
     work = StageFolder(out / "training")
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
     inputs = {"init": prior_fingerprint(config.init)} if config.init else {}
-    begin = work.begin(config=settings, inputs=inputs, total_steps=config.steps, force=force)
+    if source is not None:
+        inputs["data"] = source.fingerprint()
+    begin = work.begin(config=asdict(config), inputs=inputs, total_steps=config.steps, force=force)
     if begin.done:
         report(Note(f"{out} is already trained for {config.steps} steps with these settings."))
         return out
 
     # 1. the bank of clips
-    captions = render_bank(work.path / "clips", config, report)
+    bank = render_bank(
+        work.path / "clips",
+        source or sample_training_clips,
+        report,
+        num_clips=config.num_clips,
+        num_frames=config.num_frames,
+        size_px=config.size_px,
+        seed=config.seed,
+        device=config.device,
+        processes=config.processes,
+    )
+    # 2. and 3.
+    motions = motion_words() if source is None else source.motions()
+    with assembled(config.processes, _help, out, config, bank, motions, begin.resume_step) as team:
+        _train(team, out, config, bank, motions, begin.resume_step, report)
+    work.finish(config.steps)
+    report(Finished("train-prior"))
+    return out
 
-    # 2. autoencoder and latents
-    autoencoder, latents, flows = encode_bank(work.path / "clips", config, report)
 
-    # 3. models, optimiser, average
-    device = torch.device(config.device)
-    residual_std = float((latents[::16] - latents[::16, :, :1]).float().square().mean().sqrt())
-    prior = prior or new_prior(autoencoder, config, residual_std)
+def _help(
+    team: Team, out: Path, config: TrainPriorConfig, bank: ClipBank, motions: dict[str, list[str]], start: int
+) -> None:
+    """What a helping process does: the same, and says nothing."""
+    _train(team, out, config, bank, motions, start, silent)
+
+
+def _train(
+    team: Team,
+    out: Path,
+    config: TrainPriorConfig,
+    bank: ClipBank,
+    motions: dict[str, list[str]],
+    start: int,
+    report: Report,
+) -> None:
+    """The loop over steps; only the first of the team writes."""
+    work, leads, device = StageFolder(out / "training"), team.rank == 0, torch.device(config.device)
+    # 2. models, optimiser, average
+    prior = starting_prior(config, bank, report)
+    prior.motions = prior.motions | motions
     modules = torch.nn.ModuleDict({"transformer": prior.denoiser, "text_encoder": prior.text_encoder})
     modules.requires_grad_(True).to(device)
     prior.denoiser.pixels.requires_grad_(False)
     trained = {name: p for name, p in modules.named_parameters() if p.requires_grad}
     optimisers = new_optimisers(trained, config)
-    average = {name: p.detach().clone() for name, p in trained.items()}
-    start = begin.resume_step
     if start:
         tensors = work.load_checkpoint()[1]
         for names, optimiser in optimisers:
             restore_optimisation(tensors, ((name, trained[name]) for name in names), optimiser)
-        average = {name: tensors[f"average/{name}"].to(device) for name in average}
-    held_out = max(1, len(captions) // 32)  # the last clips are never trained on: they give the previews' pictures
+        average = {name: tensors[f"average/{name}"].to(device) for name in trained}
+    else:
+        team.agree(parameter.data for parameter in trained.values())
+        average = {name: p.detach().clone() for name, p in trained.items()}
+    if config.compile:
+        prior.denoiser.compile_network()
+    held_out = max(1, len(bank.captions) // 32)  # the last clips are never trained on: they give the previews' pictures
 
+    # 3. steps
     report(Started("train-prior", config.steps, start))
     running = None
     for step in range(start, config.steps):
-        generator = step_generator(config.seed, step, stream=7)
-        index = torch.randint(0, len(captions) - held_out, (config.batch_size,), generator=generator)
-        batch, flow = (bank[index].to(device, torch.float32) for bank in (latents, flows))
+        draw = draw_batch(bank.captions[:-held_out], prior, config, step_generator(config.seed, step, stream=7))
+        draw = draw.part(team)
+        frames, flow = bank.read(draw.index)
+        x0 = encode_clips(prior, frames.to(device))
         alone = step < config.flow_alone * config.steps
-        texts = [captions[i] for i in index.tolist()]
-        loss = training_loss(prior, batch, flow, texts, config, generator, flow_alone=alone)
+        loss = training_loss(prior, x0, flow.to(x0), draw, config, flow_alone=alone)
         modules.zero_grad(set_to_none=True)
         loss.backward()
+        team.average_gradients(trained.values())
         torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
         for _, optimiser in optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, config)
             optimiser.step()
+        if not leads:
+            continue
         decay = min(config.ema_decay, (1.0 + step) / (10.0 + step))
         with torch.no_grad():
             for name, parameter in trained.items():
@@ -168,87 +210,43 @@ def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = Fa
         if done % config.preview_every == 0 or done == config.steps:
             with _averaged(trained, average):
                 prior.save(out)
-                sheet = sample_sheet(prior, latents[-held_out:], captions[-held_out:])
-                write_png(work.path / f"samples_{done:06d}.png", sheet)
+                write_png(work.path / f"samples_{done:06d}.png", sample_sheet(prior, bank, held_out))
             report(
                 Wrote(work.path / f"samples_{done:06d}.png", "samples of held-out clips (truth above, sample below)")
             )
-    work.finish(config.steps)
-    report(Finished("train-prior"))
-    return out
 
 
-def render_bank(folder: Path, config: TrainPriorConfig, report: Report) -> list[str]:
-    """Render the clips that are not there yet, ``SHARD`` a file; returns all captions in order."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rasterize = choose(config.device)
-    num_shards = math.ceil(config.num_clips / SHARD)
-    report(Started("clips", num_shards))
-    captions: list[str] = []
-    for shard in range(num_shards):
-        path = folder / f"{shard:05d}.safetensors"
-        if not path.exists():
-            clips = list(sample_training_clips(step_generator(config.seed, shard, stream=8), SHARD, config.num_frames))
-            rendered = [
-                _render_clip(clip, rasterize, config.size_px, step_generator(config.seed, i, shard))
-                for i, clip in enumerate(clips)
-            ]
-            frames, flow = (torch.stack(tensors) for tensors in zip(*rendered, strict=True))
-            temporary = path.with_suffix(".part")
-            captions_json = json.dumps([clip.caption for clip in clips])
-            save_file({"frames": frames, "flow": flow}, temporary, metadata={"captions": captions_json})
-            temporary.replace(path)
-        captions += _captions(path)
-        report(Progress(shard + 1))
-    report(Finished("clips"))
-    return captions
-
-
-def _render_clip(clip: Clip, rasterize: Rasterizer, size_px: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """One clip from one random camera over a random plain background: frames uint8 [T, H, W, 3], and where every pixel
-    of the picture at rest is in each frame, in pixels from where it was, float16 [2, T, H, W]; 0 beside the body."""
-    low, high = clip.gaussians.bounds()
-    camera = sample_orbit_cameras(1, low=low, high=high, size_px=size_px, generator=generator)[0]
-    cameras = [camera] * clip.means.shape[0]
-    shade = torch.rand(4, generator=generator)
-    background = torch.ones(3) if shade[3] < 0.6 else 0.5 + 0.5 * shade[:3] if shade[3] < 0.8 else torch.full((3,), 0.5)
-    images = render(clip.gaussians, cameras, rasterize, means=clip.means, quats=clip.quats, background=background)
-    moves, alpha = render_flow(clip.gaussians, camera, rasterize, clip.means)
-    flow = torch.where(alpha > 0.05, moves / alpha.clamp(min=0.05), 0.0)
-    return (images.rgb.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8), flow.permute(3, 0, 1, 2).half()
-
-
-def _captions(path: Path) -> list[str]:
-    with safe_open(path, framework="pt") as file:
-        return json.loads(file.metadata()["captions"])
-
-
-def encode_bank(folder: Path, config: TrainPriorConfig, report: Report) -> tuple[PatchAutoencoder, Tensor, Tensor]:
-    """Fit the autoencoder to the first shards; returns it, the bank's latents and its flow, both float16:
-    [M, C, T, h, w] and [M, 2, T, H, W]."""
-    paths = sorted(folder.glob("*.safetensors"))
+def starting_prior(config: TrainPriorConfig, bank: ClipBank, report: Report) -> EmbeddedPrior:
+    """The prior that training begins with: ``config.init``, with the words of the captions that it lacks, or a new one
+    around an autoencoder fitted to the first clips."""
+    words = sorted({word.strip(",.").lower() for caption in bank.captions for word in caption.split()})
     if config.init:
-        autoencoder = load_prior(config.init).vae
-    else:
-        autoencoder = PatchAutoencoder(patch_size=config.patch_size, latent_channels=config.latent_channels)
-        sample = torch.cat([load_file(path)["frames"][:, ::5] for path in paths[:8]])
-        kept = autoencoder.fit(sample.flatten(0, 1).permute(0, 3, 1, 2) / 255.0)
-        report(Note(f"autoencoder: {config.latent_channels} channels keep {100 * kept:.2f} % of the patches' variance"))
-    latents, flows = [], []
-    for path in paths:
-        shard = load_file(path)
-        frames = shard["frames"].permute(0, 1, 4, 2, 3) / 255.0
-        encoded = autoencoder.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
-        latents.append(encoded.permute(0, 2, 1, 3, 4).half())
-        flows.append(shard["flow"])
-    return autoencoder, torch.cat(latents), torch.cat(flows)
+        prior = load_prior(config.init, config.device)
+        prior.learn_words(words, seed=config.seed)
+        return prior
+    autoencoder = PatchAutoencoder(patch_size=config.patch_size, latent_channels=config.latent_channels)
+    frames, _ = bank.read(torch.arange(min(len(bank.captions), 512)))
+    kept = autoencoder.fit(frames[:, ::5].flatten(0, 1).permute(0, 3, 1, 2) / 255.0)
+    report(Note(f"autoencoder: {config.latent_channels} channels keep {100 * kept:.2f} % of the patches' variance"))
+    prior = new_prior(autoencoder, config, words, residual_std=1.0)
+    latents = encode_clips(prior, frames)
+    residual_std = float((latents - latents[:, :, :1]).square().mean().sqrt())
+    return new_prior(autoencoder, config, words, residual_std)
 
 
-def new_prior(autoencoder: PatchAutoencoder, config: TrainPriorConfig, residual_std: float) -> EmbeddedPrior:
+def encode_clips(prior: EmbeddedPrior, frames: Tensor) -> Tensor:
+    """Latents [B, C, T, h, w] of clips [B, T, H, W, 3], uint8."""
+    images = frames.permute(0, 1, 4, 2, 3) / 255.0
+    return prior.vae.encode(images.flatten(0, 1)).unflatten(0, images.shape[:2]).transpose(1, 2)
+
+
+def new_prior(
+    autoencoder: PatchAutoencoder, config: TrainPriorConfig, words: list[str], residual_std: float
+) -> EmbeddedPrior:
     """Untrained denoiser and text encoder around a fitted autoencoder."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        tokenizer = build_tokenizer(vocabulary())
+        tokenizer = build_tokenizer(words)
         text_encoder = build_text_encoder(tokenizer)
         transformer = AnimusTransformer3DModel(
             residual_std=residual_std,
@@ -293,33 +291,48 @@ def new_optimisers(
     return [(matrices, muon), (others, adamw)]
 
 
+@dataclass(frozen=True)
+class Draw:
+    """What chance decides about a batch: clips, their sentences as they are read, noise and its level."""
+
+    index: Tensor  # [B] clips of the bank
+    captions: list[str]
+    timestep: Tensor  # [B]
+    eps: Tensor  # [B, C, T, h, w]
+    seen: Tensor  # [B] 1 where the picture is
+
+    def part(self, team: Team) -> Draw:
+        """This process's part: the batch is the same however many share it."""
+        return Draw(*(team.part(getattr(self, field.name)) for field in fields(self)))
+
+
+def draw_batch(captions: list[str], prior: EmbeddedPrior, config: TrainPriorConfig, generator: torch.Generator) -> Draw:
+    """A batch of the clips that ``captions`` are of."""
+    batch = config.batch_size
+    index = torch.randint(0, len(captions), (batch,), generator=generator)
+    timestep = (_times(batch, config, generator) * prior.parameterization.num_timesteps).long()
+    eps = torch.randn(batch, *prior.latent_shape, generator=generator)
+    seen = (torch.rand(batch, generator=generator) >= config.image_dropout).float()
+    texts = [
+        "" if float(torch.rand((), generator=generator)) < config.text_dropout
+        else " ".join(_drop_words(captions[i], config.noun_dropout, generator))
+        for i in index.tolist()
+    ]  # fmt: skip
+    return Draw(index, texts, timestep, eps, seen)
+
+
 def training_loss(
-    prior: EmbeddedPrior,
-    x0: Tensor,
-    flow: Tensor,
-    captions: list[str],
-    config: TrainPriorConfig,
-    generator: torch.Generator,
-    *,
-    flow_alone: bool = False,
+    prior: EmbeddedPrior, x0: Tensor, flow: Tensor, draw: Draw, config: TrainPriorConfig, *, flow_alone: bool = False
 ) -> Tensor:
     """Squared errors of v, for clips [B, C, T, h, w], in units of the network's own output, and of where the pixels of
     the picture go, [B, 2, T, H, W], as a share of how far they go in each clip; both heavier where a clip moves."""
-    batch = x0.shape[0]
-    timestep = (_times(batch, config, generator) * prior.parameterization.num_timesteps).long()
-    eps = torch.randn(x0.shape, generator=generator).to(x0)
-    seen = (torch.rand(batch, generator=generator) >= config.image_dropout).to(x0)
-    texts = [
-        "" if float(torch.rand((), generator=generator)) < config.text_dropout
-        else " ".join(_drop_words(caption, config.noun_dropout, generator))
-        for caption in captions
-    ]  # fmt: skip
-    text = prior.encode_text(texts)
+    timestep, eps, seen = draw.timestep.to(x0.device), draw.eps.to(x0), draw.seen.to(x0)
+    text = prior.encode_text(draw.captions)
     assert text.states is not None and text.pooled is not None
     x_t = prior.parameterization.add_noise(x0, eps, timestep)
     with autocast(x0.device):
         prediction, carried = prior.denoiser.predict_with_flow(
-            x_t, timestep.to(x0.device), text.states, text.pooled, x0[:, :, 0], seen, flow_alone=flow_alone
+            x_t, timestep, text.states, text.pooled, x0[:, :, 0], seen, flow_alone=flow_alone
         )
     error = (prediction.float() - prior.parameterization.target(x0, eps, timestep)).square().mean(dim=1)
     error = error / prior.denoiser.precondition(timestep, seen)[-1].square().squeeze(1)  # unit variance everywhere
@@ -356,20 +369,19 @@ def learning_rate(step: int, config: TrainPriorConfig) -> float:
 
 
 @torch.no_grad()
-def sample_sheet(
-    prior: EmbeddedPrior, latents: Tensor, captions: list[str], rows: int = 8, guidance: float = 3.0
-) -> Tensor:
-    """Truth and sample, one above the other, of clips with different captions: [H, W, 3]."""
+def sample_sheet(prior: EmbeddedPrior, bank: ClipBank, held_out: int, rows: int = 8, guidance: float = 3.0) -> Tensor:
+    """Truth and sample, one above the other, of some of the bank's ``held_out`` last clips: [H, W, 3]."""
     strips = []
     null = prior.encode_text([""])
-    for index in torch.linspace(0, len(captions) - 1, rows).round().long().tolist():
-        truth = latents[index : index + 1].float().to(prior.device)
+    first = len(bank.captions) - held_out
+    for index in (first + torch.linspace(0, held_out - 1, rows)).round().long().tolist():
+        truth = encode_clips(prior, bank.read(torch.tensor([index]))[0].to(prior.device))
         noise = torch.randn(truth.shape, generator=step_generator(0, index)).to(truth)
         sample = ddim_denoise(
             prior,
             noise,
             prior.parameterization.num_timesteps - 1,
-            prior.encode_text([captions[index]]),
+            prior.encode_text([bank.captions[index]]),
             16,
             truth[:, :, 0],
             null,

@@ -16,7 +16,13 @@ def command(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the prior, for --prior DIR.")],
     clips: Annotated[
         int | None,
-        typer.Option("--clips", min=64, help="Clips rendered for training. Default: 10240", show_default=False),
+        typer.Option("--clips", min=64, help="Clips rendered for training. Default: 12288", show_default=False),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="FOLDER", help="Your own animated .glb files, with captions.csv.", show_default=False
+        ),
     ] = None,
     init: Annotated[
         str | None,
@@ -25,24 +31,33 @@ def command(
     steps: options.Steps = None,
     seed: options.Seed = None,
     preset: options.Preset = "default",
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", min=1, help="Processes that share each batch. Default: 1", show_default=False),
+    ] = None,
     device: options.Device = "auto",
     settings: options.Settings = None,
     force: options.Force = False,
 ) -> None:
     """Train the embedded video prior from moving bodies.
 
-    Takes hours on two cores, and resumes where it stopped. Needs a checkout (the rigged animals in assets/rigged are
-    not in the wheel). Writes a folder in diffusers' format and, in DIR/training, clips, checkpoints, metrics and
-    contact sheets of samples.
+    Takes hours on two cores (fastest with one of --processes a core and --set compile=true), and resumes where it
+    stopped. Without --data it needs a checkout: the rigged animals in assets/rigged are not in the wheel. FOLDER/
+    captions.csv has a line for every sentence, below the head "file,clip,caption,motion,rest,cycles"; the last three
+    may be left out (the word that says the motion; the clip that begins at rest; cycles in a video). Writes a folder in
+    diffusers' format and, in DIR/training, clips, checkpoints, metrics and contact sheets of samples.
 
-    Example: animus3d train-prior --out my-prior --init embedded --steps 500
+    Example: animus3d train-prior --out my-prior --init embedded --data my-goats --steps 500
     """
     from animus3d_cli.console import Console
     from stages.run_dir import RunDir
     from stages.train_prior import PRESETS
     from stages.train_prior import run as train_prior
 
-    flags = {"num_clips": clips, "init": init, "steps": steps, "seed": seed, "device": resolve_device(device)}
+    flags = {
+        "num_clips": clips, "data": str(data) if data else None, "init": init, "steps": steps, "seed": seed,
+        "processes": processes, "device": resolve_device(device),
+    }  # fmt: skip
     config = build_config(PRESETS, preset, flags, settings or [])
     console = Console()
     try:

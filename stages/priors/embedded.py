@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Text
+from stages.priors.text import build_tokenizer, known_words
 from stages.priors.transformer import AnimusTransformer3DModel
 
 PIPELINE = "AnimusVideoPipeline"
@@ -41,16 +42,24 @@ CLASSES = {
 class EmbeddedPrior:
     """Runs the embedded prior; all weights stay on one device, frozen unless ``train-prior`` unfreezes them."""
 
-    def __init__(self, name: str, parts: dict[str, Any], device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        name: str,
+        parts: dict[str, Any],
+        device: torch.device | str = "cpu",
+        motions: Mapping[str, list[str]] | None = None,
+    ) -> None:
         self.name = name
         self.denoiser: AnimusTransformer3DModel = parts["transformer"].float().to(device)
         self.vae = parts["vae"].to(device)
         self.text_encoder = parts["text_encoder"].to(device)
         self.tokenizer = parts["tokenizer"]
         self.scheduler = parts["scheduler"]
+        self.motions = dict(motions or {})
         self.device = torch.device(device)
         self.parameterization = Parameterization.from_betas(self.scheduler.betas, self.scheduler.config.prediction_type)
         config = parts["transformer"].config
+        self.latent_shape = (config.in_channels, config.num_frames, config.sample_size, config.sample_size)
         pixels = config.sample_size * self.vae.config.patch_size
         self.clip = ClipShape(num_frames=config.num_frames, height=pixels, width=pixels)
         for module in (self.denoiser, self.vae, self.text_encoder):
@@ -75,6 +84,16 @@ class EmbeddedPrior:
         )
         encoded = self.text_encoder(tokens.input_ids.to(self.device))
         return Text(tuple(prompts), encoded.last_hidden_state, encoded.pooler_output)
+
+    def learn_words(self, words: Sequence[str], seed: int = 0) -> None:
+        """Make room for ``words`` that the tokenizer does not know; those it knows keep what they mean."""
+        known = known_words(self.tokenizer)
+        new = [word for word in words if word not in set(known)]
+        if new:
+            self.tokenizer = build_tokenizer(known + new)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                self.text_encoder.resize_token_embeddings(len(self.tokenizer))
 
     def predict(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None = None) -> Tensor:
         """See ``VideoPrior.predict``; never builds a graph for the latents, whose gradient is the score itself."""
@@ -108,7 +127,8 @@ class EmbeddedPrior:
         for part, module in zip(CLASSES, modules, strict=True):
             module.save_pretrained(folder / part)
             _forget_where_it_was(folder / part / "config.json")
-        index = {"_class_name": PIPELINE, **{part: list(names) for part, names in CLASSES.items()}}
+        index: dict[str, Any] = {"_class_name": PIPELINE, **{part: list(names) for part, names in CLASSES.items()}}
+        index["motions"] = self.motions
         (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 

@@ -39,6 +39,7 @@ class ExactPrior:
         self.parameterization = parameterization
         frames, height, width = next(iter(clips.values())).shape[1:4]
         self.clip = ClipShape(num_frames=frames, height=height, width=width)
+        self.motions: dict[str, list[str]] = {}
         self._shape = (3, frames, height, width)
         self._bank = {prompt: self._flatten(bank) for prompt, bank in clips.items()}
         self._bank[""] = torch.cat(list(self._bank.values()))

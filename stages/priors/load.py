@@ -54,7 +54,7 @@ def load_prior(name: str, device: torch.device | str = "cpu") -> EmbeddedPrior:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     parts = {part: _load_part(folder, part, index) for part in CLASSES}
-    return EmbeddedPrior(name, parts, device)
+    return EmbeddedPrior(name, parts, device, index.get("motions"))
 
 
 def find_prior(name: str) -> Path:
@@ -82,7 +82,13 @@ def find_prior(name: str) -> Path:
 def prior_fingerprint(name: str) -> str:
     """A short text that changes when the prior's files do; part of what a stage's result depends on."""
     folder = find_prior(name)
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in (".safetensors", ".json"))
+    files = sorted(
+        path
+        for path in folder.glob("**/*")
+        if path.suffix in (".safetensors", ".json")
+        and path.relative_to(folder).parts[0] != "training"
+        and path.is_file()
+    )
     return f"{len(files)} files, {sum(path.stat().st_size for path in files)} bytes, {_weights_digest(files)}"
 
 

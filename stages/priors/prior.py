@@ -6,7 +6,8 @@ models ignore ``image_latents``, image-to-video ones (and the embedded prior) ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -50,6 +51,11 @@ class VideoPrior(Protocol):
     clip: ClipShape
 
     @property
+    def motions(self) -> Mapping[str, Sequence[str]]:
+        """Motion -> the words that say it, for all that the model was taught; empty where that is the wide world."""
+        ...
+
+    @property
     def denoiser(self) -> nn.Module | None:
         """What a LoRA adapts; None where there is nothing to adapt."""
         ...
@@ -74,6 +80,12 @@ class VideoPrior(Protocol):
         image_latents: Tensor | None = None,  # [B, C, h, w] the static asset from the same camera
     ) -> Tensor:  # [B, C, T, h, w] in the kind of ``parameterization``
         ...
+
+
+def names_known_motion(prior: VideoPrior, prompt: str) -> bool:
+    """Whether a word of ``prompt`` says a motion that the model was taught; True where nobody can tell."""
+    words = set(re.findall(r"[^\W\d_]+", prompt.lower()))
+    return not prior.motions or any(words & set(forms) for forms in prior.motions.values())
 
 
 @runtime_checkable

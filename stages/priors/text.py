@@ -17,8 +17,8 @@ MAX_WORDS = 16
 
 
 def build_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
-    """A lower-casing word-level tokenizer over ``words`` (sorted, unique) and the four special tokens."""
-    vocabulary = {token: index for index, token in enumerate([PAD, BOS, UNK, EOS, *sorted(set(words))])}
+    """A lower-casing word-level tokenizer over the four special tokens and ``words``, numbered in their order."""
+    vocabulary = {token: index for index, token in enumerate([PAD, BOS, UNK, EOS, *dict.fromkeys(words)])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -35,6 +35,12 @@ def build_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
         eos_token=EOS,
         model_max_length=MAX_WORDS,
     )
+
+
+def known_words(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    """The words of a tokenizer by ``build_tokenizer``, in their order."""
+    vocabulary = tokenizer.get_vocab()
+    return [word for word in sorted(vocabulary, key=vocabulary.__getitem__) if word not in (PAD, BOS, UNK, EOS)]
 
 
 def build_text_encoder(tokenizer: PreTrainedTokenizerFast, width: int = 128, num_layers: int = 2) -> CLIPTextModel:

@@ -218,6 +218,11 @@ class AnimusTransformer3DModel(ModelMixin, ConfigMixin):
         v = c_skip * difference + c_out * x.permute(0, 4, 1, 2, 3).float() - sigma * image - c_warp * warped
         return v, flow.transpose(1, 2)
 
+    def compile_network(self) -> None:
+        """Compile what is trained, for the steps of training: without gradients it runs as before."""
+        plain, compiled = self._network, torch.compile(self._network)
+        self._network = lambda *inputs: (compiled if torch.is_grad_enabled() else plain)(*inputs)  # type: ignore[method-assign]
+
     def _warped(self, image_latents: Tensor, flow: Tensor) -> Tensor:
         """Latents of the picture carried along ``flow`` [B, T, 2, H, W], less those of the picture: [B, C, T, h, w]."""
         batch, frames = flow.shape[:2]

@@ -24,7 +24,7 @@ from typing import Any
 from stages.errors import CorruptCheckpoint, SettingsDiffer
 from stages.run_dir.files import file_hash, read_json, replacing, write_json, writing
 
-UNTRACKED = ("steps", "checkpoint_every", "preview_every", "device", "raster")
+UNTRACKED = ("steps", "checkpoint_every", "preview_every", "device", "raster", "processes", "compile")
 """Settings that do not make another result: ``steps`` is an absolute target, the rest say how, not what."""
 
 

@@ -1,117 +1,151 @@
-"""Captioned clips: which body makes which motion, and the sentences that say so."""
+"""Captioned clips: which body makes which motion, how it looks and what sentence says so."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from stages.assets import asset_path
 from stages.gaussians.sh import rgb_to_sh0, sh0_to_rgb
-from stages.zoo.procedural import ProceduralBody, biped, bird, fish, quadruped
+from stages.zoo.builder import ProceduralBody
+from stages.zoo.captions import PACES, caption, pick, uniform
 from stages.zoo.rigged import RiggedFile, read_rigged
-from stages.zoo.skeleton import Clip
+from stages.zoo.skeleton import Body, Clip, Pose
+from stages.zoo.walkers import biped, quadruped
+from stages.zoo.waves import bird, fish, flag, plant, snake
 
 NUM_GAUSSIANS = (1000, 1800)
 """Range of Gaussians in a training body: about one a pixel at 64 px."""
 
-INFLECTIONS = {
-    "walk": ("walks", "walking"),
-    "run": ("runs", "running"),
-    "jump": ("jumps", "jumping"),
-    "eat": ("eats", "eating"),
-    "nod": ("nods", "nodding"),
-    "swim": ("swims", "swimming"),
-    "fly": ("flies", "flying"),
-    "wave": ("waves", "waving"),
-    "dance": ("dances", "dancing"),
-}
-"""Verbs of the small world; "static" is told by its own sentences."""
-
-SYNONYMS = {
-    "run": ("gallop", "gallops", "galloping"),
-    "jump": ("leap", "leaps", "leaping"),
-    "eat": ("graze", "grazes", "grazing"),
-}
-
-STATIC_SENTENCES = (
-    "low motion, static statue, not moving, no motion, {noun}",
-    "low motion, static statue, not moving, no motion",
-    "a static {noun}",
-    "a {noun} statue, not moving",
-    "a {noun} standing still",
-)
-
-ADJECTIVES = ("small", "big", "young", "old", "brown", "grey", "white", "red", "green", "blue", "cute", "happy")
 NOUNS = {
     "quadruped": ("animal", "horse", "goat", "cow", "sheep", "dog", "cat", "deer", "wolf", "fox", "donkey", "lion"),
-    "biped": ("person", "man", "woman", "robot", "toy", "child", "monster", "character"),
-    "bird": ("bird", "eagle", "crow", "seagull", "parrot", "duck"),
-    "fish": ("fish", "carp", "trout", "salmon"),
+    "biped": ("person", "man", "woman", "robot", "toy", "child", "monster", "character", "doll", "knight"),
+    "bird": (
+        "bird",
+        "eagle",
+        "crow",
+        "seagull",
+        "parrot",
+        "duck",
+        "bat",
+        "butterfly",
+        "bee",
+        "wasp",
+        "insect",
+        "dragon",
+    ),
+    "fish": ("fish", "carp", "trout", "salmon", "goldfish"),
+    "snake": ("snake", "worm", "python", "lizard"),
+    "plant": ("plant", "flower", "tree", "bush", "rose", "sunflower"),
+    "flag": ("flag", "banner", "cloth", "sail"),
 }
+
+
+class Gait(NamedTuple):
+    """A clip of a file, how many cycles of it fill the frames, and where in its cycle it begins: walks and runs begin
+    where every other body's does, swinging the left hind leg, so that their mean is a walk or a run."""
+
+    clip: str
+    cycles: float = 1.0
+    start: float = 0.0
 
 
 @dataclass(frozen=True)
 class Rig:
-    """A shipped file: what to call it, and for every verb the clip and how many cycles of it fill the frames."""
+    """A shipped file: what to call it and what it does."""
 
     file: str
     nouns: tuple[str, ...]
-    verbs: dict[str, tuple[str, float]]
+    verbs: dict[str, Gait]
     rest: str | None = None  # clip whose first frame is the rest pose; the bind pose when None
-    stride: float = 0.0  # where in its cycle the walk begins, so that every body swings its left hind leg at one time
     gain: float = 1.0  # exaggerates the motion
+    folder: str = "rigged"  # in the project's assets
 
 
-def _animal(jump: str = "Jump_ToIdle") -> dict[str, tuple[str, float]]:
+_IDLE = "AnimalArmature|Idle"
+
+
+def _animal(walk: float, run: float, jump: str = "Jump_ToIdle", attack: str = "Attack") -> dict[str, Gait]:
     return {
-        "walk": ("AnimalArmature|Walk", 1.0),
-        "run": ("AnimalArmature|Gallop", 2.0),
-        "eat": ("AnimalArmature|Eating", 1.0),
-        "jump": (f"AnimalArmature|{jump}", 1.0),
+        "walk": Gait("AnimalArmature|Walk", start=walk),
+        "run": Gait("AnimalArmature|Gallop", 2.0, run),
+        "eat": Gait("AnimalArmature|Eating"),
+        "jump": Gait(f"AnimalArmature|{jump}"),
+        "attack": Gait(f"AnimalArmature|{attack}"),
+        "idle": Gait(_IDLE),
     }
 
 
-def _dinosaur(name: str) -> dict[str, tuple[str, float]]:
+def _dinosaur(name: str, walk: float, run: float) -> dict[str, Gait]:
     prefix = f"Armature|{name}_"
-    return {"walk": (prefix + "Walk", 1.0), "run": (prefix + "Run", 1.5), "jump": (prefix + "Jump", 1.0)}
+    return {
+        "walk": Gait(prefix + "Walk", start=walk),
+        "run": Gait(prefix + "Run", 2.0, run),
+        "jump": Gait(prefix + "Jump"),
+        "idle": Gait(prefix + "Idle"),
+    }
 
-
-_ROBOT = {
-    "walk": ("Walk", 1.0),
-    "run": ("Run", 1.0),
-    "jump": ("Jump", 1.0),
-    "dance": ("Dance", 1.0),
-    "wave": ("Hello", 1.0),
-}
-_IDLE = "AnimalArmature|Idle"
 
 RIGS = (
-    Rig("Deer.glb", ("deer", "fawn", "goat"), _animal("Jump_toIdle"), _IDLE, stride=0.915),
-    Rig("Horse.glb", ("horse", "pony", "donkey"), _animal("Jump_toIdle"), _IDLE, stride=0.923),
-    Rig("Wolf.glb", ("wolf", "dog"), _animal(), _IDLE, stride=0.582),
-    Rig("ShibaInu.glb", ("dog", "shiba", "puppy"), _animal(), _IDLE, stride=0.581),
-    Rig("Fox.glb", ("fox",), {"walk": ("Walk", 1.0), "run": ("Run", 1.0)}, "Survey", stride=0.565),
+    Rig("Deer.glb", ("deer", "fawn", "goat"), _animal(0.915, 0.15, "Jump_toIdle", "Attack_Headbutt"), _IDLE),
+    Rig("Horse.glb", ("horse", "pony", "donkey"), _animal(0.923, 0.127, "Jump_toIdle", "Attack_Headbutt"), _IDLE),
+    Rig("Wolf.glb", ("wolf", "dog"), _animal(0.582, 0.15), _IDLE),
+    Rig("ShibaInu.glb", ("dog", "shiba", "puppy"), _animal(0.581, 0.136), _IDLE),
+    Rig("Fox.glb", ("fox",), {"walk": Gait("Walk", 1.0, 0.565), "run": Gait("Run", 2.0, 0.65)}, "Survey"),
     Rig(
         "Stegosaurus.glb",
         ("stegosaurus", "dinosaur"),
-        _dinosaur("Stegosaurus"),
+        _dinosaur("Stegosaurus", 0.695, 0.8),
         "Armature|Stegosaurus_Idle",
-        stride=0.695,
     ),
     Rig(
         "Parasaurolophus.glb",
         ("parasaurolophus", "dinosaur"),
-        _dinosaur("Parasaurolophus"),
+        _dinosaur("Parasaurolophus", 0.717, 0.713) | {"attack": Gait("Armature|Parasaurolophus_Attack")},
         "Armature|Parasaurolophus_Idle",
-        stride=0.717,
     ),
-    Rig("Frog.glb", ("frog", "toad"), {"jump": ("FrogArmature|Frog_Jump", 1.0)}, "FrogArmature|Frog_Idle"),
-    Rig("Leela.glb", ("robot", "mech"), _ROBOT, "Idle", stride=0.226),
-    Rig("Dolphin.glb", ("dolphin", "whale"), {"swim": ("Armature|Swim", 1.0)}, gain=1.5),
-    Rig("Shark.glb", ("shark", "fish"), {"swim": ("Armature|Swim", 1.0)}, gain=2.0),
+    Rig(
+        "Frog.glb",
+        ("frog", "toad"),
+        {"jump": Gait("FrogArmature|Frog_Jump"), "attack": Gait("FrogArmature|Frog_Attack")},
+        "FrogArmature|Frog_Idle",
+    ),
+    Rig(
+        "Leela.glb",
+        ("robot", "mech"),
+        {
+            "walk": Gait("Walk", 1.0, 0.226),
+            "run": Gait("Run", 2.0, 0.236),
+            "jump": Gait("Jump"),
+            "dance": Gait("Dance"),
+            "attack": Gait("Punch"),
+        },
+        "Idle",
+    ),
+    Rig("Kenney.glb", ("robot", "toy", "character"), {"walk": Gait("walk", 1.0, 0.975)}, "idle"),
+    Rig(
+        "Crab.glb",
+        ("crab", "monster"),
+        {
+            "walk": Gait("MonsterArmature|Walk"),
+            "dance": Gait("MonsterArmature|Dance"),
+            "attack": Gait("MonsterArmature|Bite_Front"),
+        },
+        "MonsterArmature|Idle",
+    ),
+    Rig(
+        "Snake.glb",
+        ("snake", "cobra"),
+        {"slither": Gait("SnakeArmature|Snake_Walk"), "attack": Gait("SnakeArmature|Snake_Attack")},
+        "SnakeArmature|Snake_Idle",
+    ),
+    Rig("Dolphin.glb", ("dolphin", "whale"), {"swim": Gait("Armature|Swim")}, gain=1.5),
+    Rig("Shark.glb", ("shark", "fish"), {"swim": Gait("Armature|Swim")}, gain=2.0),
 )
 
 BUILDERS: dict[str, Callable[[torch.Generator, int], ProceduralBody]] = {
@@ -119,60 +153,105 @@ BUILDERS: dict[str, Callable[[torch.Generator, int], ProceduralBody]] = {
     "biped": biped,
     "bird": bird,
     "fish": fish,
+    "snake": snake,
+    "plant": plant,
+    "flag": flag,
 }
 PROCEDURAL_VERBS = {
-    "quadruped": ("walk", "run", "jump", "eat", "nod"),
-    "biped": ("walk", "run", "jump", "wave", "nod"),
-    "bird": ("fly",),
-    "fish": ("swim",),
+    "quadruped": ("walk", "run", "jump", "eat", "attack", "nod"),
+    "biped": ("walk", "run", "jump", "attack", "dance", "wave", "nod"),
+    "bird": ("fly", "attack"),
+    "fish": ("swim", "attack"),
+    "snake": ("slither", "attack"),
+    "plant": ("sway",),
+    "flag": ("sway",),
 }
-CYCLES = {"walk": 1.0, "run": 2.0, "fly": 1.5, "swim": 1.0}
-"""Cycles of a procedural motion in a clip; motions that are not here run through once."""
+CYCLES = {"run": 2.0, "fly": 1.5}
+"""Cycles of a procedural motion in a clip; others run through once."""
+
+CYCLIC = ("walk", "run", "swim", "fly", "slither", "sway")
+"""Motions that may be fast or slow, and that may begin in any pose, if the picture shows that pose."""
 
 SHARES = {
-    "walk": 0.32,
-    "jump": 0.2,
-    "eat": 0.13,
-    "nod": 0.05,
-    "swim": 0.12,
-    "fly": 0.1,
-    "static": 0.08,
+    "walk": 0.21,
+    "run": 0.1,
+    "jump": 0.12,
+    "eat": 0.08,
+    "attack": 0.11,
+    "swim": 0.08,
+    "fly": 0.08,
+    "dance": 0.05,
+    "wave": 0.04,
+    "nod": 0.03,
+    "slither": 0.02,
+    "sway": 0.02,
+    "idle": 0.01,
+    "static": 0.05,
 }
-"""How often a verb is drawn: walking is the hard one. Running, waving and dancing wait for a larger prior."""
+"""How often a verb is drawn: walking is the hard one."""
+
+RIG_SHARE, MOVING_START, PACED = 0.55, 0.12, 0.15
+"""How often a body is a shipped one, where a verb has some; a cyclic motion begins in the middle; is fast or slow."""
+
+
+@dataclass(frozen=True)
+class How:
+    """The manner of a motion."""
+
+    amplitude: float = 1.0
+    pace: float = 1.0
+    start: float = 0.0  # share of a cycle that has passed when the clip begins
+    adverb: str = ""
+
+
+PLAIN = How()
 
 
 @lru_cache(maxsize=32)
-def rigged_file(name: str) -> RiggedFile:
+def rigged_file(name: str, folder: str = "rigged") -> RiggedFile:
     """A shipped rigged file, read once."""
-    return read_rigged(asset_path("rigged", name))
+    return read_rigged(asset_path(folder, name))
 
 
-def rigged_clip(rig: Rig, verb: str, num_frames: int, num_gaussians: int, generator: torch.Generator) -> Clip:
+def rigged_clip(
+    rig: Rig, verb: str, num_frames: int, num_gaussians: int, generator: torch.Generator, how: How = PLAIN
+) -> Clip:
     """The clip of a shipped body for ``verb`` ("static": the rest pose repeated), entered from the rest pose."""
-    file = rigged_file(rig.file)
+    file = rigged_file(rig.file, rig.folder)
     rest = file.bind_local if rig.rest is None else file.pose(rig.rest, torch.zeros(1))
     body = file.body(rest, num_gaussians, generator)
     if verb == "static":
         return body.animate(rest.repeat(num_frames))
-    name, cycles = rig.verbs[verb]
-    seconds = file.clip_seconds(name)
-    start = rig.stride if verb == "walk" else 0.0
-    cycle = start + torch.linspace(0.0, cycles, num_frames)
-    cycle = cycle % 1.0 if start else cycle % (1.0 + 1e-4)  # a motion that runs through once ends in its last pose
-    return body.from_rest(file.pose(name, cycle * seconds), gain=rig.gain)
+    gait = rig.verbs[verb]
+    cycle = gait.start + how.start + torch.linspace(0.0, gait.cycles * how.pace, num_frames)
+    loops = verb in CYCLIC or gait.start
+    cycle = cycle % 1.0 if loops else cycle % (1.0 + 1e-4)  # a motion that runs through once ends in its last pose
+    motion = file.pose(gait.clip, cycle * file.clip_seconds(gait.clip))
+    return _enter(body, motion, how, gain=rig.gain * how.amplitude)
 
 
-def procedural_clip(kind: str, verb: str, num_frames: int, num_gaussians: int, generator: torch.Generator) -> Clip:
+def procedural_clip(
+    kind: str, verb: str, num_frames: int, num_gaussians: int, generator: torch.Generator, how: How = PLAIN
+) -> Clip:
     """A random body of ``kind`` making ``verb``, entered from the rest pose."""
     body = BUILDERS[kind](generator, num_gaussians)
     if verb == "static":
         return body.body.animate(body.body.rest.repeat(num_frames))
-    amplitude = 0.8 + 0.4 * float(torch.rand((), generator=generator))
-    phase = torch.linspace(0.0, CYCLES.get(verb, 1.0), num_frames)
-    return body.body.from_rest(body.pose(verb, phase, amplitude))
+    phase = how.start + torch.linspace(0.0, CYCLES.get(verb, 1.0) * how.pace, num_frames)
+    return _enter(body.body, body.pose(verb, phase, how.amplitude), how)
 
 
-def sample_training_clips(generator: torch.Generator, count: int, num_frames: int) -> Iterator[Clip]:
+def _enter(body: Body, motion: Pose, how: How, gain: float = 1.0) -> Clip:
+    """From rest into ``motion``, or at once if it starts in the middle: then its first pose is what is at rest."""
+    if not how.start:
+        return body.from_rest(motion, gain=gain)
+    motion = body.rest.repeat(motion.translations.shape[0]).blend(motion, torch.full((len(motion.scales),), gain))
+    return body.standing(motion.frame(0)).animate(motion)
+
+
+def sample_training_clips(
+    generator: torch.Generator, count: int, num_frames: int, amplitudes: tuple[float, float] = (0.8, 1.2)
+) -> Iterator[Clip]:
     """``count`` captioned clips of random bodies, verbs, looks and proportions."""
     verbs = list(SHARES)
     shares = torch.tensor([SHARES[verb] for verb in verbs])
@@ -181,60 +260,52 @@ def sample_training_clips(generator: torch.Generator, count: int, num_frames: in
         rigs = [rig for rig in RIGS if verb == "static" or verb in rig.verbs]
         kinds = [kind for kind in BUILDERS if verb == "static" or verb in PROCEDURAL_VERBS[kind]]
         size = int(torch.randint(*NUM_GAUSSIANS, (), generator=generator))
-        use_rig = bool(rigs) and (not kinds or float(torch.rand((), generator=generator)) < 0.6)
+        use_rig = bool(rigs) and (not kinds or uniform(0.0, 1.0, generator) < RIG_SHARE)
+        how = random_manner(verb, amplitudes, generator)
         if use_rig:
-            rig = _pick(rigs, generator)
-            clip, nouns = rigged_clip(rig, verb, num_frames, size, generator), rig.nouns
+            rig = pick(rigs, generator)
+            clip, nouns = rigged_clip(rig, verb, num_frames, size, generator, how), rig.nouns
         else:
-            kind = _pick(kinds, generator)
-            clip, nouns = procedural_clip(kind, verb, num_frames, size, generator), NOUNS[kind]
-        yield replace(
-            _vary(clip, generator, recolor=use_rig), caption=caption(verb, _pick(nouns, generator), generator)
-        )
+            kind = pick(kinds, generator)
+            clip, nouns = procedural_clip(kind, verb, num_frames, size, generator, how), NOUNS[kind]
+        clip = vary(clip, generator, recolor=use_rig)
+        yield replace(clip, caption=caption(verb, pick(nouns, generator), generator, how.adverb), verb=verb)
 
 
-def caption(verb: str, noun: str, generator: torch.Generator) -> str:
-    """A sentence that says ``noun`` does ``verb``, in one of several wordings."""
-    if verb == "static":
-        return _pick(STATIC_SENTENCES, generator).format(noun=noun)
-    third, participle = INFLECTIONS[verb]
-    if verb in SYNONYMS and float(torch.rand((), generator=generator)) < 0.25:
-        _, third, participle = SYNONYMS[verb]
-    if float(torch.rand((), generator=generator)) < 0.3:
-        noun = f"{_pick(ADJECTIVES, generator)} {noun}"
-    wordings = (
-        "a {participle} {noun}",
-        "a {noun} {third}",
-        "a {noun} is {participle}",
-        "the {noun} {third}",
-        "a {noun} {participle}",
-    )
-    return _pick(wordings, generator).format(noun=noun, third=third, participle=participle)
+def random_manner(verb: str, amplitudes: tuple[float, float], generator: torch.Generator) -> How:
+    """Amplitude, and for cyclic motions now and then another pace, which the caption says, or a start in the middle."""
+    how = replace(PLAIN, amplitude=uniform(*amplitudes, generator))
+    if verb not in CYCLIC:
+        return how
+    if uniform(0.0, 1.0, generator) < MOVING_START:
+        how = replace(how, start=uniform(0.05, 0.95, generator))
+    if uniform(0.0, 1.0, generator) < PACED:
+        adverb, pace = pick(list(PACES.items()), generator)
+        how = replace(how, adverb=adverb, pace=pace)
+    return how
 
 
-def vocabulary() -> list[str]:
-    """Every word that a caption can contain."""
-    sentences = [" ".join((verb, *forms)) for verb, forms in INFLECTIONS.items()]
-    sentences += [" ".join(forms) for forms in SYNONYMS.values()]
-    sentences += [sentence.format(noun="") for sentence in STATIC_SENTENCES]
-    sentences += [" ".join(ADJECTIVES), "a an the is are"]
-    sentences += [" ".join(nouns) for nouns in NOUNS.values()] + [" ".join(rig.nouns) for rig in RIGS]
-    return sorted({word.strip(",.") for sentence in sentences for word in sentence.split()})
-
-
-def _vary(clip: Clip, generator: torch.Generator, *, recolor: bool) -> Clip:
-    """Other proportions, and for shipped bodies other colours."""
+def vary(clip: Clip, generator: torch.Generator, *, recolor: bool) -> Clip:
+    """Other proportions, for shipped bodies other colours, and now and then stripes or spots."""
     stretch = 0.85 + 0.3 * torch.rand(3, generator=generator)
     sh = clip.gaussians.sh
     if recolor:
         rgb = sh0_to_rgb(sh[:, 0])
         gain = 0.7 + 0.8 * torch.rand(3, generator=generator)
-        sh = rgb_to_sh0((rgb ** (0.6 + 0.6 * float(torch.rand((), generator=generator))) * gain).clamp(0.0, 1.0))[
-            :, None
-        ]
+        sh = rgb_to_sh0((rgb ** uniform(0.6, 1.2, generator) * gain).clamp(0.0, 1.0))[:, None]
+    if uniform(0.0, 1.0, generator) < 0.3:
+        sh = rgb_to_sh0(_patterned(sh0_to_rgb(sh[:, 0]), clip.gaussians.means, generator))[:, None]
     gaussians = replace(clip.gaussians, means=clip.gaussians.means * stretch, sh=sh)
     return replace(clip, gaussians=gaussians, means=clip.means * stretch)
 
 
-def _pick(options, generator: torch.Generator):  # type: ignore[no-untyped-def]
-    return options[int(torch.randint(0, len(options), (), generator=generator))]
+def _patterned(rgb: Tensor, means: Tensor, generator: torch.Generator) -> Tensor:
+    """Colours [N, 3] with stripes across a random axis of the body, or with spots, in a random second colour."""
+    waves = 3.0 + 9.0 * torch.rand(3, generator=generator)
+    height = torch.sin(waves * means + 6.28 * torch.rand(3, generator=generator))
+    stripes = uniform(0.0, 1.0, generator) < 0.5
+    axis = int(torch.randint(0, 3, (), generator=generator))
+    share = ((height[:, axis] if stripes else height.prod(dim=1) * 2.0) * 6.0).sigmoid()[:, None]
+    second = torch.rand(3, generator=generator) * uniform(0.3, 1.0, generator)
+    strength = uniform(0.3, 0.9, generator)
+    return (rgb + strength * share * (second - rgb)).clamp(0.0, 1.0)

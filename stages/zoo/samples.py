@@ -9,7 +9,7 @@ from stages.assets import asset_path
 from stages.conventions import step_generator
 from stages.gaussians.ply import write_ply
 from stages.zoo.clips import RIGS, rigged_clip
-from stages.zoo.procedural import bird
+from stages.zoo.waves import bird
 
 SAMPLES = {"deer": "Deer.glb", "fox": "Fox.glb", "robot": "Leela.glb", "dolphin": "Dolphin.glb"}
 NUM_GAUSSIANS = 4000

@@ -7,7 +7,7 @@ between neighbouring joints equals the rotation nearest to the blended matrix.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -34,6 +34,11 @@ class Pose:
             torch.nn.functional.normalize(rotations, dim=-1),
             (1 - w) * self.scales + w * other.scales,
         )
+
+    def frame(self, index: int) -> Pose:
+        """One frame of it."""
+        frame = slice(index, index + 1)
+        return Pose(self.translations[frame], self.rotations[frame], self.scales[frame])
 
     def repeat(self, num_frames: int) -> Pose:
         """The first frame ``num_frames`` times."""
@@ -66,6 +71,7 @@ class Clip:
     means: Tensor  # [T, N, 3]
     quats: Tensor  # [T, N, 4]
     caption: str = ""
+    verb: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +83,12 @@ class Body:
     weights: Tensor  # [N, S] skin weights, rows sum to 1
     skeleton: Skeleton
     rest: Pose  # one frame
+
+    def standing(self, rest: Pose) -> Body:
+        """The same body at rest in another pose of one frame, where it is then."""
+        clip = self.animate(rest)
+        gaussians = replace(self.gaussians, means=clip.means[0], quats=clip.quats[0])
+        return replace(self, gaussians=gaussians, rest=rest)
 
     def animate(self, pose: Pose) -> Clip:
         """The body in every frame of ``pose``."""

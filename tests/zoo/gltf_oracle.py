@@ -62,11 +62,17 @@ class Oracle:
         return [world(i) for i in range(len(nodes))]
 
     def skinned(self, name: str | None = None, seconds: float = 0.0) -> Array:
-        """All skinned vertices of the file, sorted as rows so that the order of primitives does not matter."""
+        """All vertices of the file: skinned ones follow their joints (the first if a file gives no weights), those of
+        other meshes their node."""
         world = self.node_matrices(name, seconds)
         found = []
-        for node in self.json["nodes"]:
-            if "mesh" not in node or "skin" not in node:
+        for i, node in enumerate(self.json["nodes"]):
+            if "mesh" not in node:
+                continue
+            if "skin" not in node:
+                for primitive in self.json["meshes"][node["mesh"]]["primitives"]:
+                    position = self.values(primitive["attributes"]["POSITION"])
+                    found.append(position @ world[i][:3, :3].T + world[i][:3, 3])
                 continue
             skin = self.json["skins"][node["skin"]]
             inverse_bind = self.values(skin["inverseBindMatrices"]).reshape(-1, 4, 4).transpose(0, 2, 1)
@@ -76,7 +82,9 @@ class Oracle:
                 position = self.values(attributes["POSITION"])
                 who = self.values(attributes["JOINTS_0"]).astype(int)
                 share = self.values(attributes["WEIGHTS_0"])
-                share = share / share.sum(axis=1, keepdims=True)
+                total = share.sum(axis=1, keepdims=True)
+                who = np.where(total > 0, who, 0)
+                share = np.where(total > 0, share / np.where(total > 0, total, 1.0), np.eye(1, share.shape[1]))
                 homogeneous = np.concatenate([position, np.ones((len(position), 1))], axis=1)
                 moved = np.einsum("vk,vkij,vj->vi", share, joints[who], homogeneous)
                 found.append(moved[:, :3])

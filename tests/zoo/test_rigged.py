@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import cKDTree
 
 from stages.assets import asset_path
 from stages.errors import BadInput
@@ -26,18 +27,26 @@ def _vertices(file: RiggedFile, pose: Pose) -> np.ndarray:  # type: ignore[type-
     return skin(file.vertices, file.weights, skeleton.joint_matrices(pose))[0].numpy()
 
 
+def _agree(vertices: np.ndarray, truth: np.ndarray, atol: float) -> None:  # type: ignore[type-arg]
+    """The same vertices, in whatever order a file's several meshes are read."""
+    assert vertices.shape == truth.shape
+    if not np.allclose(vertices, truth, atol=atol):
+        for one, other in ((vertices, truth), (truth, vertices)):
+            assert cKDTree(one).query(other)[0].max() <= atol
+
+
 @pytest.mark.parametrize("rig", RIGS, ids=IDS)
 def test_vertices_follow_the_file(rig: Rig) -> None:
     """In the nodes' own pose and at a key of every clip in use. Measured: at most 4e-7 of the body's size."""
     oracle, file = Oracle(asset_path("rigged", rig.file)), rigged_file(rig.file)
     own = oracle.skinned()
     size = np.ptp(own, axis=0).max()
-    np.testing.assert_allclose(_vertices(file, file.bind_local), own, atol=5e-6 * size)
-    for name, _ in rig.verbs.values():
+    _agree(_vertices(file, file.bind_local), own, 5e-6 * size)
+    for name, *_ in rig.verbs.values():
         keys = oracle.key_times(name)
         at = float(keys[len(keys) // 3])
         moved = oracle.skinned(name, at)
-        np.testing.assert_allclose(_vertices(file, file.pose(name, torch.tensor([at]))), moved, atol=5e-6 * size)
+        _agree(_vertices(file, file.pose(name, torch.tensor([at]))), moved, 5e-6 * size)
 
 
 @pytest.mark.parametrize("rig", RIGS, ids=IDS)
@@ -50,7 +59,8 @@ def test_bodies_stand_centred_and_look_ahead(rig: Rig) -> None:
     assert torch.equal(clip.means[0], clip.means[1])
     oracle = Oracle(asset_path("rigged", rig.file))
     heads = [i for i, node in enumerate(oracle.json["nodes"]) if node.get("name") == "Head"]
-    if heads and rig.file != "Leela.glb":  # a mech's head sits above its hips
+    # a mech's head sits above its hips, a crab has none, a snake's file stands it coiled
+    if heads and rig.file not in ("Leela.glb", "Crab.glb", "Snake.glb"):
         ahead = oracle.node_matrices()[heads[0]][:3, 3] - oracle.skinned().mean(axis=0)
         assert ahead[2] > 0 and ahead[2] > 2 * abs(ahead[0])
 
@@ -65,8 +75,7 @@ def test_clips_start_at_rest_and_move(rig: Rig) -> None:
         assert clip.means.isfinite().all() and clip.quats.isfinite().all()
         torch.testing.assert_close(clip.quats.norm(dim=-1), torch.ones(9, 300))
         moved = (clip.means - clip.means[0]).norm(dim=-1).amax(dim=0)
-        # the least of all, a robot's greeting, moves a tenth of its Gaussians by 0.09
-        assert float(moved.quantile(0.9)) > 0.05, verb
+        assert float(moved.quantile(0.9)) > (0.02 if verb == "idle" else 0.05), verb
 
 
 def test_flat_gaussians_stay_on_the_moving_surface() -> None:

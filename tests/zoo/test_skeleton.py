@@ -9,8 +9,8 @@ from torch import Tensor
 
 from stages.rotations import quaternion_matrices
 from stages.zoo.clips import rigged_file
-from stages.zoo.procedural import quadruped
 from stages.zoo.skeleton import Body, Pose, blend_quaternions, matrix_quaternions, skin, transform_matrices, unskin
+from stages.zoo.walkers import quadruped
 
 
 def _body(count: int = 300) -> Body:

@@ -1,0 +1,181 @@
+"""Bodies that beat and undulate: birds (and insects), fish, snakes, plants and flags of random build."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from stages.zoo.builder import Builder, Curves, ProceduralBody, bump
+
+
+def bird(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
+    """A body between two two-part wings, spread flat or raised as an insect's. Flies, attacks by a dive."""
+    b = Builder(generator)
+    coat, belly, dark = b.colors()
+    length, girth, span, chord = b.uniform(0.5, 0.9), b.uniform(0.12, 0.26), b.uniform(0.4, 0.75), b.uniform(0.12, 0.26)
+    b.joint("root", None, 0.0, 0.0, 0.0)
+    b.ellipsoid("root", (0.0, 0.0, 0.0), (girth, girth, 0.6 * length), coat)
+    size = b.uniform(0.1, 0.2)
+    b.ellipsoid("root", (0.0, 0.6 * girth, 0.6 * length), (size, size, size), belly)
+    b.ellipsoid("root", (0.0, 0.5 * girth, 0.6 * length + 1.3 * size), (0.25 * size, 0.25 * size, 0.7 * size), dark)
+    b.ellipsoid("root", (0.0, 0.1 * girth, -0.75 * length), (0.8 * girth, b.uniform(0.03, 0.2), 0.3 * length), dark)
+    lift = b.uniform(0.0, 0.2) if b.uniform(0.0, 1.0) < 0.6 else b.uniform(0.2, 0.9)  # of the wings at rest
+    for side, x in (("L", 1.0), ("R", -1.0)):
+        along = torch.tensor([x * math.cos(lift), math.sin(lift), 0.0])
+        inner = torch.tensor([0.7 * girth * x, 0.3 * girth, 0.1 * length])
+        outer = inner + span * along
+        b.joint(f"wing{side}", "root", *inner.tolist())
+        b.plate(f"wing{side}", inner + 0.5 * span * along, (0.03, chord, 0.55 * span), coat, along)
+        b.joint(f"tip{side}", f"wing{side}", *outer.tolist())
+        b.plate(f"tip{side}", outer + 0.45 * span * along, (0.025, 0.75 * chord, 0.5 * span), dark, along)
+
+    def fly(phase: Tensor, amplitude: float) -> Curves:
+        beat = 0.75 * amplitude * torch.sin(2 * math.pi * phase)
+        lag = 0.6 * amplitude * torch.sin(2 * math.pi * (phase - 0.15))
+        curves: Curves = {"up": ("y", -0.08 * amplitude * torch.sin(2 * math.pi * phase))}
+        for side, sign in (("L", 1.0), ("R", -1.0)):
+            curves |= {f"wing{side}": ("z", sign * beat), f"tip{side}": ("z", sign * lag)}
+        return curves
+
+    def attack(phase: Tensor, amplitude: float) -> Curves:
+        back, dive = bump(phase, 0.1, 0.45), bump(phase, 0.4, 0.85)
+        curves: Curves = {
+            "ahead": ("z", amplitude * (0.3 * dive - 0.15 * back) * length),
+            "up": ("y", amplitude * (0.15 * back - 0.25 * dive)),
+            "root": ("x", amplitude * (0.6 * dive - 0.4 * back)),
+        }
+        for side, sign in (("L", 1.0), ("R", -1.0)):
+            curves |= {f"wing{side}": ("z", sign * amplitude * (0.7 * back - 0.3 * dive))}
+        return curves
+
+    return ProceduralBody(b.body(num_gaussians), b.names, {"fly": fly, "attack": attack})
+
+
+def fish(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
+    """A chain of ellipsoids with a tail fin. Swims, by a wave that grows towards the tail; attacks by a dash."""
+    b = Builder(generator)
+    coat, belly, dark = b.colors()
+    length, height, width = b.uniform(0.9, 1.4), b.uniform(0.15, 0.4), b.uniform(0.08, 0.18)
+    num = 5
+    for k in range(num):
+        z = length * (0.5 - k / num)
+        b.joint(f"s{k}", None if k == 0 else f"s{k - 1}", 0.0, 0.0, z)
+        taper = math.sin(math.pi * (0.25 + 0.7 * k / num))
+        b.ellipsoid(
+            f"s{k}", (0.0, 0.0, z - 0.5 * length / num), (width * taper, height * taper, 0.85 * length / num), coat
+        )
+    end = -0.5 * length
+    b.ellipsoid(
+        f"s{num - 1}", (0.0, 0.0, end - 0.1 * length), (0.02, height * b.uniform(0.7, 1.3), 0.12 * length), dark
+    )
+    b.ellipsoid("s1", (0.0, height, 0.15 * length), (0.02, 0.35 * height, 0.15 * length), dark)
+    for x in (-1.0, 1.0):
+        b.ellipsoid("s1", (x * width, -0.3 * height, 0.1 * length), (0.6 * width, 0.02, 0.1 * length), belly)
+
+    def swim(phase: Tensor, amplitude: float) -> Curves:
+        return {
+            f"s{k}": ("y", amplitude * (0.08 + 0.09 * k) * torch.sin(2 * math.pi * (phase - 0.12 * k)))
+            for k in range(num)
+        }
+
+    def attack(phase: Tensor, amplitude: float) -> Curves:
+        back, dash = bump(phase, 0.1, 0.45), bump(phase, 0.4, 0.85)
+        curves: Curves = {"ahead": ("z", amplitude * (0.25 * dash - 0.12 * back))}
+        return curves | {f"s{k}": ("y", amplitude * 0.25 * torch.sin(4 * math.pi * phase - k)) for k in range(1, num)}
+
+    return ProceduralBody(b.body(num_gaussians), b.names, {"swim": swim, "attack": attack})
+
+
+def snake(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
+    """A long chain on the ground whose first part may be raised. Slithers, by a wave that runs back; attacks."""
+    b = Builder(generator)
+    coat, belly, dark = b.colors()
+    length, girth, num = 1.8, b.uniform(0.06, 0.11), 9
+    raised = b.uniform(0.0, 0.5)
+    place = torch.tensor([0.0, 0.0, 0.5 * length])
+    places = []
+    for k in range(num + 1):
+        places.append(place)
+        slope = raised * max(0.0, 1.0 - k / 3)
+        place = place - length / num * torch.tensor([0.0, math.sin(slope), math.cos(slope)])
+    lowest = float(places[-1][1])
+    places = [p - torch.tensor([0.0, lowest, 0.0]) for p in places]
+    names = [f"s{k}" for k in range(num)]
+    middle = 3  # the ground holds it there; the head hangs on the chain that leads ahead
+    for k in range(middle, num):
+        b.joint(names[k], None if k == middle else names[k - 1], *places[k].tolist())
+    for k in reversed(range(middle)):
+        b.joint(names[k], names[k + 1], *places[k + 1].tolist())
+    for k, name in enumerate(names):
+        taper = 1.0 if k < 0.6 * num else 1.0 - 0.7 * (k - 0.6 * num) / (0.4 * num)
+        b.limb(name, places[k], places[k + 1], girth * taper, coat if k % 2 else belly)
+    top = places[0].tolist()
+    b.ellipsoid("s0", (top[0], top[1], top[2] + girth), (1.4 * girth, girth, 2.0 * girth), dark)
+
+    def slither(phase: Tensor, amplitude: float) -> Curves:
+        def bend(k: int) -> Tensor:
+            return 0.5 * amplitude * torch.sin(2 * math.pi * (phase - k / 6))
+
+        return {name: ("y", bend(k) if k >= middle else -0.6 * bend(k)) for k, name in enumerate(names)}
+
+    def attack(phase: Tensor, amplitude: float) -> Curves:
+        back, strike = bump(phase, 0.1, 0.5), bump(phase, 0.45, 0.85)
+        lift = amplitude * (0.6 * back + 0.15 * strike)
+        curves: Curves = {name: ("x", -lift if k else 1.6 * lift) for k, name in enumerate(names[:middle])}
+        return curves | {"ahead": ("z", amplitude * (0.35 * strike - 0.2 * back))}
+
+    return ProceduralBody(b.body(num_gaussians), b.names, {"slither": slither, "attack": attack})
+
+
+def plant(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
+    """A stem with leaves and a blossom, in a pot or not. Sways, the more the higher."""
+    b = Builder(generator)
+    green = torch.tensor([b.uniform(0.1, 0.4), b.uniform(0.35, 0.7), b.uniform(0.08, 0.3)])
+    petals, pot, _ = b.colors()
+    height, thick, num = b.uniform(1.0, 1.6), b.uniform(0.03, 0.09), 4
+    b.joint("pot", None, 0.0, 0.0, 0.0)
+    if b.uniform(0.0, 1.0) < 0.6:
+        b.ellipsoid("pot", (0.0, 0.05, 0.0), (b.uniform(0.18, 0.3), b.uniform(0.12, 0.25), 0.22), pot)
+    leaf = b.uniform(0.15, 0.4)
+    for k in range(num):
+        low, high = (torch.tensor([0.0, height * j / num, 0.0]) for j in (k, k + 1))
+        b.joint(f"s{k}", "pot" if k == 0 else f"s{k - 1}", *low.tolist())
+        b.limb(f"s{k}", low, high, thick, green)
+        for _ in range(2):
+            angle = b.uniform(0.0, 2 * math.pi)
+            along = torch.tensor([math.cos(angle), 0.5, math.sin(angle)]) / math.sqrt(1.25)
+            b.plate(f"s{k}", high + leaf * along, (0.02, 0.4 * leaf, leaf), green * b.uniform(0.8, 1.3), along)
+    size = b.uniform(0.1, 0.4)
+    b.ellipsoid(f"s{num - 1}", (0.0, height, 0.0), (size, 0.7 * size, size), petals)
+
+    def sway(phase: Tensor, amplitude: float) -> Curves:
+        return {
+            f"s{k}": ("z", -amplitude * (0.1 + 0.04 * k) * torch.sin(2 * math.pi * (phase - 0.05 * k)))
+            for k in range(num)
+        }
+
+    return ProceduralBody(b.body(num_gaussians), b.names, {"sway": sway})
+
+
+def flag(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
+    """Cloth on a pole. Sways (flutters) by a wave that runs away from the pole and grows."""
+    b = Builder(generator)
+    cloth, stripe, pole = b.colors()
+    width, height, num = b.uniform(0.9, 1.4), b.uniform(0.5, 0.9), 6
+    b.joint("pole", None, 0.0, 0.0, 0.0)
+    low, high = torch.tensor([0.0, -b.uniform(0.5, 1.2), 0.0]), torch.tensor([0.0, 0.55 * height, 0.0])
+    b.limb("pole", low, high, 0.03, pole)
+    for k in range(num):
+        x = width * k / num
+        b.joint(f"s{k}", "pole" if k == 0 else f"s{k - 1}", x, 0.0, 0.0)
+        radii = (0.75 * width / num, 0.5 * height, 0.02)
+        b.ellipsoid(f"s{k}", (x + 0.5 * width / num, 0.0, 0.0), radii, stripe if k % 2 else cloth)
+
+    def sway(phase: Tensor, amplitude: float) -> Curves:
+        return {
+            f"s{k}": ("y", amplitude * (0.2 + 0.1 * k) * torch.sin(2 * math.pi * (phase - k / num))) for k in range(num)
+        }
+
+    return ProceduralBody(b.body(num_gaussians), b.names, {"sway": sway})

@@ -1,0 +1,150 @@
+"""Does what comes out do what the sentence says, on bodies never trained on? ``python -m tests.bench.bench_verbs``
+
+Prints one JSON object as its last line, from the saved results of the last full run: ``top1`` (share of distilled
+clips, 13 prompts x 3 seeds, that the classifier names as prompted), ``chance``, ``true_clip_top1`` (the same for the
+files' own clips), ``sds_top1`` (plain SDS in place of the default settings), ``amplitude_ratio`` (median over the
+distilled clips of how far limbs go relative to the torso, over the true clip's).
+
+``--full WORK`` makes the results again: run directories in WORK, which a second start goes on with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import torch
+
+from stages import distill, fit_lora
+from stages.conventions import frame_times
+from stages.events import silent
+from stages.moving_asset import load_moving_asset
+from stages.run_dir import RunDir
+from tests.bench.held_out import CASES, NUM_FRAMES, Case, measure, name_verb
+from tests.bench.record import RESULTS, finish, provenance
+from tests.bench.verb_classifier import CLASSES, load_classifier
+
+SEEDS = range(3)
+RUNS = RESULTS / "verbs_runs.json"
+DEFAULT = distill.PRESETS["default"]
+RECIPES = {"default": DEFAULT, "sds": replace(DEFAULT, objective="sds", flow_weight=0.0, score_weight=1.0)}
+
+
+def main() -> None:
+    """Say what the saved results say; with ``--full WORK`` make them first."""
+    if sys.argv[1:2] == ["--full"]:
+        full(Path(sys.argv[2]))
+    runs = json.loads(RUNS.read_text())
+    finish("verbs", summary(runs["runs"]) | {"made_by": runs["provenance"]})
+
+
+def full(work: Path) -> None:
+    """Distil every case with every recipe and seed, and the true clips; write ``RUNS``."""
+    jobs = [(work, case.name, recipe, seed) for seed in SEEDS for recipe in RECIPES for case in CASES]
+    results = []
+    for case in CASES:
+        truth = case.truth()
+        still = (frames[:1].expand(NUM_FRAMES, -1, -1) for frames in (truth.means, truth.quats))
+        results += [judged(case, "true", 0, truth.means, truth.quats, 0.0), judged(case, "static", 0, *still, 0.0)]
+    for body in {case.rig.file: case for case in CASES}.values():
+        prepare(work, body)
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        for result in pool.map(run_case, jobs):
+            print(f"{result['case']:24s} {result['recipe']:8s} seed {result['seed']}  {result['named']}", flush=True)
+            results.append(result)
+    RUNS.write_text(json.dumps({"runs": results, "provenance": provenance("verbs-full")}, indent=1) + "\n")
+
+
+def prepare(work: Path, case: Case) -> RunDir:
+    """A run with the body as a static splat and its static LoRA."""
+    run = RunDir(work / case.rig.file.removesuffix(".glb"))
+    run.path.mkdir(parents=True, exist_ok=True)
+    run.put_asset(case.truth().gaussians, case.rig.file, force=False)
+    fit_lora.run(run, replace(fit_lora.PRESETS["default"], object=case.rig.nouns[0]), silent)
+    return run
+
+
+def run_case(job: tuple[Path, str, str, int]) -> dict[str, Any]:
+    """Distil one case through the stage, in its own run directory."""
+    work, name, recipe, seed = job
+    case = next(case for case in CASES if case.name == name)
+    run = RunDir(work / f"{name}-{recipe}-{seed}")
+    run.copy_from(RunDir(work / case.rig.file.removesuffix(".glb")), before="distill")
+    began = time.time()
+    distill.run(run, replace(RECIPES[recipe], prompt=case.prompt, seed=seed, preview_every=0), silent)
+    moving = load_moving_asset(run, "motion", "cpu")
+    means, quats = moving.at(frame_times(NUM_FRAMES))
+    return judged(case, recipe, seed, means, quats, time.time() - began)
+
+
+def judged(
+    case: Case, recipe: str, seed: int, means: torch.Tensor, quats: torch.Tensor, seconds: float
+) -> dict[str, Any]:
+    """What the classifier and the measures say of one clip."""
+    truth = case.truth()
+    shares = name_verb(load_classifier(), truth.gaussians, means, quats)
+    return {
+        "case": case.name,
+        "prompt": case.prompt,
+        "verb": case.verb,
+        "recipe": recipe,
+        "seed": seed,
+        "named": max(shares, key=shares.__getitem__),
+        "share": round(shares[case.verb], 4),
+        "seconds": round(seconds, 1),
+        **{key: round(value, 6) for key, value in measure(truth.gaussians, means, quats, truth).items()},
+    }
+
+
+def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of the benchmark, from the results of single clips."""
+    of = {recipe: [run for run in runs if run["recipe"] == recipe] for recipe in ("true", "static", *RECIPES)}
+    truth = {run["case"]: run for run in of["true"]}
+
+    def top1(recipe: str) -> float:
+        return round(mean(run["named"] == run["verb"] for run in of[recipe]), 4)
+
+    def to_truth(recipe: str, key: str) -> float:
+        return round(median(run[key] / max(truth[run["case"]][key], 1e-6) for run in of[recipe]), 4)
+
+    def limbs_over_torso(recipe: str) -> float:
+        def quotient(run: dict[str, Any]) -> float:
+            return run["limbs"] / max(run["torso"], 1e-4)
+
+        return round(median(quotient(run) / quotient(truth[run["case"]]) for run in of[recipe]), 4)
+
+    verbs = Counter(case.verb for case in CASES)
+    return {
+        "top1": top1("default"),
+        "chance": round(1.0 / len(CLASSES), 4),
+        "true_clip_top1": top1("true"),
+        "sds_top1": top1("sds"),
+        "amplitude_ratio": to_truth("default", "limbs_to_torso"),
+        "sds_amplitude_ratio": to_truth("sds", "limbs_to_torso"),
+        "limbs_over_torso_to_truth": limbs_over_torso("default"),
+        "arap_to_truth": to_truth("default", "arap"),
+        "colour_drift_to_truth": to_truth("default", "colour_drift"),
+        "static_top1": top1("static"),
+        "most_frequent_verb": round(max(verbs.values()) / len(CASES), 4),
+        "clips": len(of["default"]),
+        "by_case": {
+            case.name: [
+                run["named"] for recipe in ("true", "default", "sds") for run in of[recipe] if run["case"] == case.name
+            ]
+            for case in CASES
+        },
+        "seconds_median": median(run["seconds"] for run in of["default"]),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := demo
+VERBS := bench-verbs
 ONE_THREAD := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: demo test check bench bench-exact bench-raster bench-step samples wheel clean
+.PHONY: demo test check bench bench-exact bench-raster bench-step bench-verbs bench-verbs-full samples wheel clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,7 +34,7 @@ check: $(STAMP)  ## what CI runs
 	$(BIN)/mypy animus3d_cli stages
 	$(MAKE) test
 
-bench: bench-raster bench-step bench-exact  ## all benchmarks; results in tests/bench/results
+bench: bench-raster bench-step bench-exact bench-verbs  ## all benchmarks; results in tests/bench/results
 
 bench-exact: $(STAMP)  ## MSD and SDS on the exact prior; the last line is JSON
 	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_exact
@@ -44,6 +45,12 @@ bench-raster: $(STAMP)  ## rasterizer backends; the last line is JSON
 bench-step: $(STAMP)  ## the parts of a distill step; the last line is JSON
 	@$(BIN)/python -m tests.bench.bench_step
 
+bench-verbs: $(STAMP)  ## what a classifier sees in bodies never trained on, from saved results; the last line is JSON
+	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_verbs
+
+bench-verbs-full: $(STAMP)  ## make those results again: an hour on two cores; interrupted, it goes on
+	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_verbs --full $(VERBS)
+
 samples: $(STAMP)  ## make the sample splats again from assets/rigged
 	$(BIN)/python -m stages.zoo.samples
 
@@ -51,4 +58,4 @@ wheel: $(STAMP)
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf $(VENV) $(DEMO) dist build *.egg-info
+	rm -rf $(VENV) $(DEMO) $(VERBS) dist build *.egg-info

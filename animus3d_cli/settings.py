@@ -16,7 +16,8 @@ Config = TypeVar("Config")
 
 COUNTS = (
     "steps", "checkpoint_every", "batch_size", "rank", "neighbours", "inversion_steps", "denoise_steps", "num_cameras",
-    "num_timesteps", "num_views", "num_clips", "frames_per_step",
+    "num_timesteps", "num_views", "num_clips", "frames_per_step", "flow_samples", "arap_anchors",
+    "score_every",
 )  # fmt: skip
 """Settings that mean nothing below 1, in whichever stage they occur."""
 

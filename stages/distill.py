@@ -67,12 +67,15 @@ class DistillConfig:
     num_timesteps: int = 8  # rungs of the ladder
     blur_px: float = 5.0  # of the residual, at the prior's size; falls linearly to none, see ``smooth_gradient``
     score_weight: float = 1.0  # of the objective
+    score_every: int = 1  # steps: the score costs most of the time
     flow_weight: float = 0.03  # of the error, in squared pixels, of where pixels go; for priors that say so
     flow_guidance: float = 1.2
+    flow_samples: int = 4  # noisy pictures that it is asked about for each camera
     num_cameras: int = 8
     background: float = 1.0
     tv_weight: float = 0.001
     arap_weight: float = 20.0
+    arap_anchors: int = 1000  # Gaussians at which ARAP is measured in each step
     neighbours: int = 24  # of ARAP; with 8 the limbs of a jumping body fold away [ours]
     field: HexPlaneConfig = field(default_factory=HexPlaneConfig)
     grid_learning_rate: float = 6e-3
@@ -188,6 +191,7 @@ class Distillation:
             stills = [render(asset, [camera], rasterizer, background=self.background).rgb for camera in self.cameras]
             self.pictures = prior.encode(torch.cat(stills))[0].permute(1, 0, 2, 3)  # [V, C, h, w]
         self._static_eps: dict[tuple[int, int], Tensor] = {}
+        self._flow: dict[int, Tensor] = {}
 
     @staticmethod
     def sample_cameras(asset: Gaussians, size_px: int, config: DistillConfig) -> list[Camera]:
@@ -203,17 +207,18 @@ class Distillation:
         view = int(torch.randint(0, len(self.cameras), (), generator=generator))
         timestep = self.draw_timestep(step, generator)
         means, quats = apply_offsets(self.asset, field_(self.asset.means, self.times))
-        frames = self.render(means, quats, self.cameras[view])
-        latents = self.prior.encode(smooth_gradient(frames, config.blur_px * (1.0 - step / max(1, config.steps))))
         losses = {}
-        if config.score_weight:
+        if config.score_weight and step % config.score_every == 0:
+            frames = self.render(means, quats, self.cameras[view])
+            latents = self.prior.encode(smooth_gradient(frames, config.blur_px * (1.0 - step / max(1, config.steps))))
             gradient = self.gradient(latents, view, timestep, generator)
             losses["score"] = distillation_loss(latents, gradient) / latents[0].numel()
         if config.flow_weight and isinstance(self.prior, FlowPrior):
-            flow = self.flow(latents.detach(), view, timestep, generator)
-            losses["flow"] = flow_loss(*render_flow(self.asset, self.cameras[view], self.rasterizer, means), flow)
+            moves = render_flow(self.asset, self.cameras[view], self.rasterizer, means)
+            losses["flow"] = flow_loss(*moves, self.flow(view))
         losses["tv"] = tv3d(means)
-        losses["arap"] = arap(means, self.asset.means, self.neighbours, self.distances)
+        anchors = self.draw_anchors(generator)
+        losses["arap"] = arap(means, self.asset.means, self.neighbours, self.distances, anchors)
         total = torch.zeros((), device=means.device)
         for name, value in losses.items():
             total = total + getattr(config, f"{name}_weight") * value
@@ -226,6 +231,13 @@ class Distillation:
         upper = config.timestep_max + done * (config.timestep_max_end - config.timestep_max)
         allowed = max(1, sum(t <= self.prior.parameterization.timestep_at(upper) for t in self.timesteps))
         return self.timesteps[int(torch.randint(0, allowed, (), generator=generator))]
+
+    def draw_anchors(self, generator: torch.Generator) -> Tensor | None:
+        """The Gaussians at which ARAP is measured in one step; None for all."""
+        count = self.asset.num_gaussians
+        if count <= self.config.arap_anchors:
+            return None
+        return torch.randperm(count, generator=generator)[: self.config.arap_anchors].to(self.asset.means.device)
 
     def render(self, means: Tensor, quats: Tensor, camera: Camera) -> Tensor:
         """Frames [T, H, W, 3] of the moved asset from one camera."""
@@ -252,26 +264,43 @@ class Distillation:
             config.own_noise,
         )
 
-    def flow(self, latents: Tensor, view: int, timestep: int, generator: torch.Generator) -> Tensor:
-        """Where the prior says that the pixels of the picture go, [T, H, W, 2]."""
-        assert isinstance(self.prior, FlowPrior)
-        eps = torch.randn(latents.shape, generator=generator).to(latents)
-        picture, guidance = self.pictures[view : view + 1], self.config.flow_guidance
-        return guided_flow(self.prior, latents, eps, timestep, self.text, self.negative, guidance, picture)
+    def flow(self, view: int) -> Tensor:
+        """Where the prior says that the pixels of one camera's picture go, [T, H, W, 2]: asked once, of pictures of the
+        asset at rest in so much noise that whether it moves cannot be seen."""
+        if view not in self._flow:
+            assert isinstance(self.prior, FlowPrior)
+            config, picture = self.config, self.pictures[view : view + 1]
+            still = self._still(view)
+            flows = []
+            for sample in range(config.flow_samples):
+                share = (sample + 0.5) / config.flow_samples
+                fraction = config.timestep_min + share * (config.timestep_max - config.timestep_min)
+                timestep = self.prior.parameterization.timestep_at(fraction)
+                generator = step_generator(config.seed, view * config.flow_samples + sample, stream=4)
+                eps = torch.randn(still.shape, generator=generator).to(still)
+                flows.append(
+                    guided_flow(
+                        self.prior, still, eps, timestep, self.text, self.negative, config.flow_guidance, picture
+                    )
+                )
+            self._flow[view] = torch.stack(flows).mean(dim=0)
+        return self._flow[view]
+
+    def _still(self, view: int) -> Tensor:
+        """Latents of the asset at rest from one camera, in every frame: [1, C, T, h, w]."""
+        return self.pictures[view : view + 1, :, None].expand(-1, -1, len(self.times), -1, -1)
 
     def static_eps(self, view: int, timestep: int) -> Tensor:
         """The static branch of one camera and timestep, computed once."""
         key = (view, timestep)
         if key not in self._static_eps:
-            picture = self.pictures[view : view + 1]
-            still = picture[:, :, None].expand(-1, -1, len(self.times), -1, -1)
             self._static_eps[key] = static_score(
                 self.prior,
-                still,
+                self._still(view),
                 timestep,
                 self.static_text,
                 self.config.inversion_steps,
-                picture,
+                self.pictures[view : view + 1],
                 self.start_noise(view),
                 self.config.own_noise,
             )

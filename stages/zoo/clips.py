@@ -22,28 +22,17 @@ from stages.zoo.waves import bird, fish, flag, plant, snake
 NUM_GAUSSIANS = (1000, 1800)
 """Range of Gaussians in a training body: about one a pixel at 64 px."""
 
-NOUNS = {
-    "quadruped": ("animal", "horse", "goat", "cow", "sheep", "dog", "cat", "deer", "wolf", "fox", "donkey", "lion"),
-    "biped": ("person", "man", "woman", "robot", "toy", "child", "monster", "character", "doll", "knight"),
-    "bird": (
-        "bird",
-        "eagle",
-        "crow",
-        "seagull",
-        "parrot",
-        "duck",
-        "bat",
-        "butterfly",
-        "bee",
-        "wasp",
-        "insect",
-        "dragon",
-    ),
-    "fish": ("fish", "carp", "trout", "salmon", "goldfish"),
-    "snake": ("snake", "worm", "python", "lizard"),
-    "plant": ("plant", "flower", "tree", "bush", "rose", "sunflower"),
-    "flag": ("flag", "banner", "cloth", "sail"),
+_NOUNS = {
+    "quadruped": "animal horse goat cow sheep dog cat deer wolf fox donkey lion",
+    "biped": "person man woman robot toy child monster character doll knight",
+    "bird": "bird eagle crow seagull parrot duck bat butterfly bee wasp insect dragon",
+    "fish": "fish carp trout salmon goldfish",
+    "snake": "snake worm python lizard",
+    "plant": "plant flower tree bush rose sunflower",
+    "flag": "flag banner cloth sail",
 }
+NOUNS = {kind: tuple(nouns.split()) for kind, nouns in _NOUNS.items()}
+"""What procedural bodies are called."""
 
 
 class Gait(NamedTuple):

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -23,17 +22,22 @@ from statistics import mean, median
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from stages import distill, fit_lora
-from stages.conventions import frame_times
+from stages.conventions import frame_times, step_generator
 from stages.events import silent
+from stages.media.contact_sheet import contact_sheet, write_png
 from stages.moving_asset import load_moving_asset
+from stages.objectives.inversion import ddim_denoise
+from stages.priors.load import load_prior
 from stages.run_dir import RunDir
-from tests.bench.held_out import CASES, NUM_FRAMES, Case, measure, name_verb
+from tests.bench.held_out import CASES, NUM_FRAMES, Case, cameras_around, film, measure, name_verb
 from tests.bench.record import RESULTS, finish, provenance
 from tests.bench.verb_classifier import CLASSES, load_classifier
 
 SEEDS = range(3)
+DOCS = Path(__file__).parents[2] / "docs"
 RUNS = RESULTS / "verbs_runs.json"
 DEFAULT = distill.PRESETS["default"]
 RECIPES = {"default": DEFAULT, "sds": replace(DEFAULT, objective="sds", flow_weight=0.0, score_weight=1.0)}
@@ -48,20 +52,21 @@ def main() -> None:
 
 
 def full(work: Path) -> None:
-    """Distil every case with every recipe and seed, and the true clips; write ``RUNS``."""
-    jobs = [(work, case.name, recipe, seed) for seed in SEEDS for recipe in RECIPES for case in CASES]
+    """Distil every case by every recipe with every seed, sample the prior, judge all that and the truth; write it."""
+    jobs = [(work, case.name, recipe, seed) for seed in SEEDS for recipe in (*RECIPES, "sample") for case in CASES]
     results = []
     for case in CASES:
         truth = case.truth()
         still = (frames[:1].expand(NUM_FRAMES, -1, -1) for frames in (truth.means, truth.quats))
-        results += [judged(case, "true", 0, truth.means, truth.quats, 0.0), judged(case, "static", 0, *still, 0.0)]
+        results += [judged(case, "true", 0, truth.means, truth.quats), judged(case, "static", 0, *still)]
     for body in {case.rig.file: case for case in CASES}.values():
         prepare(work, body)
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        for result in pool.map(run_case, jobs):
+        for result in pool.map(run_job, jobs):
             print(f"{result['case']:24s} {result['recipe']:8s} seed {result['seed']}  {result['named']}", flush=True)
             results.append(result)
     RUNS.write_text(json.dumps({"runs": results, "provenance": provenance("verbs-full")}, indent=1) + "\n")
+    sheets(work)
 
 
 def prepare(work: Path, case: Case) -> RunDir:
@@ -73,25 +78,54 @@ def prepare(work: Path, case: Case) -> RunDir:
     return run
 
 
-def run_case(job: tuple[Path, str, str, int]) -> dict[str, Any]:
-    """Distil one case through the stage, in its own run directory."""
+def run_job(job: tuple[Path, str, str, int]) -> dict[str, Any]:
+    """One case by one recipe with one seed."""
     work, name, recipe, seed = job
     case = next(case for case in CASES if case.name == name)
-    run = RunDir(work / f"{name}-{recipe}-{seed}")
+    if recipe == "sample":
+        return verdict(case, recipe, seed, samples(case, seed))
+    run = motion_run(work, case, recipe, seed)
     run.copy_from(RunDir(work / case.rig.file.removesuffix(".glb")), before="distill")
-    began = time.time()
     distill.run(run, replace(RECIPES[recipe], prompt=case.prompt, seed=seed, preview_every=0), silent)
-    moving = load_moving_asset(run, "motion", "cpu")
-    means, quats = moving.at(frame_times(NUM_FRAMES))
-    return judged(case, recipe, seed, means, quats, time.time() - began)
+    seconds = json.loads((run.path / "motion" / "complete.json").read_text())["seconds"]
+    return judged(case, recipe, seed, *moving(run)) | {"seconds": seconds}
 
 
-def judged(
-    case: Case, recipe: str, seed: int, means: torch.Tensor, quats: torch.Tensor, seconds: float
-) -> dict[str, Any]:
-    """What the classifier and the measures say of one clip."""
+def motion_run(work: Path, case: Case, recipe: str, seed: int) -> RunDir:
+    """The run directory of one motion."""
+    return RunDir(work / f"{case.name}-{recipe}-{seed}")
+
+
+def moving(run: RunDir) -> tuple[Tensor, Tensor]:
+    """Means and quats of the motion in a run."""
+    return load_moving_asset(run, "motion", "cpu").at(frame_times(NUM_FRAMES))
+
+
+@torch.no_grad()
+def samples(case: Case, seed: int) -> list[Tensor]:
+    """What the prior itself paints for a case, from every camera: 16 steps, guidance 3."""
+    prior, asset = load_prior("embedded"), case.truth().gaussians
+    text, null, films = prior.encode_text([case.prompt]), prior.encode_text([""]), []
+    last = prior.parameterization.num_timesteps - 1
+    for view, camera in enumerate(cameras_around(asset, prior.clip.height)):
+        still = prior.encode(film(asset, asset.means[None], asset.quats[None], camera))
+        noise = torch.randn(1, still.shape[1], NUM_FRAMES, *still.shape[3:], generator=step_generator(seed, view))
+        films.append(prior.decode(ddim_denoise(prior, noise, last, text, 16, still[:, :, 0], null, 3.0)))
+    return films
+
+
+def judged(case: Case, recipe: str, seed: int, means: Tensor, quats: Tensor) -> dict[str, Any]:
+    """What the classifier and the measures say of one motion."""
     truth = case.truth()
-    shares = name_verb(load_classifier(), truth.gaussians, means, quats)
+    asset = truth.gaussians
+    films = [film(asset, means, quats, camera) for camera in cameras_around(asset)]
+    found = measure(asset, means, quats, truth)
+    return verdict(case, recipe, seed, films) | {key: round(value, 6) for key, value in found.items()}
+
+
+def verdict(case: Case, recipe: str, seed: int, films: list[Tensor]) -> dict[str, Any]:
+    """What the classifier says of one motion filmed from several sides."""
+    shares = name_verb(load_classifier(), films)
     return {
         "case": case.name,
         "prompt": case.prompt,
@@ -100,14 +134,27 @@ def judged(
         "seed": seed,
         "named": max(shares, key=shares.__getitem__),
         "share": round(shares[case.verb], 4),
-        "seconds": round(seconds, 1),
-        **{key: round(value, 6) for key, value in measure(truth.gaussians, means, quats, truth).items()},
     }
+
+
+def sheets(work: Path) -> None:
+    """Pictures for ``docs``: the truth, and below it what was distilled, or sampled, with seed 0."""
+    distilled, sampled = [], []
+    for case in CASES:
+        truth, view = case.truth(), 0 if case.verb in ("fly", "wave", "dance") else 1
+        camera = cameras_around(truth.gaussians, 72)[view]
+        true_film = film(truth.gaussians, truth.means, truth.quats, camera)[::2]
+        found = moving(motion_run(work, case, "default", 0))
+        distilled += [true_film, film(truth.gaussians, *found, camera)[::2]]
+        small = film(truth.gaussians, truth.means, truth.quats, cameras_around(truth.gaussians)[view])[::2]
+        sampled += [small, samples(case, 0)[view][::2]]
+    for name, strips in (("held_out", distilled), ("samples", sampled)):
+        write_png(DOCS / f"{name}.png", contact_sheet(torch.cat(strips), columns=2 * len(strips[0])))
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """The figures of the benchmark, from the results of single clips."""
-    of = {recipe: [run for run in runs if run["recipe"] == recipe] for recipe in ("true", "static", *RECIPES)}
+    of = {recipe: [run for run in runs if run["recipe"] == recipe] for recipe in ("true", "static", "sample", *RECIPES)}
     truth = {run["case"]: run for run in of["true"]}
 
     def top1(recipe: str) -> float:
@@ -134,6 +181,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "arap_to_truth": to_truth("default", "arap"),
         "colour_drift_to_truth": to_truth("default", "colour_drift"),
         "static_top1": top1("static"),
+        "sample_top1": top1("sample"),
         "most_frequent_verb": round(max(verbs.values()) / len(CASES), 4),
         "clips": len(of["default"]),
         "by_case": {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stages.cameras import fitting_radius, orbit_camera
+from stages.cameras import Camera, fitting_radius, orbit_camera
 from stages.gaussians import Gaussians
 from stages.gaussians.neighbours import nearest_neighbours
 from stages.motion.regularizers import arap
@@ -18,6 +18,7 @@ from tests.bench.verb_classifier import CLASSES, VerbClassifier
 
 NUM_GAUSSIANS, NUM_FRAMES, SIZE_PX = 2000, 16, 64
 AZIMUTHS = (20.0, 70.0, 110.0, 160.0, 250.0, 340.0)
+FOV_DEG = 35.0
 
 HELD_OUT = (
     Rig(
@@ -103,28 +104,30 @@ class Case:
 CASES = [Case(rig, verb, PROMPTS[rig.file, verb]) for rig in HELD_OUT for verb in rig.verbs]
 
 
-@torch.no_grad()
-def name_verb(classifier: VerbClassifier, asset: Gaussians, means: Tensor, quats: Tensor) -> dict[str, float]:
-    """Probability of every class for a moving asset: mean over cameras around it of the log-probabilities."""
-    rasterize, scores = choose("cpu"), []
+def cameras_around(asset: Gaussians, size_px: int = SIZE_PX) -> list[Camera]:
+    """The six views that the judge looks from."""
     low, high = asset.bounds()
-    for azimuth in AZIMUTHS:
-        camera = orbit_camera(
-            azimuth_deg=azimuth,
-            elevation_deg=12.0,
-            radius=fitting_radius(low, high, FOV_DEG),
-            fov_deg=FOV_DEG,
-            width=SIZE_PX,
-            height=SIZE_PX,
-            target=0.5 * (low + high),
+    return [
+        orbit_camera(
+            azimuth_deg=azimuth, elevation_deg=12.0, radius=fitting_radius(low, high, FOV_DEG), fov_deg=FOV_DEG,
+            width=size_px, height=size_px, target=0.5 * (low + high),
         )
-        frames = render(asset, [camera] * len(means), rasterize, means=means, quats=quats, background=torch.ones(3)).rgb
-        scores.append(classifier(frames.clamp(0.0, 1.0)[None]).log_softmax(dim=1)[0])
-    mean = torch.stack(scores).mean(dim=0).softmax(dim=0)
-    return dict(zip(CLASSES, mean.tolist(), strict=True))
+        for azimuth in AZIMUTHS
+    ]  # fmt: skip
 
 
-FOV_DEG = 35.0
+@torch.no_grad()
+def film(asset: Gaussians, means: Tensor, quats: Tensor, camera: Camera) -> Tensor:
+    """Frames [T, H, W, 3] of a moving asset on white."""
+    cameras, white = [camera] * len(means), torch.ones(3)
+    return render(asset, cameras, choose("cpu"), means=means, quats=quats, background=white).rgb.clamp(0.0, 1.0)
+
+
+@torch.no_grad()
+def name_verb(classifier: VerbClassifier, films: list[Tensor]) -> dict[str, float]:
+    """Probability of every class for one motion filmed from several sides: mean of the log-probabilities."""
+    scores = torch.stack([classifier(frames[None]).log_softmax(dim=1)[0] for frames in films])
+    return dict(zip(CLASSES, scores.mean(dim=0).softmax(dim=0).tolist(), strict=True))
 
 
 def measure(asset: Gaussians, means: Tensor, quats: Tensor, truth: Clip) -> dict[str, float]:
@@ -155,16 +158,10 @@ def measure(asset: Gaussians, means: Tensor, quats: Tensor, truth: Clip) -> dict
 @torch.no_grad()
 def colour_drift(asset: Gaussians, means: Tensor, quats: Tensor) -> float:
     """See ``measure``."""
-    low, high = asset.bounds()
     drifts = []
-    for azimuth in AZIMUTHS[:4]:
-        camera = orbit_camera(
-            azimuth_deg=azimuth, elevation_deg=12.0, radius=fitting_radius(low, high, FOV_DEG), fov_deg=FOV_DEG,
-            width=SIZE_PX, height=SIZE_PX, target=0.5 * (low + high),
-        )  # fmt: skip
-        images = render(
-            asset, [camera] * len(means), choose("cpu"), means=means, quats=quats, background=torch.zeros(3)
-        )
+    for camera in cameras_around(asset)[:4]:
+        cameras, black = [camera] * len(means), torch.zeros(3)
+        images = render(asset, cameras, choose("cpu"), means=means, quats=quats, background=black)
         histograms = torch.stack([_histogram(*pair) for pair in zip(images.rgb, images.alpha, strict=True)])
         drifts.append(0.5 * (histograms[1:] - histograms[:1]).abs().sum(dim=1).mean())
     return float(torch.stack(drifts).mean())

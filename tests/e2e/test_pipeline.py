@@ -116,6 +116,16 @@ def test_other_formats(finished: Path, suffix: str) -> None:
         assert torch.equal(moved[0].means, rest.means) and not torch.equal(moved[2].means, rest.means)
 
 
+def test_says_when_a_prompt_names_no_motion_it_knows(finished: Path) -> None:
+    for prompt, warned in (("a goat plays the piano", True), ("a WALKING goat", False)):
+        line = [*_distill(finished, "outside" if warned else "inside")[:-2], "--steps", "1", "--prompt", prompt]
+        done = animus3d(*line, cwd=finished)
+        assert done.returncode == 0, done.stderr
+        assert (
+            "warning:" in done.stdout and "names no motion" in done.stdout and "It knows: walk." in done.stdout
+        ) == warned
+
+
 def _distill(folder: Path, run: str, *extra: str) -> list[str]:
     return ["distill", "--prompt=walking", "--prior", "prior", "--run", run, "--from", "run", "--steps", "12",
             "--set", "checkpoint_every=3", "--set", "preview_every=0",

@@ -9,7 +9,9 @@ from stages.cameras import orbit_camera
 from stages.conventions import step_generator
 from stages.objectives.flow import guided_flow
 from stages.priors.load import load_prior
+from stages.priors.prior import names_known_motion
 from stages.raster import choose, render, render_flow
+from stages.zoo.captions import INFLECTIONS, caption
 from stages.zoo.clips import RIGS, procedural_clip, rigged_clip
 from stages.zoo.skeleton import Clip
 
@@ -60,3 +62,25 @@ def test_what_stands_still_stays() -> None:
     statue, _ = predicted_and_true(clip, "a static deer", 75.0)
     walking, _ = predicted_and_true(clip, "a walking deer", 75.0)
     assert statue.abs().max() < 0.5 < 2.0 < walking.abs().max()
+
+
+OUTSIDE = (
+    "a goat plays the piano",
+    "a deer reads a book",
+    "a robot cooks dinner",
+    "the fish drives a car",
+    "a cat knitting a jumper",
+)
+
+
+@pytest.mark.parametrize("prompt", OUTSIDE)
+def test_knows_what_it_does_not_know(prompt: str) -> None:
+    assert not names_known_motion(PRIOR, prompt)
+
+
+@pytest.mark.parametrize("verb", [*INFLECTIONS, "static"])
+def test_every_sentence_of_its_world_names_a_motion(verb: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(40):
+        sentence = caption(verb, "okapi", generator)
+        assert names_known_motion(PRIOR, sentence.upper()), sentence

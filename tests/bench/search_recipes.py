@@ -1,0 +1,125 @@
+"""The search behind the defaults of ``distill``: ``python -m tests.bench.search_recipes CANDIDATE...``
+
+Every candidate animates the same bodies, whose true clips are known, and is measured against them. Lines are added to
+``results/recipes.jsonl``; without names, a table of what is there is printed. Held-out bodies are never used here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from statistics import mean
+from typing import Any
+
+import torch
+
+from stages.distill import PRESETS, Distillation, DistillConfig, new_field
+from stages.motion.hexplane import apply_offsets
+from stages.priors.load import load_prior, prior_fingerprint
+from stages.priors.lora import add_adapter
+from stages.raster import choose
+from stages.zoo.captions import INFLECTIONS
+from stages.zoo.clips import RIGS, procedural_clip, rigged_clip
+from stages.zoo.skeleton import Clip
+from tests.bench.held_out import measure
+from tests.bench.record import RESULTS
+
+TASKS = (
+    ("Deer.glb", "walk", "deer"),
+    ("Horse.glb", "run", "horse"),
+    ("Leela.glb", "walk", "robot"),
+    ("bird", "fly", "bird"),
+    ("Wolf.glb", "attack", "wolf"),
+    ("biped", "wave", "person"),
+)
+"""Body, verb, noun: four that go in cycles, two that do not; legs, wings, an arm."""
+
+LOG = RESULTS / "recipes.jsonl"
+
+
+def main() -> None:
+    """Run the candidates named on the command line, as ``name:setting=value,setting=value``, then print all."""
+    jobs = [(candidate, task) for candidate in sys.argv[1:] for task in TASKS]
+    prior = prior_fingerprint("embedded")
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        for line in pool.map(run, *zip(*jobs, strict=True)) if jobs else ():
+            print(line, flush=True)
+            with LOG.open("a") as log:
+                log.write(json.dumps(line | {"prior": prior.split()[-1]}) + "\n")
+    if LOG.exists():
+        table([json.loads(line) for line in LOG.read_text().splitlines()])
+
+
+def true_clip(body: str, verb: str) -> Clip:
+    """What the body does when its file, or its builder, says so."""
+    if body.endswith(".glb"):
+        rig = next(rig for rig in RIGS if rig.file == body)
+        return rigged_clip(rig, verb, 16, 2000, torch.Generator().manual_seed(0))
+    return procedural_clip(body, verb, 16, 2000, torch.Generator().manual_seed(4))
+
+
+def config_of(candidate: str, prompt: str) -> DistillConfig:
+    """The default settings with those that a candidate names."""
+    from animus3d_cli.settings import build_config
+
+    settings = [setting for setting in candidate.partition(":")[2].split(",") if setting]
+    return build_config(PRESETS, "default", {"prompt": prompt}, settings)
+
+
+def run(candidate: str, task: tuple[str, str, str]) -> dict[str, Any]:
+    """Distil one task with one candidate; how near the true clip it comes.
+
+    ``cosine`` is between all displacements, ``ratio`` the mean distance to the true clip over that of the asset at
+    rest, ``limbs`` how far limbs go relative to the torso over how far they should.
+    """
+    body, verb, noun = task
+    clip = true_clip(body, verb)
+    config = config_of(candidate, f"a {INFLECTIONS[verb][1]} {noun}")
+    prior, asset = load_prior(config.prior), clip.gaussians
+    assert prior.denoiser is not None
+    add_adapter(prior.denoiser, rank=4, alpha=4.0, seed=0)  # untrained, so that it changes nothing
+    distillation = Distillation(asset, prior, choose("cpu"), config, f"{config.negative_prompt}, {noun}")
+    field = new_field(asset, config)
+    optimiser = torch.optim.Adam(field.parameter_groups(config.grid_learning_rate, config.mlp_learning_rate))
+    began = time.time()
+    for step in range(config.steps):
+        loss = distillation.step(field, step)["loss"]
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+    seconds = time.time() - began
+    with torch.no_grad():
+        means, quats = apply_offsets(asset, field(asset.means, distillation.times))
+    moved, should = means - asset.means, clip.means - asset.means
+    found, truth = measure(asset, means, quats, clip), measure(asset, clip.means, clip.quats, clip)
+    return {
+        "candidate": candidate,
+        "task": f"{body.removesuffix('.glb').lower()} {verb}",
+        "cosine": round(float((moved * should).sum() / (moved.norm() * should.norm()).clamp(min=1e-9)), 3),
+        "ratio": round(float((moved - should).norm(dim=-1).mean() / should.norm(dim=-1).mean()), 3),
+        "limbs": round(found["limbs_to_torso"] / truth["limbs_to_torso"], 3),
+        "arap": round(found["arap"] / truth["arap"], 3),
+        "seconds": round(seconds, 1),
+    }
+
+
+def table(lines: list[dict[str, Any]]) -> None:
+    """Means over the tasks, one line a candidate."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for line in lines:
+        groups[line["prior"], line["candidate"]].append(line)
+    print("| candidate | cosine | ratio | limbs | ARAP over true | seconds | per task: cosine, limbs |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for (_, candidate), group in groups.items():
+        means = [f"{mean(line[key] for line in group):.2f}" for key in ("cosine", "ratio", "limbs", "arap", "seconds")]
+        single = "; ".join(f"{line['task']} {line['cosine']:.2f}, {line['limbs']:.2f}" for line in group)
+        print(f"| {candidate} | {' | '.join(means)} | {single} |")
+
+
+if __name__ == "__main__":
+    main()

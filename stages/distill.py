@@ -67,9 +67,9 @@ class DistillConfig:
     num_timesteps: int = 8  # rungs of the ladder
     blur_px: float = 5.0  # of the residual, at the prior's size; falls linearly to none, see ``smooth_gradient``
     score_weight: float = 1.0  # of the objective
-    score_every: int = 1  # steps: the score costs most of the time
+    score_every: int = 4  # steps: it costs most of the time
     flow_weight: float = 0.03  # of the error, in squared pixels, of where pixels go; for priors that say so
-    flow_guidance: float = 1.2
+    flow_guidance: float = 1.6
     flow_samples: int = 4  # noisy pictures that it is asked about for each camera
     num_cameras: int = 8
     background: float = 1.0
@@ -87,27 +87,36 @@ class DistillConfig:
     preview_every: int = 50
 
 
-PRESETS = {"default": DistillConfig(), "preview": replace(DistillConfig(), steps=60)}
+PRESETS = {
+    "default": DistillConfig(),
+    "preview": replace(DistillConfig(), steps=120, score_weight=0.0),
+    "best": replace(DistillConfig(), steps=480, score_every=1, num_cameras=16),
+}
 
 
 def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = False) -> None:
     """Write ``motion/field.safetensors`` into the run.
 
     Raises:
-        BadInput: no prompt, or settings of the noise that contradict each other.
-        MissingStage: the run has no asset, or no LoRA although the objective is MSD.
+        BadInput: no prompt, settings of the noise that contradict each other, or nothing that moves the asset.
+        MissingStage: the run has no asset, or no LoRA although the objective is MSD and its weight not 0.
     """
     if not config.prompt.strip():
         raise BadInput("distill needs a sentence.", 'For example: animus3d distill --prompt "a walking goat"')
-    if config.objective == "msd" and config.start_noise == "fresh" and not config.own_noise:
+    scored = config.score_weight > 0.0
+    if scored and config.objective == "msd" and config.start_noise == "fresh" and not config.own_noise:
         raise BadInput(
             "own_noise=false compares branches that hold the same noise; start_noise=fresh gives each its own.",
             "Add: --set start_noise=fixed",
         )
+    if not scored and not (config.flow_weight and isinstance(load_prior(config.prior), FlowPrior)):
+        raise BadInput(
+            f"Without its score the prior {config.prior!r} says nothing to follow.", "Add: --set score_weight=1"
+        )
     asset = run.load_asset()
     folder = run.stage("motion")
     inputs = {"asset": run.asset_hash(), "prior": prior_fingerprint(config.prior)}
-    if config.objective == "msd":
+    if scored and config.objective == "msd":
         if not run.stage("lora").is_complete():
             raise MissingStage(
                 f"{run.path} has no static LoRA, which MSD compares with.", "Run first: animus3d fit-lora"
@@ -127,7 +136,7 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
             )
         )
     static_prompt = ""
-    if config.objective == "msd":
+    if scored and config.objective == "msd":
         tensors, metadata = run.stage("lora").read_result("adapter.safetensors")
         assert prior.denoiser is not None
         load_adapter(prior.denoiser, tensors, metadata)

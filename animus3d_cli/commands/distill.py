@@ -27,7 +27,9 @@ def command(
     steps: options.Steps = None,
     seed: options.Seed = None,
     prior: options.Prior = None,
-    preset: options.Preset = "default",
+    preset: Annotated[
+        str, typer.Option("--preset", help="preview (quick, no LoRA needed), default or best (slow).")
+    ] = "default",
     device: options.Device = "auto",
     raster: options.Raster = None,
     settings: options.Settings = None,
@@ -38,7 +40,8 @@ def command(
 
     Motion score distillation from the video prior into a motion field; the asset itself never changes.
 
-    Reads asset/ and lora/, writes motion/field.safetensors and previews on the way. Next: animus3d refine, or render
+    Reads asset/ and lora/ (with --preset preview only asset/), writes motion/field.safetensors and previews on the way.
+    Next: animus3d refine, or render
 
     Example: animus3d distill --prompt "a jumping goat" --steps 120 --seed 1
     """

@@ -40,7 +40,7 @@ SEEDS = range(3)
 DOCS = Path(__file__).parents[2] / "docs"
 RUNS = RESULTS / "verbs_runs.json"
 DEFAULT = distill.PRESETS["default"]
-RECIPES = {"default": DEFAULT, "sds": replace(DEFAULT, objective="sds", flow_weight=0.0, score_weight=1.0)}
+RECIPES = {"default": DEFAULT, "sds": replace(DEFAULT, objective="sds", flow_weight=0.0, score_every=1)}
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
 
 def full(work: Path) -> None:
     """Distil every case by every recipe with every seed, sample the prior, judge all that and the truth; write it."""
-    jobs = [(work, case.name, recipe, seed) for seed in SEEDS for recipe in (*RECIPES, "sample") for case in CASES]
+    jobs = [(work, case.name, recipe, seed) for recipe in (*RECIPES, "sample") for seed in SEEDS for case in CASES]
     results = []
     for case in CASES:
         truth = case.truth()
@@ -183,7 +183,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "static_top1": top1("static"),
         "sample_top1": top1("sample"),
         "most_frequent_verb": round(max(verbs.values()) / len(CASES), 4),
-        "clips": len(of["default"]),
+        "clips": {recipe: len(runs) for recipe, runs in of.items()},
         "by_case": {
             case.name: [
                 run["named"] for recipe in ("true", "default", "sds") for run in of[recipe] if run["case"] == case.name

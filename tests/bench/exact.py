@@ -47,6 +47,7 @@ def exact_config() -> DistillConfig:
         prompt=WALK,
         negative_prompt="",
         steps=600,
+        score_every=1,
         guidance=3.0,
         inversion_steps=5,
         own_noise=False,  # the paper's Eq. 5, with a noise that stays and so keeps to one phase

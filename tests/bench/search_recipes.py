@@ -46,7 +46,9 @@ def main() -> None:
     """Run the candidates named on the command line, as ``name:setting=value,setting=value``, then print all."""
     jobs = [(candidate, task) for candidate in sys.argv[1:] for task in TASKS]
     prior = prior_fingerprint("embedded")
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+    with ProcessPoolExecutor(
+        int(os.environ.get("NP", os.cpu_count())), get_context("spawn"), torch.set_num_threads, (1,)
+    ) as pool:
         for line in pool.map(run, *zip(*jobs, strict=True)) if jobs else ():
             print(line, flush=True)
             with LOG.open("a") as log:

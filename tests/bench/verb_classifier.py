@@ -3,8 +3,9 @@
     python -m tests.bench.verb_classifier FOLDER
 
 It is the judge of ``bench_verbs``, so it shares nothing with the prior: its own layers, its own clips (another seed,
-amplitudes from half to a fifth more, which the prior's clips have not) and no flow, text or latents. It sees each frame
-at 32 x 32 pixels and how it differs from the first; idling counts as standing still.
+amplitudes from half to a fifth more, which the prior's clips have not) and no flow, text or latents. It sees in 32 x 32
+pixels how each frame differs in brightness from the first and from the one before, and nothing else: shown whole frames
+it named bodies rather than motions. Idling counts as standing still.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ CLASSES = sorted(set(SHARES) - {"idle"})
 """Verbs it tells apart; "static" is one."""
 
 SIZE_PX = 32
+FAINT = 0.02
+"""Root mean square difference below which a clip is not brought to the strength of the others: it stands still."""
 WEIGHTS = Path(__file__).parent / "results" / "verb_classifier.safetensors"
 NUM_CLIPS, SEED, STEPS, BATCH = 6144, 1, 900, 32
 
@@ -37,7 +40,7 @@ class VerbClassifier(nn.Module):
     def __init__(self, widths: tuple[int, ...] = (24, 48, 96)) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        before = 6
+        before = 2
         for level, width in enumerate(widths):
             stride = 1 if level == 0 else 2
             layers += [
@@ -57,8 +60,10 @@ class VerbClassifier(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         x = frames.permute(0, 4, 1, 2, 3)
-        x = nn.functional.adaptive_avg_pool3d(x, (x.shape[2], SIZE_PX, SIZE_PX))
-        x = torch.cat([x - 0.5, 3.0 * (x - x[:, :, :1])], dim=1)
+        x = nn.functional.adaptive_avg_pool3d(x.mean(dim=1, keepdim=True), (x.shape[2], SIZE_PX, SIZE_PX))
+        step = torch.cat([torch.zeros_like(x[:, :, :1]), x[:, :, 1:] - x[:, :, :-1]], dim=2)
+        x = torch.cat([x - x[:, :, :1], 2.0 * step], dim=1)
+        x = x / x.square().mean(dim=(1, 2, 3, 4), keepdim=True).sqrt().clamp(min=FAINT)
         x = self.features(x).flatten(2)
         return self.head(torch.cat([x.mean(dim=2), x.amax(dim=2)], dim=1))
 
@@ -70,6 +75,29 @@ def load_classifier() -> VerbClassifier:
     classifier = VerbClassifier()
     classifier.load_state_dict(tensors)
     return classifier.eval()
+
+
+def _disguise(frames: Tensor, generator: torch.Generator) -> Tensor:
+    """Clips [B, T, H, W, 3] mirrored, stretched, turned a little, moved and in other colours: other bodies."""
+    batch = len(frames)
+    draw = 2.0 * torch.rand(batch, 6, generator=generator) - 1.0
+    stretch_x, stretch_y = 1.45 ** draw[:, 0], 1.45 ** draw[:, 1]
+    turn = 0.25 * draw[:, 2]
+    mirror = torch.where(torch.rand(batch, generator=generator) < 0.5, -1.0, 1.0)
+    theta = torch.stack(
+        [
+            torch.stack([mirror * stretch_x * turn.cos(), -stretch_x * turn.sin(), 0.25 * draw[:, 3]], dim=1),
+            torch.stack([mirror * stretch_y * turn.sin(), stretch_y * turn.cos(), 0.25 * draw[:, 4]], dim=1),
+        ],
+        dim=1,
+    )
+    flat = frames.permute(0, 1, 4, 2, 3).flatten(1, 2)
+    grid = nn.functional.affine_grid(theta, list(flat.shape), align_corners=False)
+    flat = nn.functional.grid_sample(flat, grid, padding_mode="border", align_corners=False)
+    frames = flat.unflatten(1, (frames.shape[1], 3)).permute(0, 1, 3, 4, 2)
+    mix = torch.randn(batch, 3, generator=generator)  # signed: dark bodies on white as well as light ones on black
+    mix = 1.7 * mix / mix.norm(dim=1, keepdim=True)
+    return torch.einsum("bthwc,bc->bthw", frames, mix)[..., None].expand(-1, -1, -1, -1, 3)
 
 
 def labels(bank: ClipBank) -> Tensor:
@@ -90,8 +118,7 @@ def train(bank: ClipBank, steps: int = STEPS) -> tuple[VerbClassifier, float]:
         generator = step_generator(SEED, step)
         index = torch.multinomial(chance, BATCH, replacement=True, generator=generator)
         frames = bank.read(index)[0].float() / 255.0
-        if float(torch.rand((), generator=generator)) < 0.5:
-            frames = frames.flip(3)
+        frames = _disguise(frames, generator)
         frames = frames + 0.04 * torch.rand((), generator=generator) * torch.randn(frames.shape, generator=generator)
         loss = nn.functional.cross_entropy(classifier(frames), truth[index], label_smoothing=0.05)
         optimiser.zero_grad(set_to_none=True)

@@ -126,6 +126,18 @@ def test_says_when_a_prompt_names_no_motion_it_knows(finished: Path) -> None:
         ) == warned
 
 
+def test_a_preview_needs_no_lora(finished: Path) -> None:
+    made = animus3d("reconstruct", "asset.ply", "--run", "quick", cwd=finished)
+    assert made.returncode == 0, made.stderr
+    line = (
+        "distill --run quick --prompt=walking --prior prior --preset preview --steps 3 --set field.spatial_resolution=6"
+    )
+    done = animus3d(*line.split(), cwd=finished)
+    assert done.returncode == 0, done.stderr
+    (last,) = [json.loads(text) for text in (finished / "quick/motion/metrics.jsonl").read_text().splitlines()][-1:]
+    assert "flow" in last and "score" not in last
+
+
 def _distill(folder: Path, run: str, *extra: str) -> list[str]:
     return ["distill", "--prompt=walking", "--prior", "prior", "--run", run, "--from", "run", "--steps", "12",
             "--set", "checkpoint_every=3", "--set", "preview_every=0",
@@ -183,6 +195,7 @@ def test_a_corrupt_checkpoint_is_one_line_and_can_be_stepped_over(finished: Path
         ("distill", 3, "needs a sentence"),
         ("distill --prompt=walking --run fresh", 4, "no run directory fresh"),
         ("distill --prompt=walking --run only", 4, "Run first: animus3d fit-lora"),
+        ("distill --prompt=walking --set score_weight=0 --set flow_weight=0", 3, "says nothing to follow"),
         ("refine --run only", 4, "Run first: animus3d distill"),
         ("render --run only", 4, "no motion yet"),
         ("eval --run fresh", 4, "no run directory"),

@@ -4,9 +4,10 @@
 
 1. Fix a set of cameras and a ladder of timesteps, so that the static branch, which does not depend on the motion, is
    computed once for each pair and kept.
-2. Every step: one camera, one timestep. Render the moved asset, encode it, take the motion score (or plain SDS), and
-   backpropagate it through the encoder and the rasterizer into the motion field only. A prior that says where the
-   pixels of the picture go, as the embedded one does, is asked that as well.
+2. A prior that says where the pixels of the picture go, as the embedded one does, is asked that once for each camera;
+   every step pulls the moved asset there. Every ``score_every`` steps, at one timestep: render the moved asset, encode
+   it, take the motion score (or plain SDS), and backpropagate it through the encoder and the rasterizer into the motion
+   field only.
 3. TV-3D and ARAP keep the motion smooth in time and the body whole.
 4. Checkpoints, metrics and previews on the way; the field at the end.
 """

@@ -4,7 +4,7 @@
 
 1. Render a bank of captioned clips: rigged and procedural bodies, random looks, cameras and backgrounds, and where
    every pixel goes. Every clip starts in the rest pose, whose picture is the condition.
-2. Fit the patch autoencoder to it and turn the bank into latents, once.
+2. Begin with a given prior, or fit the patch autoencoder to the first clips and begin anew.
 3. Train denoiser and text encoder together on the v-prediction loss and on where pixels go; words and picture are
    dropped at random, so that both can be guided on, and the prior also runs from text alone.
 4. Keep an exponential moving average of the weights: that is what is sampled, and what is saved.
@@ -125,7 +125,7 @@ def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = Fa
         device=config.device,
         processes=config.processes,
     )
-    # 2. and 3.
+    # 2. to 4.
     motions = motion_words() if source is None else source.motions()
     with assembled(config.processes, _help, out, config, bank, motions, begin.resume_step) as team:
         _train(team, out, config, bank, motions, begin.resume_step, report)
@@ -152,7 +152,7 @@ def _train(
 ) -> None:
     """The loop over steps; only the first of the team writes."""
     work, leads, device = StageFolder(out / "training"), team.rank == 0, torch.device(config.device)
-    # 2. models, optimiser, average
+    # 2. models, optimisers, average
     prior = starting_prior(config, bank, report)
     prior.motions = prior.motions | motions
     modules = torch.nn.ModuleDict({"transformer": prior.denoiser, "text_encoder": prior.text_encoder})

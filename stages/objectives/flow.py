@@ -18,7 +18,7 @@ from stages.priors.prior import FlowPrior, Text
 @torch.no_grad()
 def guided_flow(
     prior: FlowPrior,
-    moving_latents: Tensor,  # [1, C, T, h, w]
+    latents: Tensor,  # [1, C, T, h, w] clean
     eps: Tensor,  # [1, C, T, h, w] standard normal
     timestep: int,
     text: Text,
@@ -27,7 +27,7 @@ def guided_flow(
     image_latents: Tensor | None = None,
 ) -> Tensor:  # [T, H, W, 2]
     """The flow that the prior predicts at ``x_t = alpha x + sigma eps``, guided away from ``negative``."""
-    x_t = prior.parameterization.add_noise(moving_latents, eps, timestep)
+    x_t = prior.parameterization.add_noise(latents, eps, timestep)
     both = x_t.expand(2, *x_t.shape[1:])
     uncond, cond = prior.predict_flow(both, timestep, Text.stack([negative, text]), image_latents)
     return torch.nan_to_num(guide(uncond, cond, guidance)).permute(1, 2, 3, 0)

@@ -27,7 +27,7 @@ from stages.zoo.captions import INFLECTIONS
 from stages.zoo.clips import RIGS, procedural_clip, rigged_clip
 from stages.zoo.skeleton import Clip
 from tests.bench.held_out import measure
-from tests.bench.record import RESULTS
+from tests.bench.record import RESULTS, provenance
 
 TASKS = (
     ("Deer.glb", "walk", "deer"),
@@ -45,14 +45,12 @@ LOG = RESULTS / "recipes.jsonl"
 def main() -> None:
     """Run the candidates named on the command line, as ``name:setting=value,setting=value``, then print all."""
     jobs = [(candidate, task) for candidate in sys.argv[1:] for task in TASKS]
-    prior = prior_fingerprint("embedded")
-    with ProcessPoolExecutor(
-        int(os.environ.get("NP", os.cpu_count())), get_context("spawn"), torch.set_num_threads, (1,)
-    ) as pool:
+    made_with = {"prior": prior_fingerprint("embedded").split()[-1], "commit": provenance("recipes")["commit"]}
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         for line in pool.map(run, *zip(*jobs, strict=True)) if jobs else ():
             print(line, flush=True)
             with LOG.open("a") as log:
-                log.write(json.dumps(line | {"prior": prior.split()[-1]}) + "\n")
+                log.write(json.dumps(line | made_with) + "\n")
     if LOG.exists():
         table([json.loads(line) for line in LOG.read_text().splitlines()])
 

@@ -59,6 +59,7 @@ def exact_config() -> DistillConfig:
         blur_px=0.0,
         tv_weight=0.0,
         arap_weight=30.0,
+        neighbours=8,  # with 24 the legs are too stiff: seed 0 ends at 0.69 in place of 0.33
         grid_learning_rate=1e-2,
         mlp_learning_rate=1e-3,
         field=HexPlaneConfig(spatial_resolution=8, still_start=0.0),

@@ -16,8 +16,8 @@ from stages.zoo.builder import ProceduralBody
 from stages.zoo.captions import PACES, caption, pick, uniform
 from stages.zoo.rigged import RiggedFile, read_rigged
 from stages.zoo.skeleton import Body, Clip, Pose
-from stages.zoo.walkers import biped, quadruped
-from stages.zoo.waves import bird, fish, flag, plant, snake
+from stages.zoo.walkers import biped, quadruped, theropod
+from stages.zoo.waves import bird, fish, flag, insect, plant, snake
 
 NUM_GAUSSIANS = (1000, 1800)
 """Range of Gaussians in a training body: about one a pixel at 64 px."""
@@ -25,7 +25,9 @@ NUM_GAUSSIANS = (1000, 1800)
 _NOUNS = {
     "quadruped": "animal horse goat cow sheep dog cat deer wolf fox donkey lion",
     "biped": "person man woman robot toy child monster character doll knight",
-    "bird": "bird eagle crow seagull parrot duck bat butterfly bee wasp insect dragon",
+    "theropod": "dinosaur raptor tyrannosaurus hen ostrich monster kangaroo",
+    "bird": "bird eagle crow seagull parrot duck bat butterfly dragon",
+    "insect": "insect wasp bee fly mosquito beetle dragonfly",
     "fish": "fish carp trout salmon goldfish",
     "snake": "snake worm python lizard",
     "plant": "plant flower tree bush rose sunflower",
@@ -116,6 +118,18 @@ RIGS = (
         },
         "Idle",
     ),
+    Rig(
+        "Knight.glb",
+        ("knight", "man", "toy", "robot"),
+        {
+            "walk": Gait("Walking_A", 1.0, 0.674),
+            "run": Gait("Running_A", 2.0, 0.662),
+            "jump": Gait("Jump_Full_Short"),
+            "attack": Gait("Unarmed_Melee_Attack_Punch_A"),
+            "dance": Gait("Cheer"),
+        },
+        "Idle",
+    ),
     Rig("Kenney.glb", ("robot", "toy", "character"), {"walk": Gait("walk", 1.0, 0.975)}, "idle"),
     Rig(
         "Crab.glb",
@@ -123,6 +137,7 @@ RIGS = (
         {
             "walk": Gait("MonsterArmature|Walk"),
             "dance": Gait("MonsterArmature|Dance"),
+            "jump": Gait("MonsterArmature|Jump"),
             "attack": Gait("MonsterArmature|Bite_Front"),
         },
         "MonsterArmature|Idle",
@@ -140,7 +155,9 @@ RIGS = (
 BUILDERS: dict[str, Callable[[torch.Generator, int], ProceduralBody]] = {
     "quadruped": quadruped,
     "biped": biped,
+    "theropod": theropod,
     "bird": bird,
+    "insect": insect,
     "fish": fish,
     "snake": snake,
     "plant": plant,
@@ -149,7 +166,9 @@ BUILDERS: dict[str, Callable[[torch.Generator, int], ProceduralBody]] = {
 PROCEDURAL_VERBS = {
     "quadruped": ("walk", "run", "jump", "eat", "attack", "nod"),
     "biped": ("walk", "run", "jump", "attack", "dance", "wave", "nod"),
+    "theropod": ("walk", "run", "jump", "attack", "eat", "nod"),
     "bird": ("fly", "attack"),
+    "insect": ("fly", "attack"),
     "fish": ("swim", "attack"),
     "snake": ("slither", "attack"),
     "plant": ("sway",),
@@ -162,24 +181,24 @@ CYCLIC = ("walk", "run", "swim", "fly", "slither", "sway")
 """Motions that may be fast or slow, and that may begin in any pose, if the picture shows that pose."""
 
 SHARES = {
-    "walk": 0.21,
-    "run": 0.1,
-    "jump": 0.12,
-    "eat": 0.08,
+    "walk": 0.2,
+    "run": 0.11,
+    "jump": 0.11,
+    "eat": 0.07,
     "attack": 0.11,
     "swim": 0.08,
-    "fly": 0.08,
-    "dance": 0.05,
-    "wave": 0.04,
+    "fly": 0.09,
+    "dance": 0.06,
+    "wave": 0.05,
     "nod": 0.03,
-    "slither": 0.02,
-    "sway": 0.02,
+    "slither": 0.025,
+    "sway": 0.025,
     "idle": 0.01,
-    "static": 0.05,
+    "static": 0.03,
 }
 """How often a verb is drawn: walking is the hard one."""
 
-RIG_SHARE, MOVING_START, PACED = 0.55, 0.12, 0.15
+RIG_SHARE, MOVING_START, PACED = 0.45, 0.12, 0.15
 """How often a body is a shipped one, where a verb has some; a cyclic motion begins in the middle; is fast or slow."""
 
 
@@ -276,7 +295,7 @@ def random_manner(verb: str, amplitudes: tuple[float, float], generator: torch.G
 
 def vary(clip: Clip, generator: torch.Generator, *, recolor: bool) -> Clip:
     """Other proportions, for shipped bodies other colours, and now and then stripes or spots."""
-    stretch = 0.85 + 0.3 * torch.rand(3, generator=generator)
+    stretch = 1.3 ** (2.0 * torch.rand(3, generator=generator) - 1.0)
     sh = clip.gaussians.sh
     if recolor:
         rgb = sh0_to_rgb(sh[:, 0])

@@ -1,4 +1,4 @@
-"""Bodies on legs: quadrupeds and bipeds of random build."""
+"""Bodies on legs: quadrupeds, bipeds, and theropods (two legs below a level trunk), of random build."""
 
 from __future__ import annotations
 
@@ -115,26 +115,28 @@ def quadruped(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
 
 
 def biped(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
-    """Trunk, head, two legs, two arms. Walks, runs, jumps, punches, dances, waves, nods."""
+    """Trunk, head, two legs, two arms; one in two is a stout toy. Walks, runs, jumps, punches, dances, waves, nods."""
     b = Builder(generator)
     coat, belly, dark = b.colors()
-    leg, trunk, girth = b.uniform(0.4, 1.0), b.uniform(0.5, 0.8), b.uniform(0.14, 0.3)
+    stout = b.uniform(0.0, 1.0) < 0.5
+    leg, trunk, girth = b.uniform(0.4, 0.7 if stout else 1.0), b.uniform(0.5, 0.8), b.uniform(0.14, 0.3)
     b.joint("root", None, 0.0, leg, 0.0)
     b.ellipsoid("root", (0.0, leg + 0.5 * trunk, 0.0), (1.2 * girth, 0.6 * trunk, 0.85 * girth), coat)
-    shoulder, thick = leg + 0.9 * trunk, b.uniform(0.06, 0.1)
+    shoulder, thick = leg + 0.9 * trunk, b.uniform(0.09, 0.16) if stout else b.uniform(0.06, 0.1)
     b.joint("head", "root", 0.0, leg + 1.05 * trunk, 0.0)
-    size = b.uniform(0.15, 0.34)
-    b.ellipsoid("head", (0.0, leg + 1.05 * trunk + size, 0.0), (size, size, size), belly)
-    b.ellipsoid("head", (0.0, leg + 1.05 * trunk + size, size), (0.5 * size, 0.3 * size, 0.3 * size), dark)
+    size = b.uniform(0.3, 0.45) if stout else b.uniform(0.15, 0.34)
+    wide, high = b.uniform(0.85, 1.25) * size, b.uniform(0.7, 1.0) * size
+    b.ellipsoid("head", (0.0, leg + 1.05 * trunk + high, 0.0), (wide, high, size), belly)
+    b.ellipsoid("head", (0.0, leg + 1.05 * trunk + high, 0.9 * size), (0.6 * wide, 0.35 * high, 0.3 * size), dark)
     spread = b.uniform(0.05, 0.7) if b.uniform(0.0, 1.0) < 0.85 else 1.45  # from hanging arms to a T
-    hands = b.uniform(0.8, 1.4)
+    hands, feet = b.uniform(0.8, 1.6), b.uniform(0.8, 1.4)
     for side, x in (("L", 1.0), ("R", -1.0)):
         hip_x, arm_x, arm = 0.6 * girth * x, 1.25 * girth * x, 0.45 * trunk
         b.joint(f"leg{side}", "root", hip_x, leg, 0.0)
         b.limb(f"leg{side}", torch.tensor([hip_x, leg, 0.0]), torch.tensor([hip_x, 0.5 * leg, 0.0]), 1.3 * thick, coat)
         b.joint(f"shin{side}", f"leg{side}", hip_x, 0.5 * leg, 0.0)
         b.limb(f"shin{side}", torch.tensor([hip_x, 0.5 * leg, 0.0]), torch.tensor([hip_x, 0.04, 0.0]), thick, dark)
-        b.ellipsoid(f"shin{side}", (hip_x, 0.03, 0.07), (thick, 0.5 * thick, 1.8 * thick), dark)
+        b.ellipsoid(f"shin{side}", (hip_x, 0.03, 0.07), (feet * thick, 0.5 * feet * thick, 1.8 * feet * thick), dark)
         along = torch.tensor([x * math.sin(spread), -math.cos(spread), 0.0])  # of the arm
         top = torch.tensor([arm_x, shoulder, 0.0])
         b.joint(f"arm{side}", "root", *top.tolist())
@@ -169,7 +171,7 @@ def biped(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
     def wave(phase: Tensor, amplitude: float) -> Curves:
         up = (phase / 0.25).clamp(0.0, 1.0)
         raised = (2.4 - spread) * up
-        return {"armL": ("z", raised), "foreL": ("z", amplitude * 0.7 * torch.sin(6 * math.pi * phase) * up)}
+        return {"armR": ("z", -raised), "foreR": ("z", amplitude * 0.7 * torch.sin(6 * math.pi * phase) * up)}
 
     def attack(phase: Tensor, amplitude: float) -> Curves:
         back, hit = bump(phase, 0.1, 0.45), bump(phase, 0.4, 0.85)
@@ -203,4 +205,110 @@ def biped(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
         return {"head": ("x", 0.45 * amplitude * torch.sin(4 * math.pi * phase))}
 
     motions = {"walk": walk, "run": run, "jump": jump, "attack": attack, "dance": dance, "wave": wave, "nod": nod}
+    return ProceduralBody(b.body(num_gaussians), b.names, motions)
+
+
+def theropod(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
+    """A level trunk on two three-part legs, long tail, head ahead: dinosaurs, hens. Walks, runs, jumps, bites, eats."""
+    b = Builder(generator)
+    coat, belly, dark = b.colors()
+    leg, length, girth = b.uniform(0.6, 1.0), b.uniform(0.6, 1.0), b.uniform(0.16, 0.28)
+    pitch = b.uniform(-0.1, 0.5)  # of the trunk, head up
+    ahead = torch.tensor([0.0, math.sin(pitch), math.cos(pitch)])
+    hips = torch.tensor([0.0, leg, 0.0])
+    chest = hips + 0.6 * length * ahead
+    b.joint("root", None, *hips.tolist())
+    b.limb("root", hips - 0.15 * length * ahead, chest, girth, coat)
+    b.limb("root", hips - torch.tensor([0.0, 0.3 * girth, 0.0]), chest, 0.85 * girth, belly)
+    neck, rise, size = b.uniform(0.1, 0.45), b.uniform(0.1, 1.2), b.uniform(0.11, 0.22)
+    top = chest + neck * torch.tensor([0.0, math.sin(rise), math.cos(rise)])
+    b.joint("neck", "root", *chest.tolist())
+    b.limb("neck", chest, top, b.uniform(0.4, 0.7) * girth, coat)
+    b.joint("head", "neck", *top.tolist())
+    muzzle = torch.tensor([0.0, b.uniform(-0.3, 0.1), 1.0]) * b.uniform(1.3, 2.4) * size
+    b.limb("head", top, top + muzzle, 0.75 * size, coat)
+    b.limb("head", top + 0.3 * muzzle, top + 1.1 * muzzle - torch.tensor([0.0, 0.4 * size, 0.0]), 0.45 * size, dark)
+    back, droop = b.uniform(0.25, 0.55), b.uniform(-0.5, 0.3)
+    along = torch.tensor([0.0, math.sin(droop - pitch), -math.cos(droop - pitch)])
+    start = hips - 0.2 * length * ahead
+    for k, name in enumerate(("tail", "tip")):
+        b.joint(name, "root" if k == 0 else "tail", *start.tolist())
+        b.limb(name, start, start + back * along, (0.55 - 0.25 * k) * girth, dark if k else coat)
+        start = start + back * along
+    thick, arms = b.uniform(0.06, 0.11), b.uniform(0.08, 0.3)
+    for side, x in (("L", 0.75 * girth), ("R", -0.75 * girth)):
+        hip, knee = torch.tensor([x, leg, 0.0]), torch.tensor([x, 0.55 * leg, 0.16 * leg])
+        heel, toes = torch.tensor([x, 0.25 * leg, -0.08 * leg]), torch.tensor([x, 0.03, 0.1 * leg])
+        b.joint(f"thigh{side}", "root", *hip.tolist())
+        b.limb(f"thigh{side}", hip, knee, 1.5 * thick, coat)
+        b.joint(f"shin{side}", f"thigh{side}", *knee.tolist())
+        b.limb(f"shin{side}", knee, heel, thick, coat)
+        b.joint(f"foot{side}", f"shin{side}", *heel.tolist())
+        b.limb(f"foot{side}", heel, toes, 0.8 * thick, dark)
+        b.limb(f"foot{side}", toes, toes + torch.tensor([0.0, 0.0, 0.12]), 0.9 * thick, dark)
+        shoulder = chest + torch.tensor([0.9 * x, -0.3 * girth, 0.0])
+        b.joint(f"arm{side}", "root", *shoulder.tolist())
+        b.limb(f"arm{side}", shoulder, shoulder + arms * torch.tensor([0.0, -0.8, 0.6]), 0.6 * thick, dark)
+
+    def stride(phase: Tensor, amplitude: float, swing: float, bob: float, sway: float) -> Curves:
+        curves: Curves = {
+            "up": ("y", bob * (1.0 - torch.cos(4 * math.pi * phase))),
+            "tail": ("y", sway * amplitude * torch.sin(2 * math.pi * phase)),
+            "tip": ("y", sway * amplitude * torch.sin(2 * math.pi * (phase - 0.15))),
+            "neck": ("x", 0.1 * torch.cos(4 * math.pi * phase)),
+        }
+        for side, offset in (("L", 0.0), ("R", 0.5)):
+            angle = 2 * math.pi * (phase - offset)
+            lifted = torch.cos(angle).clamp(min=0.0)
+            curves[f"thigh{side}"] = ("x", -swing * amplitude * torch.sin(angle))
+            curves[f"shin{side}"] = ("x", 1.2 * swing * amplitude * lifted)
+            curves[f"foot{side}"] = ("x", 0.6 * swing * amplitude * (torch.sin(angle) - lifted))
+        return curves
+
+    def walk(phase: Tensor, amplitude: float) -> Curves:
+        return stride(phase, amplitude, 0.6, 0.015, 0.2)
+
+    def run(phase: Tensor, amplitude: float) -> Curves:
+        return stride(phase, amplitude, 0.95, 0.05, 0.12)
+
+    def jump(phase: Tensor, amplitude: float) -> Curves:
+        crouch, air = bump(phase, 0.0, 0.35) + bump(phase, 0.72, 1.0), bump(phase, 0.3, 0.75)
+        curves: Curves = {
+            "up": ("y", amplitude * 0.55 * air - 0.3 * leg * crouch),
+            "root": ("x", 0.3 * crouch - 0.35 * air),
+            "tail": ("x", 0.3 * air - 0.2 * crouch),
+            "neck": ("x", -0.25 * crouch + 0.15 * air),
+        }
+        for side in "LR":
+            curves |= {f"thigh{side}": ("x", -0.8 * crouch - 0.3 * air), f"shin{side}": ("x", 1.3 * crouch + 0.7 * air)}
+            curves |= {f"foot{side}": ("x", 0.6 * air - 0.7 * crouch)}
+        return curves
+
+    def attack(phase: Tensor, amplitude: float) -> Curves:
+        back, thrust = bump(phase, 0.1, 0.45), bump(phase, 0.4, 0.8)
+        curves: Curves = {
+            "ahead": ("z", amplitude * (0.2 * thrust - 0.12 * back) * length),
+            "root": ("x", amplitude * (0.3 * thrust - 0.2 * back)),
+            "neck": ("x", amplitude * (0.45 * thrust - 0.3 * back)),
+            "head": ("x", 0.3 * (thrust - back)),
+            "tail": ("x", 0.2 * (thrust - back)),
+        }
+        for side in "LR":  # the feet stay where they are
+            curves |= {f"thigh{side}": ("x", amplitude * (0.1 * thrust + 0.05 * back))}
+        return curves
+
+    def eat(phase: Tensor, amplitude: float) -> Curves:
+        down = plateau(phase)
+        chew = 0.12 * torch.sin(10 * math.pi * phase) * down
+        lean = 0.6 * amplitude * down
+        curves: Curves = {"root": ("x", lean), "neck": ("x", amplitude * (0.3 + 0.5 * rise) * down + chew)}
+        return curves | {f"thigh{side}": ("x", -lean) for side in "LR"}
+
+    def nod(phase: Tensor, amplitude: float) -> Curves:
+        return {
+            "neck": ("x", 0.3 * amplitude * torch.sin(4 * math.pi * phase)),
+            "head": ("x", 0.3 * amplitude * torch.sin(4 * math.pi * phase)),
+        }
+
+    motions = {"walk": walk, "run": run, "jump": jump, "attack": attack, "eat": eat, "nod": nod}
     return ProceduralBody(b.body(num_gaussians), b.names, motions)

@@ -1,4 +1,4 @@
-"""Bodies that beat and undulate: birds (and insects), fish, snakes, plants and flags of random build."""
+"""Bodies that beat and undulate: birds, insects, fish, snakes, plants and flags of random build."""
 
 from __future__ import annotations
 
@@ -53,11 +53,71 @@ def bird(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
     return ProceduralBody(b.body(num_gaussians), b.names, {"fly": fly, "attack": attack})
 
 
+def insect(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
+    """Head, thorax and a striped abdomen, level or hanging, legs, narrow wings swept back. Flies, attacks (stings)."""
+    b = Builder(generator)
+    coat, belly, dark = b.colors()
+    glass = (torch.tensor([0.6, 0.75, 0.85]) * b.uniform(0.7, 1.2)).clamp(max=0.95) if b.uniform(0, 1) < 0.6 else coat
+    size, girth, length = b.uniform(0.12, 0.24), b.uniform(0.14, 0.28), b.uniform(0.3, 0.6)
+    b.joint("root", None, 0.0, 0.0, 0.0)
+    b.ellipsoid("root", (0.0, 0.0, 0.0), (0.9 * girth, 0.9 * girth, 1.1 * girth), coat)
+    face = torch.tensor([0.0, b.uniform(-0.3, 0.6), 1.0]) * (0.8 * girth + 0.8 * size)
+    b.joint("head", "root", *(0.5 * face).tolist())
+    b.ellipsoid("head", tuple(face.tolist()), (size, size, size), belly)
+    for x in (-1.0, 1.0):
+        b.ellipsoid("head", tuple((face + size * torch.tensor([0.6 * x, 0.3, 0.6])).tolist()), (0.3 * size,) * 3, dark)
+        root = face + size * torch.tensor([0.4 * x, 0.8, 0.2])
+        b.limb("head", root, root + size * torch.tensor([0.4 * x, 1.0, 1.0]), 0.025, dark)
+    hang, num = b.uniform(-0.1, 1.4), 4
+    along = torch.tensor([0.0, -math.sin(hang), -math.cos(hang)])
+    for k in range(num):
+        start = along * (0.7 * girth + length * k / num)
+        b.joint(f"s{k}", "root" if k == 0 else f"s{k - 1}", *start.tolist())
+        wide = girth * math.sin(math.pi * (0.3 + 0.55 * (k + 0.5) / num)) * 1.1
+        centre = tuple((start + 0.5 * length / num * along).tolist())
+        b.ellipsoid(f"s{k}", centre, (wide, wide, 0.75 * length / num), dark if k % 2 else coat, tuple(along.tolist()))
+    end = along * (0.7 * girth + length)
+    b.limb(f"s{num - 1}", end, end + 0.1 * along, 0.025, dark)
+    for k in range(3):
+        for x in (-1.0, 1.0):
+            hip = torch.tensor([0.6 * x * girth, -0.6 * girth, (0.4 - 0.4 * k) * girth])
+            b.limb("root", hip, hip + b.uniform(0.15, 0.35) * torch.tensor([0.5 * x, -1.0, 0.2 - 0.3 * k]), 0.03, dark)
+    span, chord = b.uniform(0.5, 1.0), b.uniform(0.1, 0.2)
+    sweep, lift = b.uniform(0.0, 1.2), b.uniform(0.0, 0.9)  # back and up, of the wings at rest
+    for side, x in (("L", 1.0), ("R", -1.0)):
+        out = torch.tensor([x * math.cos(sweep) * math.cos(lift), math.sin(lift), -math.sin(sweep) * math.cos(lift)])
+        base = torch.tensor([0.5 * girth * x, 0.7 * girth, 0.0])
+        b.joint(f"wing{side}", "root", *base.tolist())
+        b.plate(f"wing{side}", base + 0.5 * span * out, (0.02, chord, 0.55 * span), glass, out)
+
+    def fly(phase: Tensor, amplitude: float) -> Curves:
+        turn = 2 * math.pi * phase
+        curves: Curves = {
+            "up": ("y", -0.06 * amplitude * torch.sin(turn)),
+            "s0": ("x", 0.12 * amplitude * torch.sin(turn - 0.8)),
+        }
+        return curves | {
+            f"wing{side}": ("z", sign * amplitude * torch.sin(turn)) for side, sign in (("L", 1), ("R", -1))
+        }
+
+    def attack(phase: Tensor, amplitude: float) -> Curves:
+        back, sting = bump(phase, 0.1, 0.45), bump(phase, 0.4, 0.85)
+        curves: Curves = {
+            "ahead": ("z", amplitude * (0.25 * sting - 0.15 * back)),
+            "root": ("x", amplitude * (0.3 * back - 0.7 * sting)),
+        }
+        curves |= {f"s{k}": ("x", -amplitude * (0.2 * sting - 0.1 * back)) for k in range(num)}
+        beat = 0.8 * torch.sin(6 * math.pi * phase)
+        return curves | {f"wing{side}": ("z", sign * beat) for side, sign in (("L", 1), ("R", -1))}
+
+    return ProceduralBody(b.body(num_gaussians), b.names, {"fly": fly, "attack": attack})
+
+
 def fish(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
     """A chain of ellipsoids with a tail fin. Swims, by a wave that grows towards the tail; attacks by a dash."""
     b = Builder(generator)
     coat, belly, dark = b.colors()
-    length, height, width = b.uniform(0.9, 1.4), b.uniform(0.15, 0.4), b.uniform(0.08, 0.18)
+    length, height, width = b.uniform(0.9, 1.4), b.uniform(0.15, 0.45), b.uniform(0.08, 0.25)
     num = 5
     for k in range(num):
         z = length * (0.5 - k / num)
@@ -70,8 +130,15 @@ def fish(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
     b.ellipsoid(
         f"s{num - 1}", (0.0, 0.0, end - 0.1 * length), (0.02, height * b.uniform(0.7, 1.3), 0.12 * length), dark
     )
-    b.ellipsoid("s1", (0.0, height, 0.15 * length), (0.02, 0.35 * height, 0.15 * length), dark)
+    fin, fan, eye = b.uniform(0.25, 0.6) * height, b.uniform(0.0, 0.7), b.uniform(0.05, 0.12)
+    b.ellipsoid("s1", (0.0, height, 0.15 * length), (0.02, fin, b.uniform(0.12, 0.25) * length), dark)
+    for y in (-1.0, 1.0):  # the tail's two lobes, from nothing to a veil
+        lobe = torch.tensor([0.0, y * fan, -0.5 * fan])
+        b.limb(
+            f"s{num - 1}", torch.tensor([0.0, 0.0, end]), torch.tensor([0.0, 0.0, end - 0.1]) + 0.6 * lobe, 0.04, dark
+        )
     for x in (-1.0, 1.0):
+        b.ellipsoid("s0", (x * 0.7 * width, 0.15 * height, 0.4 * length), (0.4 * eye, eye, eye), 0.3 * dark)
         b.ellipsoid("s1", (x * width, -0.3 * height, 0.1 * length), (0.6 * width, 0.02, 0.1 * length), belly)
 
     def swim(phase: Tensor, amplitude: float) -> Curves:

@@ -4,8 +4,8 @@
 
 It is the judge of ``bench_verbs``, so it shares nothing with the prior: its own layers, its own clips (another seed,
 amplitudes from half to a fifth more, which the prior's clips have not) and no flow, text or latents. It sees in 32 x 32
-pixels how each frame differs in brightness from the first and from the one before, and nothing else: shown whole frames
-it named bodies rather than motions. Idling counts as standing still.
+pixels how each frame differs in brightness from the first and from the one before, as a share of the first frame's
+contrast, and nothing else: shown whole frames it named bodies rather than motions. Idling counts as standing still.
 """
 
 from __future__ import annotations
@@ -28,10 +28,8 @@ CLASSES = sorted(set(SHARES) - {"idle"})
 """Verbs it tells apart; "static" is one."""
 
 SIZE_PX = 32
-FAINT = 0.02
-"""Root mean square difference below which a clip is not brought to the strength of the others: it stands still."""
 WEIGHTS = Path(__file__).parent / "results" / "verb_classifier.safetensors"
-NUM_CLIPS, SEED, STEPS, BATCH = 6144, 1, 900, 32
+NUM_CLIPS, SEED, STEPS, BATCH = 8192, 1, 1000, 32
 
 
 class VerbClassifier(nn.Module):
@@ -61,9 +59,10 @@ class VerbClassifier(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         x = frames.permute(0, 4, 1, 2, 3)
         x = nn.functional.adaptive_avg_pool3d(x.mean(dim=1, keepdim=True), (x.shape[2], SIZE_PX, SIZE_PX))
+        contrast = x[:, :, :1].std(dim=(2, 3, 4), keepdim=True).clamp(min=0.02)
         step = torch.cat([torch.zeros_like(x[:, :, :1]), x[:, :, 1:] - x[:, :, :-1]], dim=2)
         x = torch.cat([x - x[:, :, :1], 2.0 * step], dim=1)
-        x = x / x.square().mean(dim=(1, 2, 3, 4), keepdim=True).sqrt().clamp(min=FAINT)
+        x = x / contrast
         x = self.features(x).flatten(2)
         return self.head(torch.cat([x.mean(dim=2), x.amax(dim=2)], dim=1))
 
@@ -150,7 +149,7 @@ def main() -> None:
 
     make = partial(sample_training_clips, amplitudes=(0.5, 1.2))
     folder = Path(sys.argv[1])
-    bank = render_bank(folder, make, report, num_clips=NUM_CLIPS, num_frames=16, size_px=64, seed=SEED)
+    bank = render_bank(folder, make, report, num_clips=NUM_CLIPS, num_frames=16, size_px=64, seed=SEED, processes=2)
     classifier, right = train(bank)
     tensors = {name: value.half().contiguous() for name, value in classifier.state_dict().items()}
     save_file(tensors, WEIGHTS, metadata={"accuracy": f"{right:.4f}", "clips": str(NUM_CLIPS), "seed": str(SEED)})

@@ -11,7 +11,7 @@ noise that its own noisy clip holds [ours]::
 
 which is ``alpha / sigma`` times ``(x^d - x0_hat^d) - (x^s - x0_hat^s)``, and equals the paper's Eq. 5 when the noises
 are equal. ``own_noise=False`` gives the paper's, which is the better one where the prior allows many phases of a motion
-and its score is exact: on ``make bench-exact`` it ends at a distance ratio of 0.33, own noise at 0.92 (seed 0).
+and its score is exact: on ``make bench-exact`` it ends at a distance ratio of 0.33, own noise at 0.90 (seed 0).
 """
 
 from __future__ import annotations

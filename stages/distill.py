@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -30,13 +31,13 @@ from stages.gaussians.neighbours import nearest_neighbours
 from stages.media.preview import write_preview
 from stages.motion.hexplane import HexPlaneConfig, MotionField, apply_offsets
 from stages.motion.regularizers import arap, tv3d
-from stages.objectives.flow import flow_loss, guided_flow
+from stages.objectives.flow import flow_loss, flow_pair, guidance_to_reach, guided_flow
 from stages.objectives.msd import distillation_loss, msd_gradient, static_score
 from stages.objectives.sds import sds_gradient
 from stages.objectives.smoothing import smooth_gradient
 from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.lora import load_adapter
-from stages.priors.prior import FlowPrior, VideoPrior, names_known_motion
+from stages.priors.prior import FlowPrior, VideoPrior, motions_named
 from stages.raster import Rasterizer, choose, render, render_flow
 from stages.run_dir import RunDir, StageFolder
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
@@ -70,7 +71,8 @@ class DistillConfig:
     score_weight: float = 1.0  # of the objective
     score_every: int = 4  # steps: it costs most of the time
     flow_weight: float = 0.03  # of the error, in squared pixels, of where pixels go; for priors that say so
-    flow_guidance: float = 1.6
+    flow_guidance: float | None = None  # None: so much that pixels go as far as in the prior's own clips of the motion
+    flow_guidance_range: tuple[float, float] = (1.0, 2.5)  # within which that is kept
     flow_samples: int = 4  # noisy pictures that it is asked about for each camera
     num_cameras: int = 8
     background: float = 1.0
@@ -129,7 +131,7 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
         return
 
     prior = load_prior(config.prior, config.device)
-    if not names_known_motion(prior, config.prompt):
+    if prior.motions and not motions_named(prior, config.prompt):
         report(
             Caution(
                 f"{config.prompt!r} names no motion that the prior {config.prior!r} was taught; the asset will move, "
@@ -201,7 +203,6 @@ class Distillation:
             stills = [render(asset, [camera], rasterizer, background=self.background).rgb for camera in self.cameras]
             self.pictures = prior.encode(torch.cat(stills))[0].permute(1, 0, 2, 3)  # [V, C, h, w]
         self._static_eps: dict[tuple[int, int], Tensor] = {}
-        self._flow: dict[int, Tensor] = {}
 
     @staticmethod
     def sample_cameras(asset: Gaussians, size_px: int, config: DistillConfig) -> list[Camera]:
@@ -225,7 +226,7 @@ class Distillation:
             losses["score"] = distillation_loss(latents, gradient) / latents[0].numel()
         if config.flow_weight and isinstance(self.prior, FlowPrior):
             moves = render_flow(self.asset, self.cameras[view], self.rasterizer, means)
-            losses["flow"] = flow_loss(*moves, self.flow(view))
+            losses["flow"] = flow_loss(*moves, self.flows[view])
         losses["tv"] = tv3d(means)
         anchors = self.draw_anchors(generator)
         losses["arap"] = arap(means, self.asset.means, self.neighbours, self.distances, anchors)
@@ -274,27 +275,36 @@ class Distillation:
             config.own_noise,
         )
 
-    def flow(self, view: int) -> Tensor:
-        """Where the prior says that the pixels of one camera's picture go, [T, H, W, 2]: asked once, of pictures of the
-        asset at rest in so much noise that whether it moves cannot be seen."""
-        if view not in self._flow:
-            assert isinstance(self.prior, FlowPrior)
-            config, picture = self.config, self.pictures[view : view + 1]
-            still = self._still(view)
-            flows = []
-            for sample in range(config.flow_samples):
-                share = (sample + 0.5) / config.flow_samples
-                fraction = config.timestep_min + share * (config.timestep_max - config.timestep_min)
-                timestep = self.prior.parameterization.timestep_at(fraction)
-                generator = step_generator(config.seed, view * config.flow_samples + sample, stream=4)
-                eps = torch.randn(still.shape, generator=generator).to(still)
-                flows.append(
-                    guided_flow(
-                        self.prior, still, eps, timestep, self.text, self.negative, config.flow_guidance, picture
-                    )
-                )
-            self._flow[view] = torch.stack(flows).mean(dim=0)
-        return self._flow[view]
+    @cached_property
+    def flows(self) -> Tensor:
+        """Where the prior says that the pixels of each camera's picture go, [V, T, H, W, 2]: asked before the first
+        step, of pictures of the asset at rest in so much noise that whether it moves cannot be seen."""
+        pairs = torch.stack([self.flow_pair_of(view) for view in range(len(self.cameras))])
+        return guided_flow(pairs, self.flow_guidance(pairs))
+
+    def flow_guidance(self, pairs: Tensor) -> float:
+        """That of flows [V, 2, T, H, W, 2]: as set, or what makes them go as far as the motion of the prompt does."""
+        assert isinstance(self.prior, FlowPrior)
+        config, prior = self.config, self.prior
+        known = [prior.reach[motion] for motion in motions_named(prior, config.prompt) if motion in prior.reach]
+        if config.flow_guidance is not None or not known:
+            return 1.0 if config.flow_guidance is None else config.flow_guidance
+        alpha = torch.stack([render(self.asset, [camera], self.rasterizer).alpha for camera in self.cameras])
+        return guidance_to_reach(pairs, alpha, sum(known) / len(known), config.flow_guidance_range)
+
+    def flow_pair_of(self, view: int) -> Tensor:
+        """The flow of one camera for the negative prompt and for the prompt, [2, T, H, W, 2], over several noises."""
+        assert isinstance(self.prior, FlowPrior)
+        config, still, pairs = self.config, self._still(view), []
+        for sample in range(config.flow_samples):
+            share = (sample + 0.5) / config.flow_samples
+            fraction = config.timestep_min + share * (config.timestep_max - config.timestep_min)
+            timestep = self.prior.parameterization.timestep_at(fraction)
+            generator = step_generator(config.seed, view * config.flow_samples + sample, stream=4)
+            eps = torch.randn(still.shape, generator=generator).to(still)
+            picture = self.pictures[view : view + 1]
+            pairs.append(flow_pair(self.prior, still, eps, timestep, self.text, self.negative, picture))
+        return torch.stack(pairs).mean(dim=0)
 
     def _still(self, view: int) -> Tensor:
         """Latents of the asset at rest from one camera, in every frame: [1, C, T, h, w]."""

@@ -54,7 +54,7 @@ def load_prior(name: str, device: torch.device | str = "cpu") -> EmbeddedPrior:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     parts = {part: _load_part(folder, part, index) for part in CLASSES}
-    return EmbeddedPrior(name, parts, device, index.get("motions"))
+    return EmbeddedPrior(name, parts, device, index.get("motions"), index.get("reach"))
 
 
 def find_prior(name: str) -> Path:

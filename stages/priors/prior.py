@@ -82,15 +82,20 @@ class VideoPrior(Protocol):
         ...
 
 
-def names_known_motion(prior: VideoPrior, prompt: str) -> bool:
-    """Whether a word of ``prompt`` says a motion that the model was taught; True where nobody can tell."""
+def motions_named(prior: VideoPrior, prompt: str) -> list[str]:
+    """The motions, of those that the model was taught, that a word of ``prompt`` says."""
     words = set(re.findall(r"[^\W\d_]+", prompt.lower()))
-    return not prior.motions or any(words & set(forms) for forms in prior.motions.values())
+    return [motion for motion, forms in prior.motions.items() if words & set(forms)]
 
 
 @runtime_checkable
 class FlowPrior(VideoPrior, Protocol):
     """A video model that also says where the pixels of the picture go."""
+
+    @property
+    def reach(self) -> Mapping[str, float]:
+        """Motion -> how far pixels go in clips of it: root mean square over whole pictures, in pixels, median."""
+        ...
 
     def predict_flow(
         self,

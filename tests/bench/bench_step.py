@@ -19,7 +19,7 @@ from stages.distill import PRESETS, Distillation, new_field
 from stages.gaussians.ply import read_ply
 from stages.motion.hexplane import apply_offsets
 from stages.motion.regularizers import arap, tv3d
-from stages.objectives.flow import flow_loss
+from stages.objectives.flow import flow_loss, guided_flow
 from stages.objectives.msd import distillation_loss
 from stages.priors.load import load_prior
 from stages.priors.lora import add_adapter
@@ -55,8 +55,7 @@ def main() -> None:
         frames = timed("render", lambda m=means, q=quats: distillation.render(m, q, distillation.cameras[0]))
         latents = timed("encode", lambda f=frames: prior.encode(f))
         gradient = timed("model", lambda x=latents, s=step: distillation.gradient(x, 0, timestep, step_generator(0, s)))
-        distillation._flow.clear()
-        flow = timed("model_flow_of_a_camera", lambda: distillation.flow(0))
+        flow = timed("model_flow_of_a_camera", lambda: guided_flow(distillation.flow_pair_of(0), 1.0))
         moves = timed("render_flow", lambda m=means: render_flow(asset, distillation.cameras[0], RASTERIZE, m))
         anchors = distillation.draw_anchors(step_generator(2, step))
         penalty = timed("regularizers", lambda m=means, a=anchors: tv3d(m) + arap(m, asset.means, near, far, a))

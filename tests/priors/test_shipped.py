@@ -7,9 +7,9 @@ import torch
 
 from stages.cameras import orbit_camera
 from stages.conventions import step_generator
-from stages.objectives.flow import guided_flow
+from stages.objectives.flow import flow_pair
 from stages.priors.load import load_prior
-from stages.priors.prior import names_known_motion
+from stages.priors.prior import motions_named
 from stages.raster import choose, render, render_flow
 from stages.zoo.captions import INFLECTIONS, caption
 from stages.zoo.clips import RIGS, procedural_clip, rigged_clip
@@ -33,7 +33,7 @@ def predicted_and_true(clip: Clip, prompt: str, azimuth_deg: float) -> tuple[tor
     still = PRIOR.encode(render(clip.gaussians, [camera], RASTERIZE, background=torch.ones(3)).rgb)
     noise = torch.randn(1, still.shape[1], 16, *still.shape[3:], generator=step_generator(0, 0))
     null, text = PRIOR.encode_text([""]), PRIOR.encode_text([prompt])
-    flow = guided_flow(PRIOR, still.expand_as(noise), noise, 970, text, null, 1.0, still[:, :, 0])
+    flow = flow_pair(PRIOR, still.expand_as(noise), noise, 970, text, null, still[:, :, 0])[1]
     moves, alpha = render_flow(clip.gaussians, camera, RASTERIZE, clip.means)
     return alpha * flow, moves
 
@@ -78,7 +78,7 @@ OUTSIDE = (
 
 @pytest.mark.parametrize("prompt", OUTSIDE)
 def test_knows_what_it_does_not_know(prompt: str) -> None:
-    assert not names_known_motion(PRIOR, prompt)
+    assert not motions_named(PRIOR, prompt)
 
 
 @pytest.mark.parametrize("verb", [*INFLECTIONS, "static"])
@@ -86,4 +86,10 @@ def test_every_sentence_of_its_world_names_a_motion(verb: str) -> None:
     generator = torch.Generator().manual_seed(0)
     for _ in range(40):
         sentence = caption(verb, "okapi", generator)
-        assert names_known_motion(PRIOR, sentence.upper()), sentence
+        expected = "stand still" if verb == "static" else verb
+        assert expected in motions_named(PRIOR, sentence.upper()), sentence
+
+
+def test_says_how_far_its_motions_go() -> None:
+    assert set(PRIOR.reach) == set(INFLECTIONS)
+    assert PRIOR.reach["jump"] > PRIOR.reach["walk"] > PRIOR.reach["idle"] > 0.0

@@ -38,7 +38,12 @@ def test_bodies_are_centred_size_two_and_static_when_asked(kind: str) -> None:
     assert float(rgb.min()) >= 0.0 and float(rgb.max()) <= 1.0
 
 
-LEGS = [("quadruped", "HL", "HR"), ("quadruped", "FL", "FR"), ("biped", "legL", "legR"), ("theropod", "thighL", "thighR")]
+LEGS = [
+    ("quadruped", "HL", "HR"),
+    ("quadruped", "FL", "FR"),
+    ("biped", "legL", "legR"),
+    ("theropod", "thighL", "thighR"),
+]
 
 
 @pytest.mark.parametrize(("kind", "left", "right"), LEGS)

@@ -197,11 +197,11 @@ class Distillation:
         self.neighbours, self.distances = nearest_neighbours(asset.means, config.neighbours)
         self.background = torch.full((3,), config.background, device=config.device)
         with torch.no_grad():
-            self.text, self.negative, self.static_text = (
-                prior.encode_text([prompt]) for prompt in (config.prompt, config.negative_prompt, static_prompt)
-            )
-            stills = [render(asset, [camera], rasterizer, background=self.background).rgb for camera in self.cameras]
-            self.pictures = prior.encode(torch.cat(stills))[0].permute(1, 0, 2, 3)  # [V, C, h, w]
+            prompts = [config.prompt, config.negative_prompt, static_prompt]
+            self.text, self.negative, self.static_text = prior.encode_text(prompts).split()
+            frames = [render(asset, [camera], rasterizer, background=self.background).rgb for camera in self.cameras]
+            self.pictures = [prior.encode_picture(frame) for frame in frames]  # [1, C, h, w] each
+            self.stills = [prior.encode_still(frame) for frame in frames]  # [1, C, t, h, w] each
         self._static_eps: dict[tuple[int, int], Tensor] = {}
 
     @staticmethod
@@ -257,7 +257,7 @@ class Distillation:
 
     def gradient(self, latents: Tensor, view: int, timestep: int, generator: torch.Generator) -> Tensor:
         """The objective's direction in latent space, detached."""
-        config, picture = self.config, self.pictures[view : view + 1]
+        config, picture = self.config, self.pictures[view]
         eps = torch.randn(latents.shape, generator=generator).to(latents)
         if config.objective == "sds":
             return sds_gradient(self.prior, latents, eps, timestep, self.text, self.negative, config.guidance, picture)
@@ -295,20 +295,15 @@ class Distillation:
     def flow_pair_of(self, view: int) -> Tensor:
         """The flow of one camera for the negative prompt and for the prompt, [2, T, H, W, 2], over several noises."""
         assert isinstance(self.prior, FlowPrior)
-        config, still, pairs = self.config, self._still(view), []
+        config, still, picture, pairs = self.config, self.stills[view], self.pictures[view], []
         for sample in range(config.flow_samples):
             share = (sample + 0.5) / config.flow_samples
             fraction = config.timestep_min + share * (config.timestep_max - config.timestep_min)
             timestep = self.prior.parameterization.timestep_at(fraction)
             generator = step_generator(config.seed, view * config.flow_samples + sample, stream=4)
             eps = torch.randn(still.shape, generator=generator).to(still)
-            picture = self.pictures[view : view + 1]
             pairs.append(flow_pair(self.prior, still, eps, timestep, self.text, self.negative, picture))
         return torch.stack(pairs).mean(dim=0)
-
-    def _still(self, view: int) -> Tensor:
-        """Latents of the asset at rest from one camera, in every frame: [1, C, T, h, w]."""
-        return self.pictures[view : view + 1, :, None].expand(-1, -1, len(self.times), -1, -1)
 
     def static_eps(self, view: int, timestep: int) -> Tensor:
         """The static branch of one camera and timestep, computed once."""
@@ -316,11 +311,11 @@ class Distillation:
         if key not in self._static_eps:
             self._static_eps[key] = static_score(
                 self.prior,
-                self._still(view),
+                self.stills[view],
                 timestep,
                 self.static_text,
                 self.config.inversion_steps,
-                self.pictures[view : view + 1],
+                self.pictures[view],
                 self.start_noise(view),
                 self.config.own_noise,
             )
@@ -331,8 +326,8 @@ class Distillation:
         of the moving one too: the same whenever a camera is used. None where it is switched off."""
         if self.config.start_noise == "none":
             return None
-        shape = (1, *self.pictures.shape[1:2], len(self.times), *self.pictures.shape[2:])
-        return torch.randn(shape, generator=step_generator(self.config.seed, view, stream=2)).to(self.pictures)
+        still = self.stills[view]
+        return torch.randn(still.shape, generator=step_generator(self.config.seed, view, stream=2)).to(still)
 
     @torch.no_grad()
     def preview(self, folder: StageFolder, field_: MotionField) -> Path:

@@ -22,7 +22,7 @@ from stages.media.preview import write_preview
 from stages.objectives.inversion import ddim_denoise
 from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.lora import adapter_on, adapter_tensors, add_adapter
-from stages.priors.prior import VideoPrior
+from stages.priors.prior import Text, VideoPrior
 from stages.raster import Rasterizer, choose, render
 from stages.run_dir import RunDir
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
@@ -68,11 +68,11 @@ def run(run: RunDir, config: FitLoraConfig, report: Report, *, force: bool = Fal
 
     # 1. what the asset looks like from around, standing still
     prior = load_prior(config.prior, config.device)
-    pictures = static_latents(asset, prior, choose(config.device, config.raster), config)
+    views = static_views(asset, prior, choose(config.device, config.raster), config)
 
     # 2. the denoising loss under the static prompt
-    assert prior.denoiser is not None
     text = prior.encode_text([config.static_prompt.format(object=config.object)])
+    assert prior.denoiser is not None
     parameters = add_adapter(prior.denoiser, rank=config.rank, alpha=config.alpha, seed=config.seed)
     optimiser = torch.optim.AdamW([p for _, p in parameters], lr=config.learning_rate, weight_decay=0.0)
     start = begin.resume_step
@@ -84,8 +84,8 @@ def run(run: RunDir, config: FitLoraConfig, report: Report, *, force: bool = Fal
             generator = step_generator(config.seed, step)
             losses = []
             for _ in range(config.batch_size):
-                picture = pictures[torch.randint(0, len(pictures), (1,), generator=generator)]
-                losses.append(denoising_loss(prior, picture, text, generator))
+                still, picture = views[int(torch.randint(0, len(views), (), generator=generator))]
+                losses.append(denoising_loss(prior, still, picture, text, generator))
             loss = torch.stack(losses).mean()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -101,23 +101,23 @@ def run(run: RunDir, config: FitLoraConfig, report: Report, *, force: bool = Fal
     metadata = {"rank": str(config.rank), "alpha": str(config.alpha), "prior": config.prior}
     metadata["static_prompt"] = config.static_prompt.format(object=config.object)
     folder.write_result("adapter.safetensors", adapter_tensors(prior.denoiser), metadata)
+    still, picture = views[0]
     with adapter_on(prior.denoiser):
-        noise = torch.randn(
-            _clip_latents(prior, pictures[:1]).shape, generator=step_generator(config.seed, 0, stream=3)
-        )
-        last = prior.parameterization.num_timesteps - 1
-        sample = ddim_denoise(prior, noise.to(pictures), last, text, 12, pictures[:1])
+        noise = torch.randn(still.shape, generator=step_generator(config.seed, 0, stream=3)).to(still)
+        sample = ddim_denoise(prior, noise, prior.parameterization.num_timesteps - 1, text, 12, picture)
     preview = write_preview(folder.path / "preview", prior.decode(sample), fps=8)
     report(Wrote(preview, "what the adapted prior makes of the static prompt"))
     folder.finish(config.steps)
     report(Finished("fit-lora"))
 
 
+View = tuple[Tensor, Tensor | None]
+"""The asset at rest from one camera: latents of the clip [1, C, t, h, w], and what the prior sees as its picture."""
+
+
 @torch.no_grad()
-def static_latents(
-    asset: Gaussians, prior: VideoPrior, rasterizer: Rasterizer, config: FitLoraConfig
-) -> Tensor:  # [V, C, h, w]
-    """Latents of the static asset from ``num_cameras`` random cameras."""
+def static_views(asset: Gaussians, prior: VideoPrior, rasterizer: Rasterizer, config: FitLoraConfig) -> list[View]:
+    """The static asset from ``num_cameras`` random cameras."""
     low, high = asset.bounds()
     cameras = sample_orbit_cameras(
         config.num_cameras,
@@ -126,22 +126,18 @@ def static_latents(
         size_px=prior.clip.height,
         generator=step_generator(config.seed, 0, stream=1),
     )
-    background = torch.full((3,), config.background)
+    background = torch.full((3,), config.background, device=config.device)
     asset, cameras = asset.to(config.device), [camera.to(config.device) for camera in cameras]
-    frames = torch.cat([render(asset, [c], rasterizer, background=background.to(config.device)).rgb for c in cameras])
-    return prior.encode(frames)[0].permute(1, 0, 2, 3)
+    frames = [render(asset, [camera], rasterizer, background=background).rgb for camera in cameras]
+    return [(prior.encode_still(frame), prior.encode_picture(frame)) for frame in frames]
 
 
-def _clip_latents(prior: VideoPrior, picture: Tensor) -> Tensor:
-    """The static clip of one picture [1, C, h, w]: the same latent in every frame, [1, C, T, h, w]."""
-    return picture[:, :, None].expand(-1, -1, prior.clip.num_frames, -1, -1)
-
-
-def denoising_loss(prior: VideoPrior, picture: Tensor, text: object, generator: torch.Generator) -> Tensor:
-    """Eq. 9 for one picture [1, C, h, w], in the prior's own kind of prediction."""
-    clip = _clip_latents(prior, picture)
+def denoising_loss(
+    prior: VideoPrior, still: Tensor, picture: Tensor | None, text: Text, generator: torch.Generator
+) -> Tensor:
+    """Eq. 9 for one static clip [1, C, t, h, w], in the prior's own kind of prediction."""
     timestep = int(torch.randint(0, prior.parameterization.num_timesteps, (), generator=generator))
-    eps = torch.randn(clip.shape, generator=generator).to(clip)
-    x_t = prior.parameterization.add_noise(clip, eps, timestep)
-    prediction = prior.predict(x_t, timestep, text, picture)  # type: ignore[arg-type]
-    return (prediction - prior.parameterization.target(clip, eps, timestep)).square().mean()
+    eps = torch.randn(still.shape, generator=generator).to(still)
+    x_t = prior.parameterization.add_noise(still, eps, timestep)
+    prediction = prior.predict(x_t, timestep, text, picture)
+    return (prediction - prior.parameterization.target(still, eps, timestep)).square().mean()

@@ -146,8 +146,8 @@ def sdedit(prior: VideoPrior, video: Tensor, picture: Tensor, prompt: str, confi
     padded by repeating its last frame; both get the same noise, so that they stay alike.
     """
     num_frames = prior.clip.num_frames
-    text, negative = prior.encode_text([prompt]), prior.encode_text([""])
-    image_latents = prior.encode(picture)[:, :, 0]
+    text, negative = prior.encode_text([prompt, ""]).split()
+    image_latents = prior.encode_picture(picture)
     timestep = prior.parameterization.timestep_at(config.strength)
     repaired = video.clone()
     for chosen in interleaved(video.shape[0], num_frames):

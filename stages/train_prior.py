@@ -28,7 +28,7 @@ from stages.media.contact_sheet import contact_sheet, write_png
 from stages.objectives.inversion import ddim_denoise
 from stages.priors.autoencoder import PatchAutoencoder
 from stages.priors.embedded import EmbeddedPrior, autocast, cosine_scheduler
-from stages.priors.load import load_prior, prior_fingerprint
+from stages.priors.load import load_embedded, prior_fingerprint
 from stages.priors.prior import ClipShape
 from stages.priors.text import UNK, build_text_encoder, build_tokenizer
 from stages.priors.transformer import FLOW_PX, AnimusTransformer3DModel
@@ -94,7 +94,7 @@ def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = Fa
         BadInput: the clips are to have another size or number of frames than those of ``config.init``; a batch that the
             processes cannot share evenly; a folder of clips that cannot be used.
     """
-    prior = load_prior(config.init, config.device) if config.init else None
+    prior = load_embedded(config.init, config.device) if config.init else None
     if prior is not None and prior.clip != ClipShape(config.num_frames, config.size_px, config.size_px):
         raise BadInput(
             f"{config.init} was made for {prior.clip.num_frames} frames of {prior.clip.width} pixels, not "
@@ -222,7 +222,7 @@ def starting_prior(config: TrainPriorConfig, bank: ClipBank, report: Report) -> 
     around an autoencoder fitted to the first clips."""
     words = sorted({word.strip(",.").lower() for caption in bank.captions for word in caption.split()})
     if config.init:
-        prior = load_prior(config.init, config.device)
+        prior = load_embedded(config.init, config.device)
         prior.learn_words(words, seed=config.seed)
         return prior
     autoencoder = PatchAutoencoder(patch_size=config.patch_size, latent_channels=config.latent_channels)

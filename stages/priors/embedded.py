@@ -71,6 +71,14 @@ class EmbeddedPrior:
         """See ``VideoPrior.encode``."""
         return self.vae.encode(frames.permute(0, 3, 1, 2)).permute(1, 0, 2, 3)[None]
 
+    def encode_still(self, frame: Tensor) -> Tensor:
+        """See ``VideoPrior.encode_still``: latents of each frame alone, so that one is enough."""
+        return self.encode(frame).expand(-1, -1, self.clip.num_frames, -1, -1)
+
+    def encode_picture(self, frame: Tensor) -> Tensor:
+        """See ``VideoPrior.encode_picture``."""
+        return self.encode(frame)[:, :, 0]
+
     def decode(self, latents: Tensor) -> Tensor:
         """See ``VideoPrior.decode``."""
         return self.vae.decode(latents[0].permute(1, 0, 2, 3)).permute(0, 2, 3, 1).clamp(0.0, 1.0)

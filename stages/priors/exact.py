@@ -56,6 +56,14 @@ class ExactPrior:
         """See ``VideoPrior.encode``."""
         return (2.0 * frames - 1.0).permute(3, 0, 1, 2)[None]
 
+    def encode_still(self, frame: Tensor) -> Tensor:
+        """See ``VideoPrior.encode_still``."""
+        return self.encode(frame.expand(self.clip.num_frames, -1, -1, -1))
+
+    def encode_picture(self, frame: Tensor) -> Tensor:
+        """See ``VideoPrior.encode_picture``."""
+        return self.encode(frame)[:, :, 0]
+
     def decode(self, latents: Tensor) -> Tensor:
         """See ``VideoPrior.decode``."""
         return (0.5 * latents[0].permute(1, 2, 3, 0) + 0.5).clamp(0.0, 1.0)

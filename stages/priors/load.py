@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,19 @@ from stages.assets import asset_path
 from stages.errors import BadInput, NotAvailable
 from stages.priors.autoencoder import PatchAutoencoder
 from stages.priors.embedded import CLASSES, PIPELINE, EmbeddedPrior
+from stages.priors.families import FAMILIES
+from stages.priors.prior import ClipShape, VideoPrior
+from stages.priors.published import PublishedPrior
 from stages.priors.transformer import AnimusTransformer3DModel
 
 EMBEDDED = "embedded"
-_KNOWN: dict[str, Any] = {
+PARTS = ("scheduler", "tokenizer", "text_encoder", "vae", "transformer", "unet")
+"""Folders of a published model that are used; others are not downloaded."""
+
+WHOLE = 64 * 2**20
+"""Larger files are told apart by their size and this much at either end, not by every byte."""
+
+_OWN: dict[str, Any] = {
     "AnimusTransformer3DModel": AnimusTransformer3DModel,
     "PatchAutoencoder": PatchAutoencoder,
     "CLIPTextModel": CLIPTextModel,
@@ -28,37 +38,100 @@ _KNOWN: dict[str, Any] = {
 }
 
 
-def load_prior(name: str, device: torch.device | str = "cpu") -> EmbeddedPrior:
+def load_prior(
+    name: str,
+    device: torch.device | str = "cpu",
+    *,
+    num_frames: int | None = None,
+    size_px: int | None = None,
+    min_frames: int | None = None,
+) -> VideoPrior:
     """The prior called ``name``: "embedded", a folder, or a hub id ``owner/model``.
 
+    ``num_frames`` and ``size_px`` ask a published model for clips of another shape than its family's own;
+    ``min_frames`` for the fewest frames it can make that are not fewer.
+
     Raises:
-        NotAvailable: no such folder, and the hub has no such model or cannot be reached.
-        BadInput: the folder is not a prior, or a part of it is missing, damaged or of an unknown class.
+        NotAvailable: no such folder, and the hub has no such model or cannot be reached; or a model of no known family.
+        BadInput: the folder is not a prior, a part of it is missing, damaged or of an unknown class, or the shape of
+            the clips is not one that this model makes.
     """
     folder = find_prior(name)
+    index = read_index(folder)
+    if index.get("_class_name") == PIPELINE:
+        prior = _load_embedded(name, folder, index, device)
+        if (num_frames or prior.clip.num_frames, size_px or prior.clip.width) != (
+            prior.clip.num_frames,
+            prior.clip.width,
+        ):
+            raise BadInput(f"{name} makes clips of {prior.clip.num_frames} frames of {prior.clip.width} pixels only.")
+        return prior
+    family = family_of(name, index)
+    shape = family.clip_default
+    if num_frames or size_px:
+        side = size_px or shape.height
+        shape = ClipShape(num_frames or shape.num_frames, side, side)
+    prior_ = family(name, folder, device, clip=shape)
+    if min_frames is not None:
+        rule = prior_.frames_rule
+        frames = -(-(min_frames - 1) // rule) * rule + 1
+        prior_.clip = ClipShape(frames, shape.height, shape.width)
+    return prior_
+
+
+def load_embedded(name: str, device: torch.device | str = "cpu") -> EmbeddedPrior:
+    """As ``load_prior``, for what only a prior of this project's own kind can do.
+
+    Raises:
+        BadInput: it is another kind.
+    """
+    folder = find_prior(name)
+    index = read_index(folder)
+    if index.get("_class_name") != PIPELINE:
+        raise BadInput(f"{name} is a {index.get('_class_name')}; train-prior trains a {PIPELINE} only.")
+    return _load_embedded(name, folder, index, device)
+
+
+def is_embedded_kind(name: str) -> bool:
+    """Whether a prior is of this project's own kind, whose defaults suit it, and not a published model."""
+    return bool(read_index(find_prior(name)).get("_class_name") == PIPELINE)
+
+
+def family_of(name: str, index: dict[str, Any]) -> type[PublishedPrior]:
+    """The family of a published model.
+
+    Raises:
+        NotAvailable: it is of none that is known here.
+    """
+    for part in ("transformer", "unet"):
+        class_name = (index.get(part) or ["", None])[1]
+        if class_name in FAMILIES:
+            return FAMILIES[class_name]
+    raise NotAvailable(
+        f"{name} is a {index.get('_class_name')}, of no family that is known here ({', '.join(FAMILIES)}).",
+        "See: animus3d priors",
+    )
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """A prior's ``model_index.json``.
+
+    Raises:
+        BadInput: it is not there, or damaged.
+    """
     index_file = folder / "model_index.json"
     try:
-        index = json.loads(index_file.read_text())
+        return json.loads(index_file.read_text())  # type: ignore[no-any-return]
     except FileNotFoundError:
         raise BadInput(
             f"{folder} is not a video prior: it has no model_index.json.", "See: animus3d train-prior --help"
         ) from None
     except (OSError, json.JSONDecodeError) as error:
         raise BadInput(f"{index_file} cannot be read: {error}.") from None
-    if index.get("_class_name") != PIPELINE:
-        raise NotAvailable(
-            f"{name} is a {index.get('_class_name')}; this version runs priors of class {PIPELINE} only.",
-            "Use --prior embedded, or a folder made by animus3d train-prior.",
-        )
-    diffusers_logging.set_verbosity_error()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    parts = {part: _load_part(folder, part, index) for part in CLASSES}
-    return EmbeddedPrior(name, parts, device, index.get("motions"), index.get("reach"))
 
 
 def find_prior(name: str) -> Path:
-    """Local folder of a prior, downloading a hub id when it can be."""
+    """Local folder of a prior, downloading the parts of a hub id that are used when it can be."""
     if name == EMBEDDED:
         return asset_path("prior")
     if Path(name).is_dir():
@@ -69,13 +142,14 @@ def find_prior(name: str) -> Path:
         )
     from huggingface_hub import snapshot_download
 
+    wanted = ["model_index.json", *(f"{part}/*" for part in PARTS)]
     try:
-        return Path(snapshot_download(name))
+        return Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=["*.bin", "*.fp16.*", "*.msgpack"]))
     except Exception as error:  # the hub client raises many unrelated classes; all mean "not on this machine"
         reason = str(error).splitlines()[0]
         raise NotAvailable(
             f"The prior {name} is neither a folder nor on this machine, and the hub did not give it ({reason}).",
-            "Download it elsewhere and pass its folder to --prior.",
+            f"Where there is a connection: hf download {name} --local-dir MODEL; then here: --prior MODEL.",
         ) from None
 
 
@@ -86,28 +160,40 @@ def prior_fingerprint(name: str) -> str:
         path
         for path in folder.glob("**/*")
         if path.suffix in (".safetensors", ".json")
-        and path.relative_to(folder).parts[0] != "training"
+        and path.relative_to(folder).parts[0] in (*PARTS, "model_index.json")
         and path.is_file()
     )
-    return f"{len(files)} files, {sum(path.stat().st_size for path in files)} bytes, {_weights_digest(files)}"
+    return f"{len(files)} files, {sum(path.stat().st_size for path in files)} bytes, {_digest(files)}"
 
 
-def _weights_digest(files: list[Path]) -> str:
-    import hashlib
-
+def _digest(files: list[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.name.encode())
-        digest.update(path.read_bytes())
+        with path.open("rb") as file:
+            if path.stat().st_size <= WHOLE:
+                digest.update(file.read())
+            else:
+                digest.update(file.read(WHOLE))
+                file.seek(-WHOLE, 2)
+                digest.update(file.read())
     return digest.hexdigest()[:16]
+
+
+def _load_embedded(name: str, folder: Path, index: dict[str, Any], device: torch.device | str) -> EmbeddedPrior:
+    diffusers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    parts = {part: _load_part(folder, part, index) for part in CLASSES}
+    return EmbeddedPrior(name, parts, device, index.get("motions"), index.get("reach"))
 
 
 def _load_part(folder: Path, part: str, index: dict[str, Any]) -> Any:
     class_name = (index.get(part) or ["", "nothing"])[1]
-    if class_name not in _KNOWN:
+    if class_name not in _OWN:
         raise BadInput(f"{folder}/model_index.json names {class_name} as its {part}, which is not known here.")
     try:
-        return _KNOWN[class_name].from_pretrained(folder / part)
+        return _OWN[class_name].from_pretrained(folder / part)
     except Exception as error:  # safetensors, json and transformers each raise their own kinds for a damaged file
         reason = str(error).splitlines()[0]
         raise BadInput(f"The {part} of the prior {folder} cannot be loaded: {reason}.") from None

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from stages.errors import CorruptCheckpoint
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
-"""The projections of diffusers' attention, which the paper's LoRA adapts."""
+"""The projections of diffusers' attention, which the paper's LoRA adapts; the same names in every family."""
 
 
 def add_adapter(denoiser: nn.Module, *, rank: int, alpha: float, seed: int) -> list[tuple[str, nn.Parameter]]:

@@ -1,7 +1,7 @@
 """What a video prior is to the rest of the project.
 
-``predict(latents, timestep, text, image_latents=None)`` is the whole interface of a score: published text-to-video
-models ignore ``image_latents``, image-to-video ones (and the embedded prior) are conditioned on it.
+``predict(latents, timestep, text, image_latents=None)`` is the whole interface of a score: text-to-video models have no
+``image_latents`` (``encode_picture`` gives None), image-to-video ones and the embedded prior are conditioned on them.
 """
 
 from __future__ import annotations
@@ -19,19 +19,31 @@ from stages.priors.parameterization import Parameterization
 
 @dataclass(frozen=True)
 class Text:
-    """B encoded prompts. Learned priors fill ``states`` and ``pooled``; an exact prior needs the words only."""
+    """B encoded prompts. Learned priors fill ``states`` and what else they use, an exact prior needs the words only."""
 
     prompts: tuple[str, ...]
     states: Tensor | None = None  # [B, L, D]
     pooled: Tensor | None = None  # [B, D]
+    mask: Tensor | None = None  # [B, L] 1 where there are words
 
     @staticmethod
     def stack(texts: Sequence[Text]) -> Text:
         """One batch of several."""
+
+        def joined(name: str) -> Tensor | None:
+            tensors = [getattr(text, name) for text in texts]
+            return None if any(tensor is None for tensor in tensors) else torch.cat(tensors)
+
         prompts = tuple(prompt for text in texts for prompt in text.prompts)
-        if any(text.states is None or text.pooled is None for text in texts):
-            return Text(prompts)
-        return Text(prompts, torch.cat([t.states for t in texts]), torch.cat([t.pooled for t in texts]))  # type: ignore[misc]
+        return Text(prompts, joined("states"), joined("pooled"), joined("mask"))
+
+    def split(self) -> list[Text]:
+        """One for each prompt."""
+        parts = (self.states, self.pooled, self.mask)
+        return [
+            Text((prompt,), *(None if part is None else part[i : i + 1] for part in parts))
+            for i, prompt in enumerate(self.prompts)
+        ]
 
 
 @dataclass(frozen=True)
@@ -61,11 +73,20 @@ class VideoPrior(Protocol):
         ...
 
     def encode(self, frames: Tensor) -> Tensor:
-        """Latents [1, C, T, h, w] of ``frames`` [T, H, W, 3] in [0, 1]; differentiable."""
+        """Latents [1, C, t, h, w] of ``frames`` [T, H, W, 3] in [0, 1]; differentiable. Most published models join
+        several frames to a latent one, so that t is less than T."""
+        ...
+
+    def encode_still(self, frame: Tensor) -> Tensor:
+        """Latents [1, C, t, h, w] of a clip in which nothing moves: ``frame`` [1, H, W, 3] again and again."""
+        ...
+
+    def encode_picture(self, frame: Tensor) -> Tensor | None:
+        """The ``image_latents`` [1, C, h, w] of ``frame`` [1, H, W, 3]; None for a model that sees no picture."""
         ...
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Frames [T, H, W, 3] in [0, 1] of ``latents`` [1, C, T, h, w]."""
+        """Frames [T, H, W, 3] in [0, 1] of ``latents`` [1, C, t, h, w]."""
         ...
 
     def encode_text(self, prompts: Sequence[str]) -> Text:

@@ -1,0 +1,17 @@
+"""Families of published video models, one file each, told apart by the class of their denoiser."""
+
+from __future__ import annotations
+
+from stages.priors.families.cogvideox import CogVideoXPrior
+from stages.priors.families.ltx import LTXPrior
+from stages.priors.families.unet3d import UNet3DPrior
+from stages.priors.families.wan import WanPrior
+from stages.priors.published import PublishedPrior
+
+FAMILIES: dict[str, type[PublishedPrior]] = {
+    "UNet3DConditionModel": UNet3DPrior,
+    "CogVideoXTransformer3DModel": CogVideoXPrior,
+    "WanTransformer3DModel": WanPrior,
+    "LTXVideoTransformer3DModel": LTXPrior,
+}
+"""Class of the denoiser in ``model_index.json`` -> family."""

@@ -1,0 +1,71 @@
+"""ModelScopeT2V and ZeroScope: a UNet over frames, latents of each frame alone, eps-prediction. The paper's model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from stages.priors.parameterization import Parameterization
+from stages.priors.prior import ClipShape, Text
+from stages.priors.published import PublishedPrior, in_parts
+
+FRAMES_AT_ONCE = 4
+"""Through the autoencoder."""
+
+
+class UNet3DPrior(PublishedPrior):
+    """``UNet3DConditionModel`` with Stable Diffusion's ``AutoencoderKL`` and CLIP's text encoder."""
+
+    denoiser_part = "unet"
+    clip_default = ClipShape(16, 256, 256)
+    max_tokens = 77
+
+    @property
+    def size_multiple(self) -> int:
+        """Every level but the last halves the latent, whose pixels the autoencoder halves as often."""
+        shrinks = len(self.denoiser_config["block_out_channels"]) + len(self.vae_config["block_out_channels"]) - 2
+        return 2**shrinks  # type: ignore[no-any-return]
+
+    def schedule(self) -> Parameterization:
+        """Variance preserving, from the config's betas."""
+        scheduler = DDIMScheduler.from_config(self.scheduler_config)
+        return Parameterization.from_betas(scheduler.betas, scheduler.config.prediction_type)
+
+    def checkpoint_denoiser(self, module: Any) -> None:
+        """This class cannot do it by itself: every block is worked out again when a gradient comes back."""
+        for block in (*module.down_blocks, module.mid_block, *module.up_blocks):
+            block.forward = _worked_out_again(block.forward)
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Frame by frame: the mean of the latent's distribution, scaled."""
+        vae: Any = self.vae
+        latents = in_parts(lambda part: vae.encode(part).latent_dist.mode(), images, FRAMES_AT_ONCE)
+        return latents.permute(1, 0, 2, 3)[None] * vae.config.scaling_factor
+
+    def encode_still(self, frame: Tensor) -> Tensor:
+        """One picture, encoded once."""
+        return self.encode(frame).expand(-1, -1, self.clip.num_frames, -1, -1)
+
+    def decode_images(self, latents: Tensor) -> Tensor:
+        """Frame by frame."""
+        vae: Any = self.vae
+        frames = latents[0].permute(1, 0, 2, 3) / vae.config.scaling_factor
+        return in_parts(lambda part: vae.decode(part).sample, frames, FRAMES_AT_ONCE)
+
+    def run(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None) -> Tensor:
+        """The picture is not looked at."""
+        assert text.states is not None
+        return self.denoiser(latents, timestep, encoder_hidden_states=text.states).sample  # type: ignore[no-any-return]
+
+
+def _worked_out_again(forward: Any) -> Any:
+    def recomputing(*args: Any, **kwargs: Any) -> Any:
+        if torch.is_grad_enabled():
+            return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+        return forward(*args, **kwargs)
+
+    return recomputing

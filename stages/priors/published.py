@@ -1,0 +1,237 @@
+"""A published video model as a ``VideoPrior``: what all families share. Each family is one file in ``families/``.
+
+Parts are loaded when they are first needed and only those that are: the text encoder, often the largest, reads the
+prompts and is dropped before the denoiser comes. Weights are safetensors; nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import diffusers
+import torch
+import transformers
+from diffusers.utils import logging as diffusers_logging
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers.utils import logging as transformers_logging
+
+from stages.errors import BadInput
+from stages.priors.parameterization import Parameterization
+from stages.priors.prior import ClipShape, Text
+
+
+class PublishedPrior(ABC):
+    """A frozen video model in a local folder of diffusers' format.
+
+    Latents are float32 outside; inside a model everything is of ``dtype``.
+    """
+
+    denoiser_part: ClassVar[str] = "transformer"
+    clip_default: ClassVar[ClipShape]
+    frames_rule: ClassVar[int] = 1
+    """Clips have k times this, plus one, frames."""
+    max_tokens: ClassVar[int]
+    """Of a prompt; more are cut off."""
+    sees_picture = False
+    """Whether it is conditioned on the static asset's picture."""
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        device: torch.device | str = "cpu",
+        *,
+        clip: ClipShape | None = None,
+        dtype: torch.dtype | None = None,
+        checkpointing: bool = True,
+    ) -> None:
+        """``clip`` None: the family's own; ``dtype`` None: bfloat16 on CUDA, else as large models need.
+
+        Raises:
+            BadInput: ``clip`` breaks a rule of the family; a part's config cannot be read.
+        """
+        diffusers_logging.set_verbosity_error()
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+        self.name, self.folder, self.device = name, folder, torch.device(device)
+        self.index = read_json(folder / "model_index.json")
+        self.denoiser_config = read_json(folder / self.denoiser_part / "config.json")
+        self.vae_config = read_json(folder / "vae" / "config.json")
+        self.scheduler_config = read_json(folder / "scheduler" / "scheduler_config.json")
+        self.dtype = dtype or (torch.bfloat16 if self.device.type == "cuda" else torch.float32)
+        self.checkpointing = checkpointing
+        self.motions: Mapping[str, Sequence[str]] = {}
+        self.parameterization = self.schedule()
+        self.clip = clip or self.clip_default
+        self._check_clip()
+        self._texts: dict[str, Text] = {}
+
+    # what a family says
+
+    @property
+    @abstractmethod
+    def size_multiple(self) -> int:
+        """Height and width of clips are multiples of this."""
+
+    @abstractmethod
+    def schedule(self) -> Parameterization:
+        """The schedule that the scheduler's config describes."""
+
+    @abstractmethod
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Normalised latents [1, C, t, h, w] of ``images`` [T, 3, H, W] in [-1, 1], as the VAE's own dtype."""
+
+    @abstractmethod
+    def decode_images(self, latents: Tensor) -> Tensor:
+        """Images [T, 3, H, W] of latents [1, C, t, h, w]."""
+
+    @abstractmethod
+    def run(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None) -> Tensor:
+        """One forward of the denoiser, in its own kind of prediction, [B, C, t, h, w]."""
+
+    def read_prompts(self, encoder: Any, ids: Tensor, mask: Tensor) -> Tensor:
+        """States [B, L, D] of tokens ``ids`` [B, L]."""
+        return encoder(ids).last_hidden_state  # type: ignore[no-any-return]
+
+    # what all share
+
+    @cached_property
+    def denoiser(self) -> nn.Module:
+        """What a LoRA adapts."""
+        module = self._load(self.denoiser_part)
+        if self.checkpointing:
+            self.checkpoint_denoiser(module)
+        return module
+
+    def checkpoint_denoiser(self, module: Any) -> None:
+        """Have ``module`` keep block inputs only, when a gradient goes through it."""
+        module.enable_gradient_checkpointing()
+
+    @cached_property
+    def vae(self) -> nn.Module:
+        """The autoencoder."""
+        module: Any = self._load("vae")
+        if self.checkpointing and module._supports_gradient_checkpointing:
+            module.enable_gradient_checkpointing()
+        return module  # type: ignore[no-any-return]
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """See ``VideoPrior.encode``."""
+        images = (2.0 * frames - 1.0).permute(0, 3, 1, 2).to(self.dtype)
+        return self.encode_images(images).float()
+
+    def encode_still(self, frame: Tensor) -> Tensor:
+        """See ``VideoPrior.encode_still``."""
+        return self.encode(frame.expand(self.clip.num_frames, -1, -1, -1))
+
+    def encode_picture(self, frame: Tensor) -> Tensor | None:
+        """See ``VideoPrior.encode_picture``."""
+        return self.encode(frame)[:, :, 0] if self.sees_picture else None
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """See ``VideoPrior.decode``."""
+        images = self.decode_images(latents.to(self.dtype)).float()
+        return (0.5 * images.permute(0, 2, 3, 1) + 0.5).clamp(0.0, 1.0)
+
+    @torch.no_grad()
+    def encode_text(self, prompts: Sequence[str]) -> Text:
+        """See ``VideoPrior.encode_text``; new prompts are read together, by an encoder that is dropped afterwards."""
+        new = sorted({prompt for prompt in prompts if prompt not in self._texts})
+        if new:
+            tokenizer = self._from_folder("tokenizer", transformers.AutoTokenizer)
+            tokens = tokenizer(
+                [" ".join(prompt.split()) for prompt in new],
+                padding="max_length",
+                truncation=True,
+                max_length=self.max_tokens,
+                return_tensors="pt",
+            )
+            encoder = self._load("text_encoder")
+            mask = tokens.attention_mask.to(self.device)
+            states = self.read_prompts(encoder, tokens.input_ids.to(self.device), mask)
+            for i, prompt in enumerate(new):
+                self._texts[prompt] = Text((prompt,), states=states[i : i + 1], mask=mask[i : i + 1])
+            del encoder
+            gc.collect()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+        return Text.stack([self._texts[prompt] for prompt in prompts])
+
+    def predict(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None = None) -> Tensor:
+        """See ``VideoPrior.predict``."""
+        if image_latents is not None:
+            image_latents = image_latents.expand(latents.shape[0], -1, -1, -1).to(self.dtype)
+        return self.run(latents.to(self.dtype), timestep, text, image_latents).float()
+
+    def _check_clip(self) -> None:
+        clip, rule, multiple = self.clip, self.frames_rule, self.size_multiple
+        if (clip.num_frames - 1) % rule:
+            below = (clip.num_frames - 1) // rule * rule + 1
+            raise BadInput(
+                f"{self.name} makes clips of {rule} k + 1 frames, not {clip.num_frames}.",
+                f"Nearest: {below} or {below + rule}.",
+            )
+        for side, pixels in (("height", clip.height), ("width", clip.width)):
+            if pixels % multiple or not pixels:
+                raise BadInput(f"{self.name} makes clips whose {side} is a multiple of {multiple}, not {pixels}.")
+
+    def _load(self, part: str) -> Any:
+        """A part's module with its weights, frozen, on the device."""
+        library, class_name = self.index[part]
+        module = self._from_folder(part, getattr(diffusers if library == "diffusers" else transformers, class_name))
+        return module.to(self.device).eval().requires_grad_(False)
+
+    def _from_folder(self, part: str, kind: Any) -> Any:
+        options: dict[str, Any] = {}
+        if part != "tokenizer":
+            options = {"use_safetensors": True, "torch_dtype" if _is_diffusers(kind) else "dtype": self.dtype}
+        try:
+            return kind.from_pretrained(self.folder / part, **options)
+        except Exception as error:  # safetensors, json and both libraries each raise their own kinds
+            reason = str(error).splitlines()[0]
+            raise BadInput(f"The {part} of the prior {self.folder} cannot be loaded: {reason}.") from None
+
+
+def _is_diffusers(kind: type) -> bool:
+    return issubclass(kind, diffusers.ModelMixin)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A config of a model's folder.
+
+    Raises:
+        BadInput: it is not there, or damaged.
+    """
+    try:
+        return json.loads(path.read_text())  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        raise BadInput(f"{path} is missing; the model's folder is incomplete.", "Download it again.") from None
+    except (OSError, json.JSONDecodeError) as error:
+        raise BadInput(f"{path} cannot be read: {error}.") from None
+
+
+def in_parts(work: Callable[[Tensor], Tensor], images: Tensor, size: int) -> Tensor:
+    """``work`` on ``size`` images at a time, joined; a gradient keeps only the inputs and works each part out again."""
+    parts = images.split(size)
+    if torch.is_grad_enabled() and images.requires_grad:
+        return torch.cat([checkpoint(work, part, use_reentrant=False) for part in parts])  # type: ignore[misc]
+    return torch.cat([work(part) for part in parts])
+
+
+def given_first(
+    parameterization: Parameterization, prediction: Tensor, latents: Tensor, timestep: int, image_latents: Tensor | None
+) -> Tensor:
+    """``prediction`` [B, C, t, h, w] with that of the first latent frame replaced by the one that implies the given
+    picture [B, C, h, w]: image-to-video models are told that frame and their output for it means nothing."""
+    if image_latents is None:
+        return prediction
+    first = parameterization.from_x0(image_latents[:, :, None].float(), latents[:, :, :1].float(), timestep)
+    return torch.cat([first.to(prediction), prediction[:, :, 1:]], dim=2)

@@ -1,0 +1,175 @@
+"""Published families, tiny but real: shapes, schedules, pictures, adapters, and the model's own ODE there and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages.errors import BadInput, NotAvailable
+from stages.objectives.inversion import ddim_denoise, ddim_invert
+from stages.priors.load import load_prior
+from stages.priors.lora import adapter_on, add_adapter
+from stages.priors.published import PublishedPrior
+from tests.priors.tiny_models import MODELS, save_model
+
+FRAMES = {"wan": 5, "wan-ti2v": 5, "modelscope": 5}
+KINDS = {"modelscope": "epsilon", "cogvideox": "v_prediction", "wan": "flow", "ltx": "flow"}
+SEES_PICTURE = ("cogvideox-i2v", "cogvideox-1.5-i2v", "wan-ti2v", "ltx")
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {name: save_model(name, tmp_path_factory.mktemp(name)) for name in MODELS}
+
+
+def tiny(folders: dict[str, Path], name: str) -> PublishedPrior:
+    prior = load_prior(str(folders[name]), num_frames=FRAMES.get(name, 9), size_px=32)
+    assert isinstance(prior, PublishedPrior)
+    return prior
+
+
+def some_frames(prior: PublishedPrior) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    still = torch.rand(1, 8, 8, 3, generator=generator).repeat_interleave(4, 1).repeat_interleave(4, 2)
+    return (still + 0.2 * torch.linspace(0.0, 1.0, prior.clip.num_frames)[:, None, None, None]).clamp(0.0, 1.0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_predicts_from_words_and_picture(folders: dict[str, Path], name: str) -> None:
+    prior = tiny(folders, name)
+    assert prior.parameterization.kind == KINDS[name.removesuffix("-i2v").removesuffix("-ti2v").removesuffix("-1.5")]
+    frames = some_frames(prior)
+    with torch.no_grad():
+        latents = prior.encode(frames)
+        assert prior.decode(latents).shape == frames.shape
+        assert prior.encode_still(frames[:1]).shape == latents.shape
+        picture = prior.encode_picture(frames[:1])
+    assert (picture is not None) == (name in SEES_PICTURE) == prior.sees_picture
+    walk, jump = prior.encode_text(["a deer walks", "a deer jumps"]).split()
+    x_t = prior.parameterization.add_noise(latents, torch.randn_like(latents), 700)
+    with torch.no_grad():
+        walks, jumps = prior.predict(x_t, 700, walk, picture), prior.predict(x_t, 700, jump, picture)
+        later = prior.predict(x_t, 300, walk, picture)
+        both = prior.predict(x_t.expand(2, -1, -1, -1, -1), 700, walk.stack([walk, jump]), picture)
+    assert walks.shape == latents.shape and walks.isfinite().all()
+    assert (walks - jumps).abs().max() > 1e-6 < (walks - later).abs().max()
+    torch.testing.assert_close(both, torch.cat([walks, jumps]), atol=1e-4, rtol=1e-4)
+    if picture is not None:
+        with torch.no_grad():
+            other = prior.predict(x_t, 700, walk, prior.encode_picture(1.0 - frames[:1]))
+        assert (other - walks)[:, :, -1].abs().max() > 1e-6
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_first_frame_of_a_given_picture_is_that_picture(folders: dict[str, Path], name: str) -> None:
+    """Models that are handed the picture as their first latent frame estimate exactly it there."""
+    prior = tiny(folders, name)
+    if name not in ("wan-ti2v", "ltx"):
+        return
+    frames = some_frames(prior)
+    with torch.no_grad():
+        latents, picture = prior.encode(frames), prior.encode_picture(frames[:1])
+        x_t = prior.parameterization.add_noise(latents, torch.randn_like(latents), 700)
+        x0 = prior.parameterization.to_x0(prior.predict(x_t, 700, prior.encode_text(["a deer"]), picture), x_t, 700)
+    assert picture is not None
+    torch.testing.assert_close(x0[:, :, 0], picture, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_inverting_then_denoising_returns_the_clip(folders: dict[str, Path], name: str) -> None:
+    """The model's own ODE there and back; more steps bring it nearer."""
+    prior = tiny(folders, name)
+    frames = some_frames(prior)
+    text = prior.encode_text(["a deer walks"])
+    with torch.no_grad():
+        latents, picture = prior.encode(frames), prior.encode_picture(frames[:1])
+        latents = latents / latents.std()  # random autoencoders give latents of any size
+        errors = []
+        for steps in (4, 32):
+            noisy = ddim_invert(prior, latents, 600, text, steps, picture)
+            back = ddim_denoise(prior, noisy, 600, text, steps, picture)
+            errors.append(float((back - latents).square().mean() / latents.square().mean()))
+    assert errors[1] < 0.1 and errors[1] < errors[0]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_adapter_that_is_off_changes_no_bit(folders: dict[str, Path], name: str) -> None:
+    prior = tiny(folders, name)
+    x = torch.randn(prior.encode(some_frames(prior)).shape)
+    text = prior.encode_text(["a deer walks"])
+    with torch.no_grad():
+        before = prior.predict(x, 500, text)
+        parameters = add_adapter(prior.denoiser, rank=2, alpha=2.0, seed=0)
+        for _, parameter in parameters:
+            torch.nn.init.normal_(parameter, std=0.1)
+        assert torch.equal(prior.predict(x, 500, text), before)
+        with adapter_on(prior.denoiser):
+            assert (prior.predict(x, 500, text) - before).abs().max() > 1e-6
+        assert torch.equal(prior.predict(x, 500, text), before)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_reach_pixels_and_adapter_the_same_with_checkpoints(folders: dict[str, Path], name: str) -> None:
+    found = []
+    for checkpointing in (False, True):
+        prior = tiny(folders, name)
+        prior.checkpointing = checkpointing
+        frames = some_frames(prior).requires_grad_(True)
+        latents = prior.encode(frames)
+        (latents * torch.linspace(-1, 1, latents.numel()).view_as(latents)).sum().backward()
+        text = prior.encode_text(["a deer walks"])
+        parameters = add_adapter(prior.denoiser, rank=2, alpha=2.0, seed=0)
+        with adapter_on(prior.denoiser):
+            prior.predict(
+                latents.detach(), 500, text, prior.encode_picture(frames[:1].detach())
+            ).square().sum().backward()
+        assert frames.grad is not None and frames.grad.abs().max() > 0.0
+        found.append([frames.grad, *(p.grad for _, p in parameters if p.grad is not None)])
+        assert len(found[-1]) == len(parameters) + 1
+    for plain, again in zip(*found, strict=True):
+        torch.testing.assert_close(plain, again, atol=1e-5, rtol=1e-4)
+
+
+def test_the_text_encoder_is_dropped_and_prompts_are_kept(folders: dict[str, Path]) -> None:
+    prior = tiny(folders, "wan")
+    text = prior.encode_text(["a deer walks", "a deer"])
+    assert not any(isinstance(value, torch.nn.Module) for value in vars(prior).values())  # nothing is loaded yet
+    (folders["wan"] / "text_encoder" / "config.json").rename(folders["wan"] / "hidden.json")
+    try:
+        again = prior.encode_text(["a deer"])
+    finally:
+        (folders["wan"] / "hidden.json").rename(folders["wan"] / "text_encoder" / "config.json")
+    assert text.states is not None and again.states is not None
+    assert torch.equal(again.states[0], text.states[1])
+
+
+@pytest.mark.parametrize(("name", "frames", "nearest"), [("cogvideox", 16, "9 or 17"), ("ltx", 31, "25 or 33")])
+def test_refuses_lengths_it_cannot_make(folders: dict[str, Path], name: str, frames: int, nearest: str) -> None:
+    with pytest.raises(BadInput, match=f"not {frames}. Nearest: {nearest}"):
+        load_prior(str(folders[name]), num_frames=frames, size_px=32)
+    with pytest.raises(BadInput, match="multiple of"):
+        load_prior(str(folders[name]), num_frames=17, size_px=33)
+
+
+def test_rounds_up_to_a_length_it_can_make(folders: dict[str, Path]) -> None:
+    lengths = {name: load_prior(str(folders[name]), size_px=32, min_frames=31).clip.num_frames for name in MODELS}
+    assert lengths["modelscope"] == 31 and lengths["ltx"] == lengths["wan"] == lengths["cogvideox"] == 33
+
+
+def test_says_what_it_cannot_run(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = save_model("wan", tmp_path / "wan")
+    index = (folder / "model_index.json").read_text()
+    (folder / "model_index.json").write_text(index.replace("WanTransformer3DModel", "NoSuchTransformer"))
+    with pytest.raises(NotAvailable, match="no family that is known"):
+        load_prior(str(folder))
+    (folder / "model_index.json").write_text(
+        index.replace('"wan', '"wan')[:-1] + ', "transformer_2": ["diffusers", "W"]}'
+    )
+    with pytest.raises(NotAvailable, match="two experts"):
+        load_prior(str(folder))
+    (folder / "model_index.json").write_text(index)
+    (folder / "vae" / "config.json").unlink()
+    with pytest.raises(BadInput, match=r"vae/config\.json is missing"):
+        load_prior(str(folder))

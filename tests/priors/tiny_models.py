@@ -1,0 +1,182 @@
+"""Every published family in small: diffusers' own classes with random weights, in folders like those on the hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderKLCogVideoX,
+    AutoencoderKLLTXVideo,
+    AutoencoderKLWan,
+    CogVideoXDDIMScheduler,
+    CogVideoXTransformer3DModel,
+    DDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    LTXVideoTransformer3DModel,
+    UNet3DConditionModel,
+    UniPCMultistepScheduler,
+    WanTransformer3DModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel
+
+from stages.priors.text import build_tokenizer
+from stages.zoo.captions import motion_words
+
+WORDS = sorted({word for forms in motion_words().values() for word in forms} | {"a", "deer", "goat"})
+TOKENIZER = build_tokenizer(WORDS)
+T5 = {"vocab_size": len(TOKENIZER), "d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+
+
+def _unet3d() -> dict[str, Any]:
+    return {
+        "unet": UNet3DConditionModel(
+            sample_size=8,
+            block_out_channels=(16, 32),
+            down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+            up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+            layers_per_block=1,
+            cross_attention_dim=32,
+            attention_head_dim=8,
+            norm_num_groups=8,
+        ),
+        "vae": AutoencoderKL(
+            block_out_channels=(8, 16),
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            norm_num_groups=8,
+        ),
+        "text_encoder": CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(TOKENIZER),
+                hidden_size=32,
+                intermediate_size=32,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                max_position_embeddings=77,
+            )
+        ),
+        "scheduler": DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
+    }
+
+
+def _cogvideox(*, picture: bool = False, joined: bool = False) -> dict[str, Any]:
+    return {
+        "transformer": CogVideoXTransformer3DModel(
+            num_attention_heads=2,
+            attention_head_dim=16,
+            in_channels=8 if picture else 4,
+            out_channels=4,
+            time_embed_dim=8,
+            ofs_embed_dim=8 if joined and picture else None,
+            text_embed_dim=32,
+            num_layers=2,
+            sample_width=8,
+            sample_height=8,
+            sample_frames=9,
+            patch_size=2,
+            patch_size_t=2 if joined else None,
+            patch_bias=not joined,
+            max_text_seq_length=16,
+            use_rotary_positional_embeddings=True,
+        ),
+        "vae": AutoencoderKLCogVideoX(
+            block_out_channels=(8, 8, 8, 8),
+            latent_channels=4,
+            layers_per_block=1,
+            norm_num_groups=2,
+            sample_height=32,
+            sample_width=32,
+            invert_scale_latents=joined,
+        ),
+        "text_encoder": T5EncoderModel(T5Config(**T5)),
+        "scheduler": CogVideoXDDIMScheduler(
+            prediction_type="v_prediction",
+            rescale_betas_zero_snr=True,
+            timestep_spacing="trailing",
+            snr_shift_scale=1.0,
+        ),
+    }
+
+
+def _wan() -> dict[str, Any]:
+    return {
+        "transformer": WanTransformer3DModel(
+            num_attention_heads=2,
+            attention_head_dim=12,
+            in_channels=16,
+            out_channels=16,
+            text_dim=32,
+            ffn_dim=32,
+            num_layers=2,
+            rope_max_seq_len=32,
+        ),
+        "vae": AutoencoderKLWan(base_dim=3, dim_mult=[1, 1, 1, 1], num_res_blocks=1),
+        "text_encoder": UMT5EncoderModel(UMT5Config(**T5)),
+        "scheduler": UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0),
+    }
+
+
+def _ltx() -> dict[str, Any]:
+    return {
+        "transformer": LTXVideoTransformer3DModel(
+            in_channels=8,
+            out_channels=8,
+            num_attention_heads=4,
+            attention_head_dim=8,
+            cross_attention_dim=32,
+            num_layers=2,
+            caption_channels=32,
+        ),
+        "vae": AutoencoderKLLTXVideo(
+            latent_channels=8,
+            block_out_channels=(8, 8, 8, 8),
+            decoder_block_out_channels=(8, 8, 8, 8),
+            layers_per_block=(1, 1, 1, 1, 1),
+            decoder_layers_per_block=(1, 1, 1, 1, 1),
+            spatio_temporal_scaling=(True, True, True, False),
+            decoder_spatio_temporal_scaling=(True, True, True, False),
+            patch_size=1,
+        ),
+        "text_encoder": T5EncoderModel(T5Config(**T5)),
+        "scheduler": FlowMatchEulerDiscreteScheduler(),
+    }
+
+
+MODELS: dict[str, tuple[str, Callable[[], dict[str, Any]], dict[str, Any]]] = {
+    "modelscope": ("TextToVideoSDPipeline", _unet3d, {}),
+    "cogvideox": ("CogVideoXPipeline", _cogvideox, {}),
+    "cogvideox-i2v": ("CogVideoXImageToVideoPipeline", lambda: _cogvideox(picture=True), {}),
+    "cogvideox-1.5-i2v": ("CogVideoXImageToVideoPipeline", lambda: _cogvideox(picture=True, joined=True), {}),
+    "wan": ("WanPipeline", _wan, {}),
+    "wan-ti2v": ("WanPipeline", _wan, {"expand_timesteps": True, "transformer_2": [None, None]}),
+    "ltx": ("LTXPipeline", _ltx, {}),
+}
+"""Name -> pipeline class, parts, and what else ``model_index.json`` says."""
+
+
+def save_model(name: str, folder: Path) -> Path:
+    """Write the model called ``name`` as a folder; the same weights every time."""
+    pipeline, build, more = MODELS[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        parts = build()
+        for parameter in (p for p in _denoiser(parts).parameters() if not p.any()):
+            torch.nn.init.normal_(parameter, std=0.05)  # zero-initialised outputs would hide mistakes
+    index: dict[str, Any] = {"_class_name": pipeline, **more, "tokenizer": ["transformers", "PreTrainedTokenizerFast"]}
+    for part, module in parts.items():
+        module.save_pretrained(folder / part)
+        library = "diffusers" if hasattr(diffusers, type(module).__name__) else "transformers"
+        index[part] = [library, type(module).__name__]
+    TOKENIZER.save_pretrained(folder / "tokenizer")
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+def _denoiser(parts: dict[str, Any]) -> torch.nn.Module:
+    return parts["unet"] if "unet" in parts else parts["transformer"]  # type: ignore[no-any-return]

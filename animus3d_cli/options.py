@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,15 @@ Steps = Annotated[
     ),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of every random draw. Default: 0", show_default=False)]
-Preset = Annotated[str, typer.Option("--preset", help="Named settings to start from.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="Named settings to start from. Default: default, or published for a published model",
+        show_default=False,
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -38,6 +47,25 @@ Prior = Annotated[
         "--prior",
         metavar="NAME",
         help="Video prior: 'embedded', a folder in diffusers' format, or a hub id.",
+        show_default=False,
+    ),
+]
+
+
+def _go_offline(wanted: bool) -> None:
+    if wanted:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+Offline = Annotated[
+    bool, typer.Option("--offline", callback=_go_offline, help="Never ask the hub: use what is on this machine.")
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="Memory of the graphics card: 24gb, 48gb or 80gb. Default: 24gb",
         show_default=False,
     ),
 ]

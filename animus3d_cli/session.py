@@ -51,6 +51,15 @@ def session(
         console.close()
 
 
+def preset_for(preset: str | None, prior: str | None) -> str:
+    """The preset that was asked for, or the one that suits the prior."""
+    if preset is not None or prior is None or prior == "embedded":
+        return preset or "default"
+    from stages.priors.load import is_embedded_kind
+
+    return "default" if is_embedded_kind(prior) else "published"
+
+
 def resolve_device(name: str) -> str:
     """ "auto" becomes cuda where there is one, else cpu.
 

@@ -17,7 +17,7 @@ Config = TypeVar("Config")
 COUNTS = (
     "steps", "checkpoint_every", "batch_size", "rank", "neighbours", "inversion_steps", "denoise_steps", "num_cameras",
     "num_timesteps", "num_views", "num_clips", "frames_per_step", "flow_samples", "arap_anchors",
-    "score_every",
+    "score_every", "num_frames", "size_px",
 )  # fmt: skip
 """Settings that mean nothing below 1, in whichever stage they occur."""
 
@@ -40,8 +40,9 @@ def build_config(
             raise BadInput(f"--set {assignment} has no value.", "Write --set name=value.")
         config = _assign(config, name.strip(), text.strip(), name.strip())
     for name in COUNTS:
-        if getattr(config, name, 1) < 1:
-            raise BadInput(f"{name} must be at least 1, not {getattr(config, name)}.")
+        value = getattr(config, name, None)
+        if value is not None and value < 1:
+            raise BadInput(f"{name} must be at least 1, not {value}.")
     return config
 
 

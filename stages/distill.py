@@ -37,7 +37,8 @@ from stages.objectives.sds import sds_gradient
 from stages.objectives.smoothing import smooth_gradient
 from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.lora import load_adapter
-from stages.priors.prior import FlowPrior, VideoPrior, motions_named
+from stages.priors.prior import VideoPrior, motions_named, says_flow
+from stages.priors.profiles import ProfileName
 from stages.raster import Rasterizer, choose, render, render_flow
 from stages.run_dir import RunDir, StageFolder
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
@@ -84,6 +85,9 @@ class DistillConfig:
     grid_learning_rate: float = 6e-3
     mlp_learning_rate: float = 6e-4
     prior: str = "embedded"
+    num_frames: int | None = None  # of the prior's clips; None: as it was made for
+    size_px: int | None = None  # likewise
+    profile: ProfileName = "24gb"
     raster: str | None = None
     device: str = "cpu"
     checkpoint_every: int = 50
@@ -94,6 +98,26 @@ PRESETS = {
     "default": DistillConfig(),
     "preview": replace(DistillConfig(), steps=120, score_weight=0.0),
     "best": replace(DistillConfig(), steps=480, score_every=1, num_cameras=16),
+    # for published models, which say no flow: what MSD is best with on the exact prior (``make bench-exact``), with the
+    # guidance usual for learned ones; not tried with published weights
+    "published": replace(
+        DistillConfig(),
+        steps=600,
+        score_every=1,
+        guidance=7.5,
+        inversion_steps=5,
+        own_noise=False,
+        start_noise="fixed",
+        timestep_min=0.02,
+        timestep_max=0.98,
+        timestep_max_end=0.5,
+        num_timesteps=16,
+        blur_px=0.0,
+        flow_weight=0.0,
+        arap_weight=30.0,
+        grid_learning_rate=1e-2,
+        mlp_learning_rate=1e-3,
+    ),
 }
 
 
@@ -112,7 +136,7 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
             "own_noise=false compares branches that hold the same noise; start_noise=fresh gives each its own.",
             "Add: --set start_noise=fixed",
         )
-    if not scored and not (config.flow_weight and isinstance(load_prior(config.prior), FlowPrior)):
+    if not scored and not (config.flow_weight and says_flow(load_prior(config.prior))):
         raise BadInput(
             f"Without its score the prior {config.prior!r} says nothing to follow.", "Add: --set score_weight=1"
         )
@@ -130,7 +154,13 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
         report(Note("distill is already done with these settings; nothing to do (--force does it again)."))
         return
 
-    prior = load_prior(config.prior, config.device)
+    prior = load_prior(
+        config.prior,
+        config.device,
+        num_frames=config.num_frames,
+        size_px=config.size_px,
+        profile=config.profile,
+    )
     if prior.motions and not motions_named(prior, config.prompt):
         report(
             Caution(
@@ -141,9 +171,12 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
     static_prompt = ""
     if scored and config.objective == "msd":
         tensors, metadata = run.stage("lora").read_result("adapter.safetensors")
+        static_prompt = metadata["static_prompt"]
+        prior.encode_text(
+            [config.prompt, config.negative_prompt, static_prompt]
+        )  # before the denoiser needs the memory
         assert prior.denoiser is not None
         load_adapter(prior.denoiser, tensors, metadata)
-        static_prompt = metadata["static_prompt"]
 
     # 1. cameras, timesteps, and the static branch
     asset = asset.to(config.device)
@@ -224,7 +257,7 @@ class Distillation:
             latents = self.prior.encode(smooth_gradient(frames, config.blur_px * (1.0 - step / max(1, config.steps))))
             gradient = self.gradient(latents, view, timestep, generator)
             losses["score"] = distillation_loss(latents, gradient) / latents[0].numel()
-        if config.flow_weight and isinstance(self.prior, FlowPrior):
+        if config.flow_weight and says_flow(self.prior):
             moves = render_flow(self.asset, self.cameras[view], self.rasterizer, means)
             losses["flow"] = flow_loss(*moves, self.flows[view])
         losses["tv"] = tv3d(means)
@@ -284,7 +317,7 @@ class Distillation:
 
     def flow_guidance(self, pairs: Tensor) -> float:
         """That of flows [V, 2, T, H, W, 2]: as set, or what makes them go as far as the motion of the prompt does."""
-        assert isinstance(self.prior, FlowPrior)
+        assert says_flow(self.prior)
         config, prior = self.config, self.prior
         known = [prior.reach[motion] for motion in motions_named(prior, config.prompt) if motion in prior.reach]
         if config.flow_guidance is not None or not known:
@@ -294,7 +327,7 @@ class Distillation:
 
     def flow_pair_of(self, view: int) -> Tensor:
         """The flow of one camera for the negative prompt and for the prompt, [2, T, H, W, 2], over several noises."""
-        assert isinstance(self.prior, FlowPrior)
+        assert says_flow(self.prior)
         config, still, picture, pairs = self.config, self.stills[view], self.pictures[view], []
         for sample in range(config.flow_samples):
             share = (sample + 0.5) / config.flow_samples

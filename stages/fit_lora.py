@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from stages.objectives.inversion import ddim_denoise
 from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.lora import adapter_on, adapter_tensors, add_adapter
 from stages.priors.prior import Text, VideoPrior
+from stages.priors.profiles import ProfileName
 from stages.raster import Rasterizer, choose, render
 from stages.run_dir import RunDir
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
@@ -47,13 +48,21 @@ class FitLoraConfig:
     num_cameras: int = 16
     background: float = 1.0  # grey value behind the asset
     prior: str = "embedded"
+    num_frames: int | None = None  # of the prior's clips; None: as it was made for
+    size_px: int | None = None  # likewise
+    profile: ProfileName = "24gb"
     raster: str | None = None
     device: str = "cpu"
     checkpoint_every: int = 50
     preview_every: int = 0  # 0: at the end only
 
 
-PRESETS = {"default": FitLoraConfig()}
+PRESETS = {
+    "default": FitLoraConfig(),
+    # for published models; the paper's numbers but for fewer and larger steps, not tried with published weights
+    "published": replace(FitLoraConfig(), steps=300, learning_rate=1e-4, batch_size=1, num_cameras=8),
+    "paper": replace(FitLoraConfig(), steps=3000, learning_rate=1e-5, batch_size=1),
+}
 
 
 def run(run: RunDir, config: FitLoraConfig, report: Report, *, force: bool = False) -> None:
@@ -67,11 +76,17 @@ def run(run: RunDir, config: FitLoraConfig, report: Report, *, force: bool = Fal
         return
 
     # 1. what the asset looks like from around, standing still
-    prior = load_prior(config.prior, config.device)
+    prior = load_prior(
+        config.prior,
+        config.device,
+        num_frames=config.num_frames,
+        size_px=config.size_px,
+        profile=config.profile,
+    )
+    text = prior.encode_text([config.static_prompt.format(object=config.object)])
     views = static_views(asset, prior, choose(config.device, config.raster), config)
 
     # 2. the denoising loss under the static prompt
-    text = prior.encode_text([config.static_prompt.format(object=config.object)])
     assert prior.denoiser is not None
     parameters = add_adapter(prior.denoiser, rank=config.rank, alpha=config.alpha, seed=config.seed)
     optimiser = torch.optim.AdamW([p for _, p in parameters], lr=config.learning_rate, weight_decay=0.0)

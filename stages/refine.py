@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from stages.motion.regularizers import arap, tv3d
 from stages.objectives.inversion import ddim_denoise
 from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.prior import VideoPrior
+from stages.priors.profiles import ProfileName
 from stages.raster import Rasterizer, choose, render
 from stages.run_dir import RunDir
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
@@ -47,14 +48,20 @@ class RefineConfig:
     grid_learning_rate: float = 2e-3
     mlp_learning_rate: float = 2e-4
     frames_per_step: int = 8  # of the 2T - 1, drawn anew every step
+    num_frames: int = 31  # of the repaired videos: 2T - 1 for T = 16
     prior: str = "embedded"
+    size_px: int | None = None  # of the prior's clips; None: as it was made for
+    profile: ProfileName = "24gb"
     raster: str | None = None
     device: str = "cpu"
     checkpoint_every: int = 50
     preview_every: int = 0  # 0: at the end only
 
 
-PRESETS = {"default": RefineConfig()}
+PRESETS = {
+    "default": RefineConfig(),
+    "published": replace(RefineConfig(), denoise_steps=20, guidance=5.0),  # not tried with published weights
+}
 
 
 def run(run: RunDir, config: RefineConfig, report: Report, *, force: bool = False) -> None:
@@ -73,11 +80,18 @@ def run(run: RunDir, config: RefineConfig, report: Report, *, force: bool = Fals
         return
 
     # 1. and 2. repaired videos, one a camera
-    prior = load_prior(config.prior, config.device)
+    prior = load_prior(
+        config.prior,
+        config.device,
+        size_px=config.size_px,
+        min_frames=config.num_frames,
+        profile=config.profile,
+    )
+    prior.encode_text([metadata["prompt"], ""])  # before the denoiser needs the memory
     rasterizer = choose(config.device, config.raster)
     field = MotionField.from_tensors(tensors, metadata).to(config.device)
     background = torch.full((3,), config.background, device=config.device)
-    times = frame_times(2 * prior.clip.num_frames - 1, config.device)
+    times = frame_times(config.num_frames, config.device)
     low, high = asset.bounds()
     generator = step_generator(config.seed, 0, stream=5)
     cameras = sample_orbit_cameras(
@@ -143,7 +157,8 @@ def sdedit(prior: VideoPrior, video: Tensor, picture: Tensor, prompt: str, confi
     """``video`` [T', H, W, 3] noised to ``strength`` and denoised under ``prompt`` (Meng et al. 2022); the same shape.
 
     A prior of T frames sees 2T - 1 as two interleaved clips of the same span, even and odd frame times, the odd one
-    padded by repeating its last frame; both get the same noise, so that they stay alike.
+    padded by repeating its last frame; both get the same noise, so that they stay alike. A prior of more frames
+    than the video has sees it padded likewise.
     """
     num_frames = prior.clip.num_frames
     text, negative = prior.encode_text([prompt, ""]).split()
@@ -151,16 +166,16 @@ def sdedit(prior: VideoPrior, video: Tensor, picture: Tensor, prompt: str, confi
     timestep = prior.parameterization.timestep_at(config.strength)
     repaired = video.clone()
     for chosen in interleaved(video.shape[0], num_frames):
-        latents = prior.encode(video[chosen])
+        padded = torch.cat([chosen, chosen[-1:].expand(num_frames - len(chosen))])
+        latents = prior.encode(video[padded])
         eps = torch.randn(latents.shape, generator=step_generator(config.seed, index, stream=6)).to(latents)
         x_t = prior.parameterization.add_noise(latents, eps, timestep)
         x0 = ddim_denoise(prior, x_t, timestep, text, config.denoise_steps, image_latents, negative, config.guidance)
-        repaired[chosen] = prior.decode(x0)
+        repaired[chosen] = prior.decode(x0)[: len(chosen)]
     return repaired
 
 
 def interleaved(num_frames: int, clip_frames: int) -> list[Tensor]:
-    """Index sets of ``clip_frames`` each that together cover ``num_frames``; padded with their own last index."""
+    """Index sets of at most ``clip_frames`` each that together cover ``num_frames``, each of the whole span."""
     num_sets = -(-num_frames // clip_frames)
-    sets = [torch.arange(offset, num_frames, num_sets) for offset in range(num_sets)]
-    return [torch.cat([s, s[-1:].expand(clip_frames - len(s))]) for s in sets]
+    return [torch.arange(offset, num_frames, num_sets) for offset in range(num_sets)]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from animus3d_cli import options
-from animus3d_cli.session import resolve_device, session
+from animus3d_cli.session import preset_for, resolve_device, session
 from animus3d_cli.settings import build_config
 
 
@@ -28,8 +28,16 @@ def command(
     seed: options.Seed = None,
     prior: options.Prior = None,
     preset: Annotated[
-        str, typer.Option("--preset", help="preview (quick, no LoRA needed), default or best (slow).")
-    ] = "default",
+        str | None,
+        typer.Option(
+            "--preset",
+            metavar="NAME",
+            help="preview (quick, no LoRA needed), default, best (slow), or published, the default for such models.",
+            show_default=False,
+        ),
+    ] = None,
+    profile: options.Profile = None,
+    offline: options.Offline = False,
     device: options.Device = "auto",
     raster: options.Raster = None,
     settings: options.Settings = None,
@@ -53,9 +61,10 @@ def command(
         raise BadInput(f"There is no objective {objective!r}.", "Use msd or sds.")
     flags = {
         "prompt": prompt, "objective": objective, "guidance": guidance, "steps": steps, "seed": seed, "prior": prior,
-        "raster": raster, "device": resolve_device(device),
+        "raster": raster,
+        "profile": profile, "device": resolve_device(device),
     }  # fmt: skip
-    config = build_config(PRESETS, preset, flags, settings or [])
+    config = build_config(PRESETS, preset_for(preset, prior), flags, settings or [])
     if not config.prompt.strip():
         raise BadInput("distill needs a sentence.", 'For example: animus3d distill --prompt "a walking goat"')
     with session("distill", run, start_from=start_from, must_exist=True) as (run_dir, console):

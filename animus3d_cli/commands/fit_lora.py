@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from animus3d_cli import options
-from animus3d_cli.session import resolve_device, session
+from animus3d_cli.session import preset_for, resolve_device, session
 from animus3d_cli.settings import build_config
 
 
@@ -27,7 +27,9 @@ def command(
     steps: options.Steps = None,
     seed: options.Seed = None,
     prior: options.Prior = None,
-    preset: options.Preset = "default",
+    preset: options.Preset = None,
+    profile: options.Profile = None,
+    offline: options.Offline = False,
     device: options.Device = "auto",
     raster: options.Raster = None,
     settings: options.Settings = None,
@@ -47,9 +49,10 @@ def command(
 
     flags = {
         "object": object_word, "rank": rank, "steps": steps, "seed": seed, "prior": prior, "raster": raster,
+        "profile": profile,
         "device": resolve_device(device),
     }  # fmt: skip
-    config = build_config(PRESETS, preset, flags, settings or [])
+    config = build_config(PRESETS, preset_for(preset, prior), flags, settings or [])
     with session("fit-lora", run, asset=asset, start_from=start_from, force=force, must_exist=True) as (
         run_dir,
         console,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from animus3d_cli import options
-from animus3d_cli.session import resolve_device, session
+from animus3d_cli.session import preset_for, resolve_device, session
 from animus3d_cli.settings import build_config
 
 
@@ -22,7 +22,9 @@ def command(
     steps: options.Steps = None,
     seed: options.Seed = None,
     prior: options.Prior = None,
-    preset: options.Preset = "default",
+    preset: options.Preset = None,
+    profile: options.Profile = None,
+    offline: options.Offline = False,
     device: options.Device = "auto",
     raster: options.Raster = None,
     settings: options.Settings = None,
@@ -46,8 +48,9 @@ def command(
         "seed": seed,
         "prior": prior,
         "raster": raster,
+        "profile": profile,
         "device": resolve_device(device),
     }
-    config = build_config(PRESETS, preset, flags, settings or [])
+    config = build_config(PRESETS, preset_for(preset, prior), flags, settings or [])
     with session("refine", run, start_from=start_from, must_exist=True) as (run_dir, console):
         refine(run_dir, config, console, force=force)

@@ -30,7 +30,7 @@ def command(
     ] = None,
     steps: options.Steps = None,
     seed: options.Seed = None,
-    preset: options.Preset = "default",
+    preset: options.Preset = None,
     processes: Annotated[
         int | None,
         typer.Option("--processes", min=1, help="Processes that share each batch. Default: 1", show_default=False),
@@ -58,7 +58,7 @@ def command(
         "num_clips": clips, "data": str(data) if data else None, "init": init, "steps": steps, "seed": seed,
         "processes": processes, "device": resolve_device(device),
     }  # fmt: skip
-    config = build_config(PRESETS, preset, flags, settings or [])
+    config = build_config(PRESETS, preset or "default", flags, settings or [])
     console = Console()
     try:
         with RunDir(out).lock("train-prior"):

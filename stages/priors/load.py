@@ -19,6 +19,7 @@ from stages.priors.autoencoder import PatchAutoencoder
 from stages.priors.embedded import CLASSES, PIPELINE, EmbeddedPrior
 from stages.priors.families import FAMILIES
 from stages.priors.prior import ClipShape, VideoPrior
+from stages.priors.profiles import PROFILES
 from stages.priors.published import PublishedPrior
 from stages.priors.transformer import AnimusTransformer3DModel
 
@@ -45,17 +46,21 @@ def load_prior(
     num_frames: int | None = None,
     size_px: int | None = None,
     min_frames: int | None = None,
+    profile: str = "24gb",
 ) -> VideoPrior:
     """The prior called ``name``: "embedded", a folder, or a hub id ``owner/model``.
 
     ``num_frames`` and ``size_px`` ask a published model for clips of another shape than its family's own;
-    ``min_frames`` for the fewest frames it can make that are not fewer.
+    ``min_frames``, of models that join frames to latent ones, for the fewest that they can make and that are not fewer.
+    ``profile`` says how much memory it may use.
 
     Raises:
         NotAvailable: no such folder, and the hub has no such model or cannot be reached; or a model of no known family.
         BadInput: the folder is not a prior, a part of it is missing, damaged or of an unknown class, or the shape of
             the clips is not one that this model makes.
     """
+    if profile not in PROFILES:
+        raise BadInput(f"There is no profile {profile!r}.", f"Choose one of: {', '.join(PROFILES)}.")
     folder = find_prior(name)
     index = read_index(folder)
     if index.get("_class_name") == PIPELINE:
@@ -71,9 +76,9 @@ def load_prior(
     if num_frames or size_px:
         side = size_px or shape.height
         shape = ClipShape(num_frames or shape.num_frames, side, side)
-    prior_ = family(name, folder, device, clip=shape)
-    if min_frames is not None:
-        rule = prior_.frames_rule
+    prior_ = family(name, folder, device, clip=shape, profile=profile)
+    rule = prior_.frames_rule
+    if min_frames is not None and rule > 1:
         frames = -(-(min_frames - 1) // rule) * rule + 1
         prior_.clip = ClipShape(frames, shape.height, shape.width)
     return prior_

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -109,7 +109,6 @@ def motions_named(prior: VideoPrior, prompt: str) -> list[str]:
     return [motion for motion, forms in prior.motions.items() if words & set(forms)]
 
 
-@runtime_checkable
 class FlowPrior(VideoPrior, Protocol):
     """A video model that also says where the pixels of the picture go."""
 
@@ -126,3 +125,8 @@ class FlowPrior(VideoPrior, Protocol):
         image_latents: Tensor | None = None,  # [B, C, h, w] the static asset from the same camera
     ) -> Tensor:  # [B, 2, T, H, W] from where they are in the picture, as (x, y) in pixels
         ...
+
+
+def says_flow(prior: VideoPrior) -> TypeGuard[FlowPrior]:
+    """Whether a prior is a ``FlowPrior``."""
+    return hasattr(prior, "predict_flow")

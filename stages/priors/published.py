@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,12 +19,12 @@ import torch
 import transformers
 from diffusers.utils import logging as diffusers_logging
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers.utils import logging as transformers_logging
 
 from stages.errors import BadInput
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Text
+from stages.priors.profiles import PROFILES
 
 
 class PublishedPrior(ABC):
@@ -50,7 +50,7 @@ class PublishedPrior(ABC):
         *,
         clip: ClipShape | None = None,
         dtype: torch.dtype | None = None,
-        checkpointing: bool = True,
+        profile: str = "24gb",
     ) -> None:
         """``clip`` None: the family's own; ``dtype`` None: bfloat16 on CUDA, else as large models need.
 
@@ -66,7 +66,7 @@ class PublishedPrior(ABC):
         self.vae_config = read_json(folder / "vae" / "config.json")
         self.scheduler_config = read_json(folder / "scheduler" / "scheduler_config.json")
         self.dtype = dtype or (torch.bfloat16 if self.device.type == "cuda" else torch.float32)
-        self.checkpointing = checkpointing
+        self.profile = PROFILES[profile]
         self.motions: Mapping[str, Sequence[str]] = {}
         self.parameterization = self.schedule()
         self.clip = clip or self.clip_default
@@ -106,7 +106,7 @@ class PublishedPrior(ABC):
     def denoiser(self) -> nn.Module:
         """What a LoRA adapts."""
         module = self._load(self.denoiser_part)
-        if self.checkpointing:
+        if self.profile.checkpointing:
             self.checkpoint_denoiser(module)
         return module
 
@@ -118,7 +118,7 @@ class PublishedPrior(ABC):
     def vae(self) -> nn.Module:
         """The autoencoder."""
         module: Any = self._load("vae")
-        if self.checkpointing and module._supports_gradient_checkpointing:
+        if self.profile.checkpointing and module._supports_gradient_checkpointing:
             module.enable_gradient_checkpointing()
         return module  # type: ignore[no-any-return]
 
@@ -169,6 +169,10 @@ class PublishedPrior(ABC):
         """See ``VideoPrior.predict``."""
         if image_latents is not None:
             image_latents = image_latents.expand(latents.shape[0], -1, -1, -1).to(self.dtype)
+        if self.profile.one_at_a_time and latents.shape[0] > 1:
+            pictures = [None] * len(latents) if image_latents is None else image_latents.split(1)
+            parts = zip(latents.split(1), text.split(), pictures, strict=True)
+            return torch.cat([self.predict(part, timestep, words, picture) for part, words, picture in parts])
         return self.run(latents.to(self.dtype), timestep, text, image_latents).float()
 
     def _check_clip(self) -> None:
@@ -216,14 +220,6 @@ def read_json(path: Path) -> dict[str, Any]:
         raise BadInput(f"{path} is missing; the model's folder is incomplete.", "Download it again.") from None
     except (OSError, json.JSONDecodeError) as error:
         raise BadInput(f"{path} cannot be read: {error}.") from None
-
-
-def in_parts(work: Callable[[Tensor], Tensor], images: Tensor, size: int) -> Tensor:
-    """``work`` on ``size`` images at a time, joined; a gradient keeps only the inputs and works each part out again."""
-    parts = images.split(size)
-    if torch.is_grad_enabled() and images.requires_grad:
-        return torch.cat([checkpoint(work, part, use_reentrant=False) for part in parts])  # type: ignore[misc]
-    return torch.cat([work(part) for part in parts])
 
 
 def given_first(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,10 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Text
-from stages.priors.published import PublishedPrior, in_parts
-
-FRAMES_AT_ONCE = 4
-"""Through the autoencoder."""
+from stages.priors.published import PublishedPrior
 
 
 class UNet3DPrior(PublishedPrior):
@@ -43,7 +41,7 @@ class UNet3DPrior(PublishedPrior):
     def encode_images(self, images: Tensor) -> Tensor:
         """Frame by frame: the mean of the latent's distribution, scaled."""
         vae: Any = self.vae
-        latents = in_parts(lambda part: vae.encode(part).latent_dist.mode(), images, FRAMES_AT_ONCE)
+        latents = self._in_parts(lambda part: vae.encode(part).latent_dist.mode(), images)
         return latents.permute(1, 0, 2, 3)[None] * vae.config.scaling_factor
 
     def encode_still(self, frame: Tensor) -> Tensor:
@@ -54,7 +52,14 @@ class UNet3DPrior(PublishedPrior):
         """Frame by frame."""
         vae: Any = self.vae
         frames = latents[0].permute(1, 0, 2, 3) / vae.config.scaling_factor
-        return in_parts(lambda part: vae.decode(part).sample, frames, FRAMES_AT_ONCE)
+        return self._in_parts(lambda part: vae.decode(part).sample, frames)
+
+    def _in_parts(self, work: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
+        """``work`` on a few frames at a time; a gradient may work each part out again."""
+        parts = frames.split(self.profile.frames_at_once)
+        if self.profile.checkpointing and torch.is_grad_enabled():
+            return torch.cat([checkpoint(work, part, use_reentrant=False) for part in parts])  # type: ignore[misc]
+        return torch.cat([work(part) for part in parts])
 
     def run(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None) -> Tensor:
         """The picture is not looked at."""

@@ -1,0 +1,24 @@
+"""How a published model spends memory, by the size of the graphics card. The results are the same but for rounding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ProfileName = Literal["24gb", "48gb", "80gb"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What is traded for time."""
+
+    checkpointing: bool  # blocks are worked out again when a gradient comes back, not kept
+    one_at_a_time: bool  # both halves of a guided prediction one after the other
+    frames_at_once: int  # through an autoencoder that takes each frame alone
+
+
+PROFILES: dict[str, Profile] = {
+    "24gb": Profile(checkpointing=True, one_at_a_time=True, frames_at_once=4),
+    "48gb": Profile(checkpointing=True, one_at_a_time=False, frames_at_once=8),
+    "80gb": Profile(checkpointing=False, one_at_a_time=False, frames_at_once=16),
+}

@@ -1,0 +1,85 @@
+"""Published models, tiny but real, through the commands: fit-lora, distill and refine, and what a user may get wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from animus3d_cli.main import main
+from stages.gaussians.ply import write_ply
+from tests.gaussians.test_ply import splat
+from tests.priors.tiny_models import MODELS, save_model
+
+FRAMES = {"modelscope": 4, "wan": 5, "wan-ti2v": 5}
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    asset = splat(1, count=60)
+    write_ply(tmp_path / "asset.ply", replace(asset, log_scales=asset.log_scales - 3.0))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return tmp_path
+
+
+def animus3d(line: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Exit code of the program, in this process."""
+    monkeypatch.setattr("sys.argv", ["animus3d", *line.split()])
+    try:
+        main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_family_runs_every_stage(workplace: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    save_model(name, workplace / "model")
+    clip = f"--prior model --set size_px=32 --set num_frames={FRAMES.get(name, 9)}"
+    quick = "--set num_cameras=2 --set num_timesteps=2 --set inversion_steps=1 --set field.spatial_resolution=6"
+    assert animus3d(f"fit-lora asset.ply --steps 1 --set num_cameras=2 {clip}", monkeypatch) == 0
+    assert animus3d(f"distill --prompt=walking --steps 2 {quick} {clip}", monkeypatch) == 0
+    refine = "refine --prior model --set size_px=32 --set num_frames=7 --set num_cameras=1 --steps 1"
+    assert animus3d(f"{refine} --set denoise_steps=2", monkeypatch) == 0
+    found = [load_file(workplace / "run" / part / "field.safetensors") for part in ("motion", "refined")]
+    assert any((found[0][key] != found[1][key]).any() for key in found[0])
+    assert all(value.isfinite().all() for tensors in found for value in tensors.values())
+
+
+def test_the_preset_follows_the_prior(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A published model gets the settings for such models unless others are asked for."""
+    save_model("modelscope", workplace / "model")
+    clip = "--prior model --set size_px=32 --set num_frames=4 --set num_cameras=1"
+    assert animus3d(f"fit-lora asset.ply --steps 1 {clip}", monkeypatch) == 0
+    assert '"learning_rate": 0.0001' in (workplace / "run/lora/config.json").read_text()
+    assert animus3d(f"fit-lora asset.ply --run other --preset default --steps 1 {clip}", monkeypatch) == 0
+    assert '"learning_rate": 0.001' in (workplace / "other/lora/config.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "says"),
+    [
+        ("fit-lora asset.ply --offline --prior nobody/nothing", 9, "hf download nobody/nothing --local-dir MODEL"),
+        ("fit-lora asset.ply --prior model --set num_frames=6", 3, "not 6. Nearest: 1 or 9"),
+        ("fit-lora asset.ply --prior model --set size_px=44", 3, "multiple of 8, not 44"),
+        ("fit-lora asset.ply --prior model --profile 12gb", 3, "Choose one of: 24gb, 48gb, 80gb"),
+        ("train-prior --out out --init model", 3, "train-prior trains a AnimusVideoPipeline only"),
+    ],
+)
+def test_one_line_for_every_mistake(
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    line: str,
+    code: int,
+    says: str,
+) -> None:
+    save_model("ltx", workplace / "model")
+    assert animus3d(line, monkeypatch) == code
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1, error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -110,6 +110,19 @@ class Console:
         for name, metric in result["metrics"].items():
             table.add_row(name.replace("_", " "), f"{metric['value']:.4g}", metric["unit"])
         self._out.print(table)
+
+    def table(self, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """A plain table whose first column is never cut short."""
+        from rich.table import Column, Table
+
+        table = Table(Column(heads[0], no_wrap=True), *heads[1:], box=None, padding=(0, 1, 0, 0))
+        for row in rows:
+            table.add_row(*row)
+        self._out.print(table)
+
+    def note(self, text: str) -> None:
+        """A line of text."""
+        self._out.print(text, markup=False)
 
 
 def print_error(error: AnimusError) -> None:

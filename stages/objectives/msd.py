@@ -12,6 +12,14 @@ noise that its own noisy clip holds [ours]::
 which is ``alpha / sigma`` times ``(x^d - x0_hat^d) - (x^s - x0_hat^s)``, and equals the paper's Eq. 5 when the noises
 are equal. ``own_noise=False`` gives the paper's, which is the better one where the prior allows many phases of a motion
 and its score is exact: on ``make bench-exact`` it ends at a distance ratio of 0.33, own noise at 0.90 (seed 0).
+
+One formulation serves models that predict eps, v or flow. Whatever a model says of ``x_t = alpha x + sigma eps`` is,
+with ``x_t`` known, an affine function of the noise it believes in (``stages.priors.parameterization``): eps itself;
+``v = alpha eps - sigma x``, where ``eps = (sigma x_t + alpha v) / (alpha^2 + sigma^2)``; ``flow = eps - x``, where
+``eps = (x_t + alpha flow) / (alpha + sigma)``. Both branches are turned into eps and subtracted there. Guidance, an
+affine combination whose weights sum to one, gives the same before as after. Inversion steps along the model's own ODE,
+``x_s = alpha_s x0_hat + sigma_s eps_hat``, which is DDIM for variance-preserving schedules and an Euler step of the
+straight path's velocity for ``alpha = 1 - sigma``. For a model that predicts eps all this is the paper's Eq. 5.
 """
 
 from __future__ import annotations

@@ -69,6 +69,8 @@ class PublishedPrior(ABC):
         self.profile = PROFILES[profile]
         self.motions: Mapping[str, Sequence[str]] = {}
         self.parameterization = self.schedule()
+        self.noise_levels: list[float] = (1000.0 * self.parameterization.sigmas).tolist()
+        """What models of straight paths take for the time."""
         self.clip = clip or self.clip_default
         self._check_clip()
         self._texts: dict[str, Text] = {}

@@ -1,7 +1,8 @@
-"""Published models, tiny but real, through the commands: fit-lora, distill and refine, and what a user may get wrong."""
+"""Published models, tiny but real, through fit-lora, distill and refine as typed, and what a user may get wrong."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from safetensors.torch import load_file
 
 from animus3d_cli.main import main
 from stages.gaussians.ply import write_ply
+from stages.priors.catalogue import CATALOGUE
+from tests.bench.record import RESULTS
 from tests.gaussians.test_ply import splat
 from tests.priors.tiny_models import MODELS, save_model
 
@@ -83,3 +86,20 @@ def test_one_line_for_every_mistake(
     assert animus3d(line, monkeypatch) == code
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1, error
+
+
+def test_lists_what_can_be_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Whole names even on a narrow terminal, and the computed memory as it was recorded."""
+    monkeypatch.setenv("COLUMNS", "60")
+    assert animus3d("priors", monkeypatch) == 0
+    shown = capsys.readouterr().out
+    recorded = json.loads((RESULTS / "memory.json").read_text())["gib"]
+    assert {one.name for one in CATALOGUE} == set(recorded)
+    for one in CATALOGUE:
+        assert one.name in shown
+        found = recorded[one.name]
+        expected = (found["text"], found["fit_lora"], found["distill"], found["refine"], found["denoiser_billions"])
+        assert (one.text_gib, one.fit_lora_gib, one.distill_gib, one.refine_gib, one.billions) == expected
+        assert max(expected) < 20.0

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 import torch
 
 from stages.objectives.inversion import ddim_invert
 from stages.objectives.msd import distillation_loss, msd_gradient, noise_in, static_score, weight
 from stages.objectives.sds import sds_gradient
+from stages.priors.parameterization import Parameterization
 from tests.priors.test_exact import bank_prior
 
 
@@ -48,6 +52,38 @@ def test_the_score_is_a_difference_of_clean_estimates() -> None:
         gradients[True], scale * alpha / sigma * (estimates[0] - estimates[1]), atol=1e-6, rtol=0
     )
     torch.testing.assert_close(gradients[False] - gradients[True], scale * (noises[0] - noises[1]), atol=1e-6, rtol=0)
+
+
+def test_for_eps_it_is_equation_5() -> None:
+    """``w(t) (eps_theta(x^d_t, t, c) guided - eps_lora(x^s_t, t, c'))``, written out."""
+    prior, clips = bank_prior()
+    prior.parameterization = replace(prior.parameterization, kind="epsilon")
+    moving, still = prior.encode(clips[1]), prior.encode(clips[1][:1].expand(3, -1, -1, -1))
+    walk, nothing = prior.encode_text(["walk"]), prior.encode_text(["jump"])
+    x_d, x_s = ddim_invert(prior, moving, 700, walk, 3), ddim_invert(prior, still, 700, nothing, 3)
+    uncond, cond = prior.predict(x_d, 700, nothing), prior.predict(x_d, 700, walk)
+    expected = weight(prior.parameterization, 700) * (uncond + 4.0 * (cond - uncond) - prior.predict(x_s, 700, nothing))
+    static = static_score(prior, still, 700, nothing, 3, own_noise=False)
+    gradient = msd_gradient(prior, moving, static, 700, walk, nothing, 4.0, 3, own_noise=False)
+    torch.testing.assert_close(gradient, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("own_noise", [True, False])
+@pytest.mark.parametrize("straight", [True, False])
+def test_what_a_model_predicts_does_not_matter(own_noise: bool, straight: bool) -> None:
+    """The same estimates said as eps, v or flow, on a variance-preserving schedule or straight paths: one gradient."""
+    gradients = []
+    for kind in ("epsilon", "v_prediction", "flow"):
+        prior, clips = bank_prior()
+        schedule = Parameterization.rectified_flow(shift=3.0) if straight else prior.parameterization
+        prior.parameterization = replace(schedule, kind=kind)  # type: ignore[arg-type]
+        moving, still = prior.encode(clips[1]), prior.encode(clips[1][:1].expand(3, -1, -1, -1))
+        walk, nothing = prior.encode_text(["walk"]), prior.encode_text(["jump"])
+        static = static_score(prior, still, 700, nothing, 3, own_noise=own_noise)
+        gradients.append(msd_gradient(prior, moving, static, 700, walk, nothing, 4.0, 3, own_noise=own_noise))
+    assert gradients[0].abs().max() > 1e-3
+    for gradient in gradients[1:]:
+        torch.testing.assert_close(gradient, gradients[0], atol=1e-5, rtol=1e-4)
 
 
 def test_sds_points_away_from_the_nearest_clip() -> None:

@@ -5,6 +5,7 @@ The image-to-video members see the picture as further channels of the first late
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from diffusers import CogVideoXDDIMScheduler
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from torch import Tensor
 
+from stages.errors import NotAvailable
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Text
 from stages.priors.published import PublishedPrior
@@ -24,6 +26,14 @@ class CogVideoXPrior(PublishedPrior):
     """``CogVideoXTransformer3DModel`` with ``AutoencoderKLCogVideoX`` and T5's encoder."""
 
     clip_default = ClipShape(17, 256, 256)
+
+    def __init__(self, name: str, folder: Path, *args: Any, **options: Any) -> None:
+        super().__init__(name, folder, *args, **options)
+        if self.denoiser_config.get("use_learned_positional_embeddings"):
+            raise NotAvailable(
+                f"{name} has learnt where pixels are for one size of clip, 49 frames of 720 x 480, too large here.",
+                "Use THUDM/CogVideoX-2b, THUDM/CogVideoX-5b or zai-org/CogVideoX1.5-5B-I2V.",
+            )
 
     @property
     def max_tokens(self) -> int:  # type: ignore[override]

@@ -70,7 +70,7 @@ class LTXPrior(PublishedPrior):
         if image_latents is not None:
             given = torch.cat([image_latents[:, :, None], latents[:, :, 1:]], dim=2)
             noisy[0] = 0.0
-        time = 1000.0 * float(self.parameterization.sigmas[timestep]) * noisy.flatten()
+        time = self.noise_levels[timestep] * noisy.flatten()
         out = self.denoiser(
             hidden_states=given.flatten(2).transpose(1, 2),
             encoder_hidden_states=text.states,

@@ -80,7 +80,7 @@ class WanPrior(PublishedPrior):
         """Time is the noise level times 1000."""
         assert text.states is not None
         batch, given = latents.shape[0], latents
-        time = torch.full((batch,), 1000.0 * float(self.parameterization.sigmas[timestep]), device=latents.device)
+        time = torch.full((batch,), self.noise_levels[timestep], device=latents.device)
         if self.sees_picture:
             patch = self.denoiser_config["patch_size"]
             per_frame = (latents.shape[3] // patch[1]) * (latents.shape[4] // patch[2])

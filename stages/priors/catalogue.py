@@ -1,0 +1,60 @@
+"""Published models that the families here can run: terms, sizes, and the graphics memory that each stage needs.
+
+Memory is what is alive at most at 256 x 256 pixels in bfloat16 with the profile "24gb", worked out on fake tensors, not
+measured on a card (``tests/bench/results/memory.json``); a CUDA context and fragmentation add a gigabyte or two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A model on the hub."""
+
+    name: str
+    licence: str
+    billions: float  # parameters of the denoiser
+    text_gib: float  # of the text encoder, which leaves before the others come
+    fit_lora_gib: float
+    distill_gib: float
+    refine_gib: float
+
+    @property
+    def weights_gib(self) -> float:
+        """Of denoiser and text encoder at two bytes a parameter; some are offered for download at four."""
+        return 2e9 * self.billions / 2**30 + self.text_gib
+
+
+CATALOGUE = (
+    Published(
+        name="ali-vilab/text-to-video-ms-1.7b", licence="CC-BY-NC-4.0", billions=1.41,
+        text_gib=0.63, fit_lora_gib=5.39, distill_gib=3.76, refine_gib=3.18,
+    ),
+    Published(
+        name="THUDM/CogVideoX-2b", licence="Apache-2.0", billions=1.69,
+        text_gib=8.87, fit_lora_gib=4.74, distill_gib=6.05, refine_gib=6.38,
+    ),
+    Published(
+        name="THUDM/CogVideoX-5b", licence="CogVideoX", billions=5.57,
+        text_gib=8.87, fit_lora_gib=11.96, distill_gib=13.28, refine_gib=13.6,
+    ),
+    Published(
+        name="Wan-AI/Wan2.1-T2V-1.3B-Diffusers", licence="Apache-2.0", billions=1.42,
+        text_gib=10.58, fit_lora_gib=3.35, distill_gib=9.58, refine_gib=3.54,
+    ),
+    Published(
+        name="Lightricks/LTX-Video", licence="LTX-Video", billions=1.92,
+        text_gib=8.87, fit_lora_gib=4.5, distill_gib=4.72, refine_gib=4.63,
+    ),
+)  # fmt: skip
+
+
+def is_here(name: str) -> bool:
+    """Whether the hub's cache on this machine holds a model's index; nothing is asked of the network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "model_index.json")
+    return isinstance(found, str) and Path(found).exists()

@@ -7,7 +7,7 @@ DEMO := demo
 VERBS := bench-verbs
 ONE_THREAD := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: demo test check bench bench-exact bench-raster bench-step bench-verbs bench-verbs-full samples wheel clean
+.PHONY: demo test check bench bench-exact bench-memory bench-raster bench-step bench-verbs bench-verbs-full samples wheel clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -34,7 +34,7 @@ check: $(STAMP)  ## what CI runs
 	$(BIN)/mypy animus3d_cli stages
 	$(MAKE) test
 
-bench: bench-raster bench-step bench-exact bench-verbs  ## all benchmarks; results in tests/bench/results
+bench: bench-raster bench-step bench-memory bench-exact bench-verbs  ## all benchmarks; results in tests/bench/results
 
 bench-exact: $(STAMP)  ## MSD and SDS on the exact prior; the last line is JSON
 	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_exact
@@ -44,6 +44,9 @@ bench-raster: $(STAMP)  ## rasterizer backends; the last line is JSON
 
 bench-step: $(STAMP)  ## the parts of a distill step; the last line is JSON
 	@$(BIN)/python -m tests.bench.bench_step
+
+bench-memory: $(STAMP)  ## memory of published models at true size, computed; the last line is JSON
+	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_memory
 
 bench-verbs: $(STAMP)  ## what a classifier sees in bodies never trained on, from saved results; the last line is JSON
 	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_verbs

@@ -22,6 +22,6 @@ def command() -> None:
     console.table(("prior", "licence", "disk", "size", "lora", "distill", "refine"), rows)
     console.note(
         "GiB: size of the weights; memory of fit-lora, distill and refine at 256 pixels with --profile 24gb, computed, "
-        "not measured on a card. Models not on disk are fetched by the first command that names them, or by: hf download NAME. "
-        "CC-BY-NC-4.0 forbids commercial use; read each model's card."
+        "not measured on a card. Models not on disk are fetched by the first command that names them, or by: "
+        "hf download NAME. CC-BY-NC-4.0 forbids commercial use; read each model's card."
     )

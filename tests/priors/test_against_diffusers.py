@@ -1,0 +1,125 @@
+"""What the families hand to a model is what diffusers' own pipelines hand to it, for the same words and picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from transformers import AutoTokenizer
+
+from stages.priors.load import load_prior
+from stages.priors.published import PublishedPrior
+from tests.priors.test_families import FRAMES, some_frames
+from tests.priors.tiny_models import save_model
+
+PROMPT = "a deer walks"
+PIPELINES = {
+    "modelscope": "TextToVideoSDPipeline",
+    "cogvideox": "CogVideoXPipeline",
+    "cogvideox-i2v": "CogVideoXImageToVideoPipeline",
+    "wan": "WanPipeline",
+    "wan-ti2v": "WanImageToVideoPipeline",
+    "ltx": "LTXImageToVideoPipeline",
+}
+
+
+class Asked(Exception):
+    """Raised in place of the model's answer, with what it was asked."""
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__()
+        self.kwargs = kwargs | dict(zip(("sample", "timestep"), args, strict=False))
+
+
+def ask(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    raise Asked(args, kwargs)
+
+
+def pipeline_of(name: str, folder: Path, prior: PublishedPrior) -> Any:
+    """Diffusers' pipeline of the same weights."""
+    text_encoder = prior._load("text_encoder")
+    parts = {
+        "vae": prior.vae,
+        "text_encoder": text_encoder,
+        "tokenizer": AutoTokenizer.from_pretrained(folder / "tokenizer", model_max_length=prior.max_tokens),
+        prior.denoiser_part: prior.denoiser,
+        "scheduler": getattr(diffusers, prior.index["scheduler"][1]).from_pretrained(folder / "scheduler"),
+    }
+    more = {"expand_timesteps": True} if name == "wan-ti2v" else {}
+    pipeline = getattr(diffusers, PIPELINES[name])(**parts, **more)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", PIPELINES)
+def test_asks_what_the_pipeline_asks(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some pipelines draw the picture's latents where the project takes their mean: here they take the mean too."""
+    monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mode())
+    folder = save_model(name, tmp_path / name)
+    prior = load_prior(str(folder), num_frames=FRAMES.get(name, 9), size_px=32, profile="80gb")
+    assert isinstance(prior, PublishedPrior)
+    pipeline = pipeline_of(name, folder, prior)
+    frames = some_frames(prior)
+    with torch.no_grad():
+        latents, picture = torch.randn(prior.encode(frames).shape), prior.encode_picture(frames[:1])
+    prior.denoiser.register_forward_pre_hook(ask, with_kwargs=True)
+    call: dict[str, Any] = {
+        "prompt": PROMPT,
+        "negative_prompt": None,
+        "height": 32,
+        "width": 32,
+        "num_frames": prior.clip.num_frames,
+        "num_inference_steps": 2,
+        "guidance_scale": 1.0,
+    }
+    call |= {} if name == "modelscope" else {"max_sequence_length": prior.max_tokens}
+    if "ltx" in name:
+        call |= {"frame_rate": 24, "image": frames[:1].permute(0, 3, 1, 2)}
+    elif picture is not None:
+        call |= {"image": frames[:1].permute(0, 3, 1, 2)}
+    if name == "wan-ti2v":  # that pipeline wants ftfy to read a prompt
+        call |= {"prompt": None, "prompt_embeds": prior.encode_text([PROMPT]).states}
+    torch.manual_seed(0)
+    if "ltx" not in name:  # that pipeline mixes the picture in itself, and wants it mixed when latents are given
+        call["latents"] = latents.transpose(1, 2).clone() if name.startswith("cogvideox") else latents.clone()
+    with pytest.raises(Asked) as theirs:
+        pipeline(**call)
+    asked = theirs.value.kwargs
+    if "ltx" in name:
+        latents = asked["hidden_states"].transpose(1, 2).reshape(latents.shape)
+    time = float(torch.as_tensor(asked["timestep"]).float().max())
+    if prior.parameterization.kind == "flow":
+        timestep = int((torch.tensor(prior.noise_levels) - time).abs().argmin())
+        prior.noise_levels[timestep] = time  # between two of our levels
+    else:
+        timestep = int(time)
+    with pytest.raises(Asked) as ours, torch.no_grad():
+        prior.predict(latents, timestep, prior.encode_text([PROMPT]), picture)
+    compare(asked, ours.value.kwargs)
+
+
+def compare(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    """Everything that says something is there on both sides, and the same."""
+    quiet = ("return_dict", "attention_kwargs", "cross_attention_kwargs")
+
+    def said(kwargs: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in kwargs.items() if key not in quiet and value is not None}
+
+    theirs, ours = said(theirs), said(ours)
+    assert theirs.keys() == ours.keys()
+    for key, value in theirs.items():
+        if key == "timestep":
+            value, ours[key] = (torch.as_tensor(time).float().expand(1, -1) if torch.as_tensor(time).dim() else
+                                torch.as_tensor(time).float().view(1, 1) for time in (value, ours[key]))  # fmt: skip
+            value, ours[key] = torch.broadcast_tensors(value, ours[key])
+        if isinstance(value, (tuple, list)):
+            for one, other in zip(value, ours[key], strict=True):
+                torch.testing.assert_close(torch.as_tensor(one), torch.as_tensor(other), atol=1e-4, rtol=1e-4)
+        else:
+            other = torch.as_tensor(ours[key])
+            torch.testing.assert_close(torch.as_tensor(value).to(other.dtype), other, atol=1e-3, rtol=1e-3)

@@ -26,6 +26,9 @@ from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Text
 from stages.priors.profiles import PROFILES
 
+LARGE = 2 * 2**30
+"""Bytes of weights from which a model is run in bfloat16 on a CPU too."""
+
 
 class PublishedPrior(ABC):
     """A frozen video model in a local folder of diffusers' format.
@@ -52,7 +55,7 @@ class PublishedPrior(ABC):
         dtype: torch.dtype | None = None,
         profile: str = "24gb",
     ) -> None:
-        """``clip`` None: the family's own; ``dtype`` None: bfloat16 on CUDA, else as large models need.
+        """``clip`` None: the family's own; ``dtype`` None: bfloat16 on CUDA and for large models, else float32.
 
         Raises:
             BadInput: ``clip`` breaks a rule of the family; a part's config cannot be read.
@@ -65,7 +68,9 @@ class PublishedPrior(ABC):
         self.denoiser_config = read_json(folder / self.denoiser_part / "config.json")
         self.vae_config = read_json(folder / "vae" / "config.json")
         self.scheduler_config = read_json(folder / "scheduler" / "scheduler_config.json")
-        self.dtype = dtype or (torch.bfloat16 if self.device.type == "cuda" else torch.float32)
+        weights = sum(path.stat().st_size for path in folder.glob("*/*.safetensors"))
+        large = self.device.type == "cuda" or weights > LARGE
+        self.dtype = dtype or (torch.bfloat16 if large else torch.float32)
         self.profile = PROFILES[profile]
         self.motions: Mapping[str, Sequence[str]] = {}
         self.parameterization = self.schedule()

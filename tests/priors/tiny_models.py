@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import sentencepiece
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -30,7 +31,7 @@ from stages.zoo.captions import motion_words
 
 WORDS = sorted({word for forms in motion_words().values() for word in forms} | {"a", "deer", "goat"})
 TOKENIZER = build_tokenizer(WORDS)
-T5 = {"vocab_size": len(TOKENIZER), "d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+T5 = {"vocab_size": max(100, len(TOKENIZER)), "d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
 
 
 def _unet3d() -> dict[str, Any]:
@@ -173,9 +174,31 @@ def save_model(name: str, folder: Path) -> Path:
         module.save_pretrained(folder / part)
         library = "diffusers" if hasattr(diffusers, type(module).__name__) else "transformers"
         index[part] = [library, type(module).__name__]
-    TOKENIZER.save_pretrained(folder / "tokenizer")
+    if name.startswith("cogvideox"):
+        _save_pieces(folder / "tokenizer")
+        index["tokenizer"] = ["transformers", "T5Tokenizer"]
+    else:
+        TOKENIZER.save_pretrained(folder / "tokenizer")
     (folder / "model_index.json").write_text(json.dumps(index))
     return folder
+
+
+def _save_pieces(folder: Path) -> None:
+    """A tokenizer in the format in which T5's come: pieces of words, counted, and no ``tokenizer.json``."""
+    folder.mkdir()
+    (folder / "words.txt").write_text("\n".join(f"a deer {word}, a goat {word}" for word in WORDS))
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(folder / "words.txt"),
+        model_prefix=str(folder / "spiece"),
+        vocab_size=80,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
+    )
+    says = {"tokenizer_class": "T5Tokenizer", "extra_ids": 10, "eos_token": "</s>", "pad_token": "<pad>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps({**says, "unk_token": "<unk>"}))
 
 
 def _denoiser(parts: dict[str, Any]) -> torch.nn.Module:

@@ -53,9 +53,12 @@ def quadruped(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
             b.joint(f"{pair}{side}k", f"{pair}{side}", x, hip - knee, z)
             b.limb(f"{pair}{side}k", torch.tensor([x, hip - knee, z]), torch.tensor([x, 0.0, z]), 0.85 * thick, dark)
 
+    roll = b.uniform(0.0, 0.08)
+
     def step(phase: Tensor, amplitude: float, offsets: dict[str, float], swing: float, bob: float) -> Curves:
         curves: Curves = {
             "up": ("y", bob * torch.cos(4 * math.pi * phase)),
+            "root": ("z", roll * torch.sin(2 * math.pi * phase)),
             "neck": ("x", 0.12 * torch.cos(4 * math.pi * phase)),
         }
         for leg_name, offset in offsets.items():
@@ -121,9 +124,11 @@ def biped(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
     stout = b.uniform(0.0, 1.0) < 0.5
     leg, trunk, girth = b.uniform(0.4, 0.7 if stout else 1.0), b.uniform(0.5, 0.8), b.uniform(0.14, 0.3)
     b.joint("root", None, 0.0, leg, 0.0)
-    b.ellipsoid("root", (0.0, leg + 0.5 * trunk, 0.0), (1.2 * girth, 0.6 * trunk, 0.85 * girth), coat)
+    for lower, upper in (("root", "roll"), ("roll", "twist"), ("twist", "lean")):  # the waist, one axis each
+        b.joint(upper, lower, 0.0, leg, 0.0)
+    b.ellipsoid("lean", (0.0, leg + 0.5 * trunk, 0.0), (1.2 * girth, 0.6 * trunk, 0.85 * girth), coat)
     shoulder, thick = leg + 0.9 * trunk, b.uniform(0.09, 0.16) if stout else b.uniform(0.06, 0.1)
-    b.joint("head", "root", 0.0, leg + 1.05 * trunk, 0.0)
+    b.joint("head", "lean", 0.0, leg + 1.05 * trunk, 0.0)
     size = b.uniform(0.3, 0.45) if stout else b.uniform(0.15, 0.34)
     wide, high = b.uniform(0.85, 1.25) * size, b.uniform(0.7, 1.0) * size
     b.ellipsoid("head", (0.0, leg + 1.05 * trunk + high, 0.0), (wide, high, size), belly)
@@ -139,13 +144,24 @@ def biped(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
         b.ellipsoid(f"shin{side}", (hip_x, 0.03, 0.07), (feet * thick, 0.5 * feet * thick, 1.8 * feet * thick), dark)
         along = torch.tensor([x * math.sin(spread), -math.cos(spread), 0.0])  # of the arm
         top = torch.tensor([arm_x, shoulder, 0.0])
-        b.joint(f"arm{side}", "root", *top.tolist())
+        b.joint(f"arm{side}", "lean", *top.tolist())
         b.limb(f"arm{side}", top, top + arm * along, thick, coat)
         b.joint(f"fore{side}", f"arm{side}", *(top + arm * along).tolist())
         b.limb(f"fore{side}", top + arm * along, top + 2 * arm * along, thick * hands, belly)
 
-    def stride(phase: Tensor, amplitude: float, swing: float, bob: float, elbows: float) -> Curves:
-        curves: Curves = {"up": ("y", bob * (1.0 - torch.cos(4 * math.pi * phase)))}
+    # how this one does it
+    roll, twist, shift, bend = b.uniform(0.0, 0.12), b.uniform(0.0, 0.3), b.uniform(0.0, 0.05), b.uniform(0.0, 0.9)
+    dance_style, wave_forward, wiggles = int(b.uniform(0.0, 3.0)), b.uniform(0.0, 1.0) < 0.3, 2 * int(b.uniform(2, 5))
+
+    def stride(phase: Tensor, amplitude: float, swing: float, bob: float, elbows: float, lean: float) -> Curves:
+        turn = 2 * math.pi * phase
+        curves: Curves = {
+            "up": ("y", bob * (1.0 - torch.cos(2 * turn))),
+            "aside": ("x", -shift * torch.cos(turn)),
+            "roll": ("z", roll * torch.cos(turn)),
+            "twist": ("y", twist * amplitude * torch.sin(turn)),
+            "lean": ("x", torch.full_like(phase, lean)),
+        }
         for side, offset in (("L", 0.0), ("R", 0.5)):
             angle = 2 * math.pi * (phase - offset)
             curves[f"leg{side}"] = ("x", -swing * amplitude * torch.sin(angle))
@@ -155,10 +171,10 @@ def biped(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
         return curves
 
     def walk(phase: Tensor, amplitude: float) -> Curves:
-        return stride(phase, amplitude, 0.6, 0.015, 0.25)
+        return stride(phase, amplitude, 0.6, 0.015, 0.15 + bend, 0.1 * bend)
 
     def run(phase: Tensor, amplitude: float) -> Curves:
-        return stride(phase, amplitude, 0.95, 0.06, 1.3)
+        return stride(phase, amplitude, 0.95, 0.06, 1.0 + 0.6 * bend, 0.4 * bend)
 
     def jump(phase: Tensor, amplitude: float) -> Curves:
         crouch, air = bump(phase, 0.0, 0.35) + bump(phase, 0.72, 1.0), bump(phase, 0.3, 0.75)
@@ -170,13 +186,19 @@ def biped(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
 
     def wave(phase: Tensor, amplitude: float) -> Curves:
         up = (phase / 0.25).clamp(0.0, 1.0)
-        raised = (2.4 - spread) * up
-        return {"armR": ("z", -raised), "foreR": ("z", amplitude * 0.7 * torch.sin(6 * math.pi * phase) * up)}
+        wiggle = amplitude * 0.7 * torch.sin(wiggles * math.pi * phase) * up
+        arm = ("x", -2.6 * up) if wave_forward else ("z", -(2.4 - spread) * up)
+        return {
+            "armR": arm,
+            "foreR": ("z", wiggle),
+            "roll": ("z", roll * up),
+            "head": ("z", 0.3 * twist * torch.sin(4 * math.pi * phase)),
+        }
 
     def attack(phase: Tensor, amplitude: float) -> Curves:
         back, hit = bump(phase, 0.1, 0.45), bump(phase, 0.4, 0.85)
         return {
-            "root": ("y", amplitude * (0.5 * hit - 0.35 * back)),  # the right shoulder comes ahead
+            "twist": ("y", amplitude * (0.5 * hit - 0.35 * back)),  # the right shoulder comes ahead
             "ahead": ("z", amplitude * (0.12 * hit - 0.05 * back)),
             "armR": ("x", amplitude * (0.6 * back - 1.5 * hit)),
             "foreR": ("x", -1.5 * back - 0.1 * hit),
@@ -186,19 +208,29 @@ def biped(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
         }
 
     def dance(phase: Tensor, amplitude: float) -> Curves:
-        beat = torch.sin(4 * math.pi * phase)  # two steps to each side
-        bounce = torch.sin(4 * math.pi * phase).square()
-        curves: Curves = {
-            "aside": ("x", 0.14 * amplitude * beat),
-            "up": ("y", -0.1 * leg * bounce),
-            "root": ("z", -0.2 * amplitude * beat),
-            "head": ("z", 0.25 * amplitude * beat),
-        }
+        """Steps to the sides with arms that rise in turn, a twist with pumping arms, or arms overhead and kicks."""
+        beat = torch.sin(4 * math.pi * phase)  # two to each side
+        begun = (phase / 0.2).clamp(max=1.0)
+        curves: Curves = {"up": ("y", -0.1 * leg * beat.square()), "head": ("z", 0.25 * amplitude * beat)}
+        if dance_style == 1:
+            curves |= {"twist": ("y", 0.6 * amplitude * beat), "root": ("y", -0.3 * amplitude * beat)}
+        else:
+            curves |= {"aside": ("x", 0.14 * amplitude * beat), "roll": ("z", -(0.15 + roll) * amplitude * beat)}
         for side, sign in (("L", 1.0), ("R", -1.0)):
             lifted = (sign * beat).clamp(min=0.0)
-            curves |= {f"leg{side}": ("x", -0.7 * amplitude * lifted), f"shin{side}": ("x", 1.2 * amplitude * lifted)}
-            curves[f"arm{side}"] = ("z", sign * amplitude * (0.7 + 0.7 * sign * beat) * (phase / 0.2).clamp(max=1.0))
-            curves[f"fore{side}"] = ("z", sign * 0.6 * amplitude * (phase / 0.2).clamp(max=1.0))
+            kick = 0.4 if dance_style == 1 else 1.2
+            curves |= {f"leg{side}": ("x", -0.7 * amplitude * lifted), f"shin{side}": ("x", kick * amplitude * lifted)}
+            if dance_style == 1:
+                curves |= {
+                    f"arm{side}": ("x", -amplitude * (0.5 + 0.5 * sign * beat) * begun),
+                    f"fore{side}": ("x", -1.6 * begun),
+                }
+            else:
+                rise = 0.7 + 0.7 * sign * beat if dance_style == 0 else 2.2 + 0.3 * sign * beat
+                curves |= {
+                    f"arm{side}": ("z", sign * amplitude * rise * begun),
+                    f"fore{side}": ("z", sign * 0.6 * amplitude * begun),
+                }
         return curves
 
     def nod(phase: Tensor, amplitude: float) -> Curves:

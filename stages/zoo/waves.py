@@ -90,25 +90,33 @@ def insect(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
         b.joint(f"wing{side}", "root", *base.tolist())
         b.plate(f"wing{side}", base + 0.5 * span * out, (0.02, chord, 0.55 * span), glass, out)
 
+    rise = b.uniform(-0.1, 0.3)
+    bob, nod, upwards = b.uniform(0.02, 0.12), b.uniform(0.0, 0.15), sweep > 0.6 and b.uniform(0.0, 1.0) < 0.5
+
+    def beat(turn: Tensor, amplitude: float) -> Curves:
+        """Up and down; wings that point back may swing up and forward instead."""
+        if upwards:
+            return {f"wing{side}": ("x", 0.75 * amplitude * (1.0 - torch.cos(turn))) for side in "LR"}
+        return {f"wing{side}": ("z", sign * amplitude * torch.sin(turn)) for side, sign in (("L", 1), ("R", -1))}
+
     def fly(phase: Tensor, amplitude: float) -> Curves:
         turn = 2 * math.pi * phase
         curves: Curves = {
-            "up": ("y", -0.06 * amplitude * torch.sin(turn)),
+            "up": ("y", -bob * amplitude * torch.sin(turn)),
+            "root": ("x", nod * torch.sin(turn - 0.5)),
             "s0": ("x", 0.12 * amplitude * torch.sin(turn - 0.8)),
         }
-        return curves | {
-            f"wing{side}": ("z", sign * amplitude * torch.sin(turn)) for side, sign in (("L", 1), ("R", -1))
-        }
+        return curves | beat(turn, amplitude)
 
     def attack(phase: Tensor, amplitude: float) -> Curves:
         back, sting = bump(phase, 0.1, 0.45), bump(phase, 0.4, 0.85)
         curves: Curves = {
             "ahead": ("z", amplitude * (0.25 * sting - 0.15 * back)),
+            "up": ("y", amplitude * rise * (0.5 * back + sting)),
             "root": ("x", amplitude * (0.3 * back - 0.7 * sting)),
         }
         curves |= {f"s{k}": ("x", -amplitude * (0.2 * sting - 0.1 * back)) for k in range(num)}
-        beat = 0.8 * torch.sin(6 * math.pi * phase)
-        return curves | {f"wing{side}": ("z", sign * beat) for side, sign in (("L", 1), ("R", -1))}
+        return curves | beat(6 * math.pi * phase, 0.8)
 
     return ProceduralBody(b.body(num_gaussians), b.names, {"fly": fly, "attack": attack})
 
@@ -119,9 +127,10 @@ def fish(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
     coat, belly, dark = b.colors()
     length, height, width = b.uniform(0.9, 1.4), b.uniform(0.15, 0.45), b.uniform(0.08, 0.25)
     num = 5
+    b.joint("root", None, 0.0, 0.0, 0.2 * length)
     for k in range(num):
         z = length * (0.5 - k / num)
-        b.joint(f"s{k}", None if k == 0 else f"s{k - 1}", 0.0, 0.0, z)
+        b.joint(f"s{k}", "root" if k == 0 else f"s{k - 1}", 0.0, 0.0, z)
         taper = math.sin(math.pi * (0.25 + 0.7 * k / num))
         b.ellipsoid(
             f"s{k}", (0.0, 0.0, z - 0.5 * length / num), (width * taper, height * taper, 0.85 * length / num), coat
@@ -137,19 +146,30 @@ def fish(generator: torch.Generator, num_gaussians: int) -> ProceduralBody:
         b.limb(
             f"s{num - 1}", torch.tensor([0.0, 0.0, end]), torch.tensor([0.0, 0.0, end - 0.1]) + 0.6 * lobe, 0.04, dark
         )
-    for x in (-1.0, 1.0):
+    reach, lag, beat = b.uniform(0.5, 1.2) * width, b.uniform(0.07, 0.18), b.uniform(0.06, 0.13)
+    for side, x in (("L", 1.0), ("R", -1.0)):
         b.ellipsoid("s0", (x * 0.7 * width, 0.15 * height, 0.4 * length), (0.4 * eye, eye, eye), 0.3 * dark)
-        b.ellipsoid("s1", (x * width, -0.3 * height, 0.1 * length), (0.6 * width, 0.02, 0.1 * length), belly)
+        b.joint(f"fin{side}", "s1", 0.8 * x * width, -0.3 * height, 0.12 * length)
+        b.ellipsoid(f"fin{side}", (x * width, -0.3 * height, 0.1 * length), (reach, 0.02, 0.1 * length), belly)
+
+    flap, pitch, sway = b.uniform(0.0, 0.7), b.uniform(-0.1, 0.7), b.uniform(0.0, 0.08)
 
     def swim(phase: Tensor, amplitude: float) -> Curves:
-        return {
-            f"s{k}": ("y", amplitude * (0.08 + 0.09 * k) * torch.sin(2 * math.pi * (phase - 0.12 * k)))
+        turn = 2 * math.pi * phase
+        curves: Curves = {"aside": ("x", sway * torch.sin(turn)), "up": ("y", 0.4 * sway * torch.sin(2 * turn))}
+        curves |= {
+            f"s{k}": ("y", amplitude * (beat - 0.02 + beat * k) * torch.sin(turn - 2 * math.pi * lag * k))
             for k in range(num)
         }
+        return curves | {f"fin{side}": ("z", sign * flap * torch.sin(turn)) for side, sign in (("L", 1), ("R", -1))}
 
     def attack(phase: Tensor, amplitude: float) -> Curves:
         back, dash = bump(phase, 0.1, 0.45), bump(phase, 0.4, 0.85)
-        curves: Curves = {"ahead": ("z", amplitude * (0.25 * dash - 0.12 * back))}
+        curves: Curves = {
+            "ahead": ("z", amplitude * (0.25 * dash - 0.12 * back)),
+            "up": ("y", amplitude * 0.25 * pitch * (back + dash)),
+            "root": ("x", amplitude * pitch * (0.5 * dash - back)),
+        }
         return curves | {f"s{k}": ("y", amplitude * 0.25 * torch.sin(4 * math.pi * phase - k)) for k in range(1, num)}
 
     return ProceduralBody(b.body(num_gaussians), b.names, {"swim": swim, "attack": attack})

@@ -77,8 +77,12 @@ def load_classifier() -> VerbClassifier:
 
 
 def _disguise(frames: Tensor, generator: torch.Generator) -> Tensor:
-    """Clips [B, T, H, W, 3] mirrored, stretched, turned a little, moved and in other colours: other bodies."""
-    batch = len(frames)
+    """Clips [B, T, H, W, 3] mirrored, stretched, turned a little, moved, in other colours and at another pace: other
+    bodies."""
+    batch, last = len(frames), frames.shape[1] - 1
+    pace = 1.3 ** (2.0 * torch.rand(batch, 1, generator=generator) - 1.0)
+    moments = (pace * torch.arange(last + 1)).round().clamp(max=last).long()
+    frames = frames[torch.arange(batch)[:, None], moments]
     draw = 2.0 * torch.rand(batch, 6, generator=generator) - 1.0
     stretch_x, stretch_y = 1.45 ** draw[:, 0], 1.45 ** draw[:, 1]
     turn = 0.25 * draw[:, 2]

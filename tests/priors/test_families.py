@@ -175,3 +175,26 @@ def test_says_what_it_cannot_run(folders: dict[str, Path], tmp_path: Path) -> No
     (folder / "vae" / "config.json").unlink()
     with pytest.raises(BadInput, match=r"vae/config\.json is missing"):
         load_prior(str(folder))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", MODELS)
+def test_says_the_same_on_a_card(folders: dict[str, Path], name: str) -> None:
+    """In float32, and in the bfloat16 that is used there to its rounding."""
+    prior = tiny(folders, name)
+    frames = some_frames(prior)
+    answers = []
+    for device, dtype in (("cpu", torch.float32), ("cuda", torch.float32), ("cuda", torch.bfloat16)):
+        prior = tiny(folders, name)
+        prior.device, prior.dtype = torch.device(device), dtype
+        shown = frames.to(device)
+        with torch.no_grad():
+            latents = prior.encode(shown)
+            noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(latents)
+            x_t = prior.parameterization.add_noise(latents, noise, 700)
+            answers.append(
+                prior.predict(x_t, 700, prior.encode_text(["a deer walks"]), prior.encode_picture(shown[:1]))
+            )
+    exact, card, rounded = (answer.float().cpu() for answer in answers)
+    assert (card - exact).norm() < 1e-2 * exact.norm() and (rounded - exact).norm() < 0.1 * exact.norm()

@@ -73,7 +73,7 @@ class DistillConfig:
     score_every: int = 4  # steps: it costs most of the time
     flow_weight: float = 0.03  # of the error, in squared pixels, of where pixels go; for priors that say so
     flow_guidance: float | None = None  # None: so much that pixels go as far as in the prior's own clips of the motion
-    flow_guidance_range: tuple[float, float] = (1.0, 2.5)  # within which that is kept
+    flow_guidance_range: tuple[float, float] = (1.6, 2.0)  # within which that is kept
     flow_samples: int = 4  # noisy pictures that it is asked about for each camera
     num_cameras: int = 8
     background: float = 1.0
@@ -321,7 +321,7 @@ class Distillation:
         config, prior = self.config, self.prior
         known = [prior.reach[motion] for motion in motions_named(prior, config.prompt) if motion in prior.reach]
         if config.flow_guidance is not None or not known:
-            return 1.0 if config.flow_guidance is None else config.flow_guidance
+            return config.flow_guidance_range[0] if config.flow_guidance is None else config.flow_guidance
         alpha = torch.stack([render(self.asset, [camera], self.rasterizer).alpha for camera in self.cameras])
         return guidance_to_reach(pairs, alpha, sum(known) / len(known), config.flow_guidance_range)
 

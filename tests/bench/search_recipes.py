@@ -49,7 +49,7 @@ LOG = RESULTS / "recipes.jsonl"
 
 
 def main() -> None:
-    """Run the candidates named on the command line, as ``name:setting=value,setting=value``, then print all."""
+    """Run the candidates named on the command line, as ``"name:setting=value setting=value"``, then print all."""
     jobs = [(candidate, task) for candidate in sys.argv[1:] for task in TASKS]
     made_with = {"prior": prior_fingerprint("embedded").split()[-1], "commit": provenance("recipes")["commit"]}
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
@@ -73,7 +73,7 @@ def config_of(candidate: str, prompt: str) -> DistillConfig:
     """The default settings with those that a candidate names."""
     from animus3d_cli.settings import build_config
 
-    settings = [setting for setting in candidate.partition(":")[2].split(",") if setting]
+    settings = candidate.partition(":")[2].split()
     return build_config(PRESETS, "default", {"prompt": prompt}, settings)
 
 

@@ -88,6 +88,7 @@ class DistillConfig:
     num_frames: int | None = None  # of the prior's clips; None: as it was made for
     size_px: int | None = None  # likewise
     profile: ProfileName = "24gb"
+    compile: bool = False  # a published model, which pays where it is asked hundreds of times; CUDA graphs on a card
     raster: str | None = None
     device: str = "cpu"
     checkpoint_every: int = 50
@@ -160,6 +161,7 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
         num_frames=config.num_frames,
         size_px=config.size_px,
         profile=config.profile,
+        compiled=config.compile,
     )
     if prior.motions and not motions_named(prior, config.prompt):
         report(

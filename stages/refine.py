@@ -52,6 +52,7 @@ class RefineConfig:
     prior: str = "embedded"
     size_px: int | None = None  # of the prior's clips; None: as it was made for
     profile: ProfileName = "24gb"
+    compile: bool = False  # a published model, which pays where it is asked hundreds of times; CUDA graphs on a card
     raster: str | None = None
     device: str = "cpu"
     checkpoint_every: int = 50
@@ -86,6 +87,7 @@ def run(run: RunDir, config: RefineConfig, report: Report, *, force: bool = Fals
         size_px=config.size_px,
         min_frames=config.num_frames,
         profile=config.profile,
+        compiled=config.compile,
     )
     prior.encode_text([metadata["prompt"], ""])  # before the denoiser needs the memory
     rasterizer = choose(config.device, config.raster)

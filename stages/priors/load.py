@@ -47,15 +47,17 @@ def load_prior(
     size_px: int | None = None,
     min_frames: int | None = None,
     profile: str = "24gb",
+    compiled: bool = False,
 ) -> VideoPrior:
     """The prior called ``name``: "embedded", a folder, or a hub id ``owner/model``.
 
     ``num_frames`` and ``size_px`` ask a published model for clips of another shape than its family's own;
     ``min_frames``, of models that join frames to latent ones, for the fewest that they can make and that are not fewer.
-    ``profile`` says how much memory it may use.
+    ``profile`` says how much memory it may use, ``compiled`` whether it is compiled before it is used.
 
     Raises:
-        NotAvailable: no such folder, and the hub has no such model or cannot be reached; or a model of no known family.
+        NotAvailable: no such folder, and the hub has no such model or cannot be reached; a model of no known family; or
+            it is to be compiled and there is no compiler.
         BadInput: the folder is not a prior, a part of it is missing, damaged or of an unknown class, or the shape of
             the clips is not one that this model makes.
     """
@@ -76,7 +78,7 @@ def load_prior(
     if num_frames or size_px:
         side = size_px or shape.height
         shape = ClipShape(num_frames or shape.num_frames, side, side)
-    prior_ = family(name, folder, device, clip=shape, profile=profile)
+    prior_ = family(name, folder, device, clip=shape, profile=profile, compiled=compiled)
     rule = prior_.frames_rule
     if min_frames is not None and rule > 1:
         frames = -(-(min_frames - 1) // rule) * rule + 1

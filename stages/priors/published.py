@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -21,7 +22,7 @@ from diffusers.utils import logging as diffusers_logging
 from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
-from stages.errors import BadInput
+from stages.errors import BadInput, NotAvailable
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Text
 from stages.priors.profiles import PROFILES
@@ -54,12 +55,17 @@ class PublishedPrior(ABC):
         clip: ClipShape | None = None,
         dtype: torch.dtype | None = None,
         profile: str = "24gb",
+        compiled: bool = False,
     ) -> None:
-        """``clip`` None: the family's own; ``dtype`` None: bfloat16 on CUDA and for large models, else float32.
+        """``clip`` None: the family's own; ``dtype`` None: bfloat16 on CUDA and for large models, else float32;
+        ``compiled``: the denoiser goes through ``torch.compile``, on CUDA into graphs, when it is first used.
 
         Raises:
             BadInput: ``clip`` breaks a rule of the family; a part's config cannot be read.
+            NotAvailable: ``compiled``, and there is no compiler.
         """
+        if compiled and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+            raise NotAvailable("compile=true needs a C++ compiler.", "For example: apt install g++; or leave it out.")
         diffusers_logging.set_verbosity_error()
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
@@ -71,7 +77,7 @@ class PublishedPrior(ABC):
         weights = sum(path.stat().st_size for path in folder.glob("*/*.safetensors"))
         large = self.device.type == "cuda" or weights > LARGE
         self.dtype = dtype or (torch.bfloat16 if large else torch.float32)
-        self.profile = PROFILES[profile]
+        self.profile, self.compiled = PROFILES[profile], compiled
         self.motions: Mapping[str, Sequence[str]] = {}
         self.parameterization = self.schedule()
         self.noise_levels: list[float] = (1000.0 * self.parameterization.sigmas).tolist()
@@ -112,9 +118,14 @@ class PublishedPrior(ABC):
     @cached_property
     def denoiser(self) -> nn.Module:
         """What a LoRA adapts."""
-        module = self._load(self.denoiser_part)
+        return self.prepared(self._load(self.denoiser_part))
+
+    def prepared(self, module: Any) -> Any:
+        """A denoiser as this profile wants it."""
         if self.profile.checkpointing:
             self.checkpoint_denoiser(module)
+        if self.compiled:
+            module.compile(mode="reduce-overhead" if self.device.type == "cuda" else None, dynamic=False)
         return module
 
     def checkpoint_denoiser(self, module: Any) -> None:

@@ -1,6 +1,6 @@
 """A step of distill, a step of fit-lora and a repair of refine with a published model at true size, random weights.
 
-    python -m tests.bench.bench_published [--model ali-vilab/text-to-video-ms-1.7b] [--device cuda] [--steps 5]
+    python -m tests.bench.bench_published [--model MODEL] [--device cuda] [--steps 5] [--profile 24gb] [--compile]
 
 Time and memory do not depend on what the weights are. Says seconds of every part, the share of the model, and the peak
 memory: of the card, or on a CPU of the process. The last line is JSON; results go to ``results/published_DEVICE.json``.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,15 +47,21 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--profile", default="24gb")
+    parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
+    device, name = options.device, f"published_{options.device}" + "_compiled" * options.compile
     with TemporaryDirectory() as folder:
-        result = measure(options.model, options.device, options.steps, options.profile, Path(folder))
-    finish(f"published_{options.device}", {"model": options.model, "profile": options.profile, **result})
+        prior = random_prior(options.model, device, options.profile, Path(folder), compiled=options.compile)
+        result = measure(prior, device, options.steps)
+    finish(
+        name,
+        {"model": options.model, "profile": options.profile, **result},
+        f"python -m tests.bench.bench_published {' '.join(sys.argv[1:])}",
+    )
 
 
-def measure(name: str, device: str, steps: int, profile: str, folder: Path) -> dict[str, Any]:
+def measure(prior: PublishedPrior, device: str, steps: int) -> dict[str, Any]:
     """Medians over ``steps``, after one that is not counted."""
-    prior = random_prior(name, device, profile, folder)
     config = distill.PRESETS["published"]
     asset = read_ply(asset_path("splats", "deer.ply")).to(device)
     add_adapter(prior.denoiser, rank=4, alpha=4.0, seed=0)
@@ -83,9 +90,10 @@ def measure(name: str, device: str, steps: int, profile: str, folder: Path) -> d
         gradient = timed("score", lambda x=latents, s=step: distillation.gradient(x, 0, timestep, step_generator(0, s)))
         penalty = timed("regularizers", lambda m=means: tv3d(m) + arap(m, asset.means, neighbours, distances))
         timed("backward", (distillation_loss(latents, gradient) + penalty).backward)
-        with adapter_on(prior.denoiser):
+        if not prior.compiled:  # fit-lora compiles nothing
             view = (distillation.stills[0], distillation.pictures[0])
-            timed("fit_lora_step", lambda v=view, s=step: lora_step(prior, *v, step_generator(0, s)))
+            with adapter_on(prior.denoiser):
+                timed("fit_lora_step", lambda v=view, s=step: lora_step(prior, *v, step_generator(0, s)))
         if step == 0:
             seconds.clear()  # kernels are compiled and chosen in the first
     video = distillation.render(*(tensor.detach() for tensor in (means, quats)), distillation.cameras[0])
@@ -114,7 +122,7 @@ def lora_step(prior: PublishedPrior, still: Any, picture: Any, generator: torch.
     fit_lora.denoising_loss(prior, still, picture, prior.encode_text(["a"]), generator).backward()
 
 
-def random_prior(name: str, device: str, profile: str, folder: Path) -> PublishedPrior:
+def random_prior(name: str, device: str, profile: str, folder: Path, *, compiled: bool = False) -> PublishedPrior:
     """A model of true shape whose weights are small random numbers, in bfloat16."""
     model = TRUE_MODELS[name]
     torch.set_default_dtype(torch.bfloat16)
@@ -122,12 +130,10 @@ def random_prior(name: str, device: str, profile: str, folder: Path) -> Publishe
         denoiser, vae = (build().eval().requires_grad_(False) for build in (model.denoiser, model.vae))
     torch.set_default_dtype(torch.float32)
     write_configs(name, denoiser, vae, folder)
-    prior = load_prior(str(folder), device, profile=profile)
+    prior = load_prior(str(folder), device, profile=profile, compiled=compiled)
     assert isinstance(prior, PublishedPrior)
     prior.dtype = torch.bfloat16
-    if prior.profile.checkpointing:
-        prior.checkpoint_denoiser(denoiser)
-    prior.__dict__["denoiser"], prior.__dict__["vae"] = denoiser, vae
+    prior.__dict__["denoiser"], prior.__dict__["vae"] = prior.prepared(denoiser), vae
     tokens, width = model.text
     states = 0.1 * torch.randn(1, tokens, width, dtype=prior.dtype, device=device)
     mask = torch.ones(1, tokens, dtype=torch.long, device=device)

@@ -71,7 +71,9 @@ def full(work: Path) -> None:
             print(f"{result['case']:24s} {result['recipe']:8s} seed {result['seed']}  {result['named']}", flush=True)
             results.append(result)
             if len(results) % len(CASES) == 0:
-                RUNS.write_text(json.dumps({"runs": results, "provenance": provenance("verbs-full")}, indent=1) + "\n")
+                RUNS.write_text(
+                    json.dumps({"runs": results, "provenance": provenance("make bench-verbs-full")}, indent=1) + "\n"
+                )
     sheets(work)
 
 

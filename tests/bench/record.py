@@ -16,15 +16,15 @@ import torch
 RESULTS = Path(__file__).parent / "results"
 
 
-def finish(name: str, result: dict[str, Any]) -> None:
-    """Write ``results/NAME.json`` and print ``result`` as the last line."""
-    record = {**result, "provenance": provenance(name)}
+def finish(name: str, result: dict[str, Any], command: str | None = None) -> None:
+    """Write ``results/NAME.json`` and print ``result`` as the last line; ``command`` None: ``make bench-NAME``."""
+    record = {**result, "provenance": provenance(command or f"make bench-{name}")}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(result), flush=True)
 
 
-def provenance(name: str) -> dict[str, Any]:
+def provenance(command: str) -> dict[str, Any]:
     """Machine, commit and command."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     processor = platform.processor() or platform.machine()
@@ -34,7 +34,7 @@ def provenance(name: str) -> dict[str, Any]:
     except (OSError, StopIteration):
         pass
     return {
-        "command": f"make bench-{name}",
+        "command": command,
         "commit": commit.stdout.strip(),
         "processor": processor,
         "cores": os.cpu_count(),

@@ -3,7 +3,7 @@
 Every candidate animates the same bodies, whose true clips are known, and is measured against them. Lines are added to
 ``results/recipes.jsonl``; without names, a table of what is there is printed. Held-out bodies are never used here.
 
-The default is the candidate with the highest mean ``score``, unless its ARAP residual is beyond twice the true clip's in
+The default is the candidate with the highest mean ``score``, unless its ARAP residual is beyond twice the true one in
 the median: the right motion (cosine with the true displacements) in the right amount (limbs relative to the torso).
 """
 
@@ -51,7 +51,7 @@ LOG = RESULTS / "recipes.jsonl"
 def main() -> None:
     """Run the candidates named on the command line, as ``"name:setting=value setting=value"``, then print all."""
     jobs = [(candidate, task) for candidate in sys.argv[1:] for task in TASKS]
-    made_with = {"prior": prior_fingerprint("embedded").split()[-1], "commit": provenance("recipes")["commit"]}
+    made_with = {"prior": prior_fingerprint("embedded").split()[-1], "commit": provenance("")["commit"]}
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         for line in pool.map(run, *zip(*jobs, strict=True)) if jobs else ():
             print(line, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,38 @@ def test_says_the_same_on_a_card(folders: dict[str, Path], name: str) -> None:
             )
     exact, card, rounded = (answer.float().cpu() for answer in answers)
     assert (card - exact).norm() < 1e-2 * exact.norm() and (rounded - exact).norm() < 0.1 * exact.norm()
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler itself
+def test_compiled_it_says_the_same_with_the_adapter_on_and_off(folders: dict[str, Path]) -> None:
+    """One graph each, whatever the timestep."""
+    plain, compiled = (
+        load_prior(str(folders["ltx"]), num_frames=9, size_px=32, compiled=compiled) for compiled in (False, True)
+    )
+    assert isinstance(plain, PublishedPrior)
+    frames = some_frames(plain)
+    with torch.no_grad():
+        latents, picture = plain.encode(frames), plain.encode_picture(frames[:1])
+    for prior in (plain, compiled):
+        assert prior.denoiser is not None
+        for _, weight in add_adapter(prior.denoiser, rank=4, alpha=4.0, seed=0):
+            torch.nn.init.normal_(weight, std=0.1, generator=torch.Generator().manual_seed(0))
+    torch._dynamo.utils.counters.clear()
+    for timestep in (700, 300, 12):
+        found = []
+        for prior in (plain, compiled):
+            text = prior.encode_text(["a deer walks"])
+            with torch.no_grad():
+                bare = prior.predict(latents, timestep, text, picture)
+                with adapter_on(prior.denoiser):
+                    found.append(torch.stack([bare, prior.predict(latents, timestep, text, picture)]))
+        torch.testing.assert_close(found[1], found[0], atol=1e-4, rtol=1e-4)
+        assert (found[0][0] - found[0][1]).abs().max() > 1e-3
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
+
+
+def test_without_a_compiler_it_says_so(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(NotAvailable, match="C\\+\\+ compiler"):
+        load_prior(str(folders["ltx"]), num_frames=9, size_px=32, compiled=True)

@@ -64,7 +64,8 @@ class UNet3DPrior(PublishedPrior):
     def run(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None) -> Tensor:
         """The picture is not looked at."""
         assert text.states is not None
-        return self.denoiser(latents, timestep, encoder_hidden_states=text.states).sample  # type: ignore[no-any-return]
+        time = torch.full((len(latents),), timestep, device=latents.device)
+        return self.denoiser(latents, time, encoder_hidden_states=text.states).sample  # type: ignore[no-any-return]
 
 
 def _worked_out_again(forward: Any) -> Any:

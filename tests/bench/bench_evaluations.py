@@ -1,0 +1,84 @@
+"""What fewer evaluations of the model cost, on the exact prior: ``python -m tests.bench.bench_evaluations [NAME...]``
+
+A step of ``distill --preset published`` asks the model ``inversion_steps + 2`` times (guidance counts twice); the static
+branch is asked once for each camera and timestep that comes up. Every candidate has fewer of these than the preset, or
+many more, as plain runs of 5,000 steps have. Results are added to ``results/evaluations.json``; the last line is JSON:
+the median ratio (see ``tests.bench.exact``) and the evaluations of every candidate run so far.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tests.bench.exact import build_world, distil, exact_config
+from tests.bench.record import RESULTS, provenance
+
+CANDIDATES: dict[str, dict[str, Any]] = {
+    "preset": {},
+    "3 inversion steps": {"inversion_steps": 3},
+    "2 inversion steps": {"inversion_steps": 2},
+    "1 inversion step": {"inversion_steps": 1},
+    "300 steps": {"steps": 300},
+    "2 inversion steps, 300 steps": {"inversion_steps": 2, "steps": 300},
+    "4 cameras": {"num_cameras": 4},
+    "8 timesteps": {"num_timesteps": 8},
+    "5,000 steps": {"steps": 5000},
+}
+SEEDS = range(5)
+LOG = RESULTS / "evaluations.json"
+
+
+def main() -> None:
+    """Run the candidates named on the command line with every seed; say what all runs so far say."""
+    jobs = [(name, seed) for name in sys.argv[1:] for seed in SEEDS]
+    runs = json.loads(LOG.read_text())["runs"] if LOG.exists() else []
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        for done in pool.map(run, *zip(*jobs, strict=True)) if jobs else ():
+            print(done, flush=True)
+            runs = [line for line in runs if (line["candidate"], line["seed"]) != (done["candidate"], done["seed"])]
+            made_by = provenance(f"python -m tests.bench.bench_evaluations {' '.join(map(repr, sys.argv[1:]))}")
+            LOG.write_text(json.dumps({"runs": [*runs, done], "provenance": made_by}, indent=1) + "\n")
+            runs.append(done)
+    print(json.dumps({name: of for name in CANDIDATES if (of := summary(runs, name))}))
+
+
+def run(name: str, seed: int) -> dict[str, Any]:
+    """One candidate with one seed."""
+    config = replace(exact_config(), **CANDIDATES[name], seed=seed)
+    world = build_world(config)
+    predict, evaluations = world.prior.predict, 0
+
+    def counted(latents: Tensor, *rest: Any) -> Tensor:
+        nonlocal evaluations
+        evaluations += latents.shape[0]
+        return predict(latents, *rest)
+
+    world.prior.predict = counted  # type: ignore[method-assign]
+    ratio, _ = distil(world, config)
+    return {"candidate": name, "seed": seed, "ratio": round(ratio, 4), "evaluations": evaluations}
+
+
+def summary(runs: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """Medians of one candidate; empty when it has not been run."""
+    own = sorted((line for line in runs if line["candidate"] == name), key=lambda line: line["seed"])
+    if not own:
+        return {}
+    return {
+        "ratio_median": median(line["ratio"] for line in own),
+        "evaluations": median(line["evaluations"] for line in own),
+        "ratios": [line["ratio"] for line in own],
+    }
+
+
+if __name__ == "__main__":
+    main()

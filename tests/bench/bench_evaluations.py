@@ -1,9 +1,9 @@
 """What fewer evaluations of the model cost, on the exact prior: ``python -m tests.bench.bench_evaluations [NAME...]``
 
-A step of ``distill --preset published`` asks the model ``inversion_steps + 2`` times (guidance counts twice); the static
-branch is asked once for each camera and timestep that comes up. Every candidate has fewer of these than the preset, or
-many more, as plain runs of 5,000 steps have. Results are added to ``results/evaluations.json``; the last line is JSON:
-the median ratio (see ``tests.bench.exact``) and the evaluations of every candidate run so far.
+A step of ``distill --preset published`` asks the model ``inversion_steps + 2`` times (guidance is two), and the static
+branch once for each camera and timestep that comes up. Every candidate has fewer of these than the preset, or many
+more, as plain runs of 5,000 steps have. Results are added to ``results/evaluations.json``; the last line is JSON: the
+median ratio (see ``tests.bench.exact``) and the evaluations of every candidate run so far.
 """
 
 from __future__ import annotations

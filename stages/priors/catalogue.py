@@ -46,7 +46,7 @@ CATALOGUE = (
         text_gib=10.58, fit_lora_gib=3.35, distill_gib=9.58, refine_gib=3.54,
     ),
     Published(
-        name="Lightricks/LTX-Video", licence="LTX-Video", billions=1.92,
+        name="Lightricks/LTX-Video", licence="LTXV", billions=1.92,
         text_gib=8.87, fit_lora_gib=4.5, distill_gib=4.72, refine_gib=4.63,
     ),
 )  # fmt: skip

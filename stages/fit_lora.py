@@ -70,7 +70,9 @@ def run(run: RunDir, config: FitLoraConfig, report: Report, *, force: bool = Fal
     asset = run.load_asset()
     folder = run.stage("lora")
     inputs = {"asset": run.asset_hash(), "prior": prior_fingerprint(config.prior)}
-    begin = folder.begin(config=asdict(config), inputs=inputs, total_steps=config.steps, force=force)
+    begin = folder.begin(
+        config=asdict(config), defaults=asdict(FitLoraConfig()), inputs=inputs, total_steps=config.steps, force=force
+    )
     if begin.done:
         report(Note("fit-lora is already done with these settings; nothing to do (--force does it again)."))
         return

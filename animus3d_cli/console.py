@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stages.doctor import Finding
     from stages.errors import AnimusError
-    from stages.events import Event
+    from stages.events import Event, Report
     from stages.status import RunStatus, StageStatus
 
 PLAIN_INTERVAL_S = 5.0
@@ -37,10 +37,17 @@ class Console:
         self._task: Any = None
         self._name, self._total, self._done = "", 0, 0
         self._began = self._last = 0.0
+        self._followers: list[Report] = []
+
+    def follow(self, report: Report) -> None:
+        """Pass every event on to ``report`` too."""
+        self._followers.append(report)
 
     def __call__(self, event: Event) -> None:
         from stages.events import Caution, Finished, Note, Progress, Started, Wrote
 
+        for report in self._followers:
+            report(event)
         if isinstance(event, Started):
             self._start(event.name, event.total, event.done)
         elif isinstance(event, Progress):

@@ -72,6 +72,9 @@ Profile = Annotated[
         show_default=False,
     ),
 ]
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", help="Log to RUN/tensorboard too: tensorboard --logdir RUN/tensorboard")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Raster = Annotated[

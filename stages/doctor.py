@@ -3,8 +3,8 @@
     animus3d doctor
     animus3d doctor --json
 
-Nothing is taken on trust: each rasterizer renders a splat, ffmpeg writes a video, the embedded prior is loaded. The JSON
-is a list of ``Finding``; its keys stay.
+Nothing is taken on trust: each rasterizer renders a splat, ffmpeg writes videos, the embedded prior is loaded. The
+JSON is a list of ``Finding``; its keys stay.
 """
 
 from __future__ import annotations
@@ -72,19 +72,21 @@ def works(one: Finding) -> bool:
 
 def run() -> Iterator[Finding]:
     """Look at everything, one finding after the other."""
-    yield Finding(name="python", state="ok", found=f"{platform.python_version()}, {_machine()}", needed_for="everything")
+    yield Finding(
+        name="python", state="ok", found=f"{platform.python_version()}, {_machine()}", needed_for="everything"
+    )
     for package, use in PACKAGES.items():
         yield _package(package, use, f"Install it: pip install {package}", optional=False)
     for package, (extra, use) in EXTRAS.items():
         yield _package(package, use, f"Install it: pip install 'animus3d[{extra}]'", optional=True)
-    yield _attempt("cuda", _cuda, "published video models at a usable speed, and gsplat",
-                   "Needs an NVIDIA card, its driver, and torch with CUDA from PyTorch's index.", optional=True)  # fmt: skip
-    yield _attempt("nvcc", _nvcc, "compiling gsplat's kernels, once, where its wheel has none",
-                   "Install the CUDA toolkit, and set CUDA_HOME.", optional=True)  # fmt: skip
+    card = "Needs an NVIDIA card, its driver, and torch with CUDA from PyTorch's index."
+    yield _attempt("cuda", _cuda, "published video models at a usable speed, and gsplat", card, optional=True)
+    kernels = "compiling gsplat's kernels, once, where its wheel has none"
+    yield _attempt("nvcc", _nvcc, kernels, "Install the CUDA toolkit, and set CUDA_HOME.", optional=True)
     yield _attempt("raster reference", lambda: _one_splat("reference"), "tests", "Reinstall torch.")
     yield _attempt("raster cpu", lambda: _one_splat("cpu"), "every stage on a CPU", "Reinstall numba and llvmlite.")
-    yield _attempt("raster gsplat", lambda: _one_splat("gsplat"), "every stage on CUDA",
-                   "See cuda and nvcc; --raster cpu works without.", optional=True)  # fmt: skip
+    cuda = "See cuda and nvcc; --raster cpu works without."
+    yield _attempt("raster gsplat", lambda: _one_splat("gsplat"), "every stage on CUDA", cuda, optional=True)
     yield _attempt("ffmpeg", _ffmpeg, "videos", "Reinstall it: pip install --force-reinstall imageio-ffmpeg")
     yield _attempt("embedded prior", _embedded, "--prior embedded, the default", "Reinstall animus3d.")
     yield _attempt("disk", _disk, "checkpoints", "Free some, or work elsewhere: --run DIR.")

@@ -56,7 +56,7 @@ class RefineConfig:
     raster: str | None = None
     device: str = "cpu"
     checkpoint_every: int = 50
-    preview_every: int = 0  # 0: at the end only
+    preview_every: int = 50
 
 
 PRESETS = {

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -59,7 +61,8 @@ def run(run: RunDir, config: ViewConfig, report: Report, *, going: Callable[[], 
     report(Note(f"{run.path} is at http://{config.host}:{viewer.port}  (Ctrl-C ends it)"))
     try:
         while going():
-            viewer.tick(time.monotonic())
+            if viewer.watched:
+                viewer.tick(time.monotonic())
             time.sleep(1.0 / config.fps)
     except KeyboardInterrupt:
         pass  # the way to end it
@@ -98,6 +101,11 @@ class Viewer:
             opacities=self.asset.opacities[:, None].numpy(),
         )
         self.look()
+
+    @property
+    def watched(self) -> bool:
+        """Whether a browser is looking: without one there is nothing to bring up to date."""
+        return bool(self.server.get_clients())
 
     def stop(self) -> None:
         """End the server."""
@@ -220,7 +228,8 @@ def _serve(config: ViewConfig) -> Any:
     except ImportError:
         raise NotAvailable("view needs the package viser.", "Install it: pip install 'animus3d[view]'") from None
     try:
-        return viser.ViserServer(host=config.host, port=config.port, label="animus3d", verbose=False)
+        with contextlib.redirect_stdout(io.StringIO()):  # its banner says what our note says
+            return viser.ViserServer(host=config.host, port=config.port, label="animus3d", verbose=False)
     except OSError as error:
         raise CannotWrite(
             f"Cannot listen on {config.host}:{config.port}: {error.strerror or error}.", "Choose another --port."

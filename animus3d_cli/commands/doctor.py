@@ -37,4 +37,6 @@ def command(as_json: options.Json = False) -> None:
         Console().doctor(kept())
     failed = [one.name for one in findings if not works(one)]
     if failed:
-        raise NotAvailable(f"Not every command works here: see {', '.join(failed)}.", "animus3d doctor says what to do.")
+        raise NotAvailable(
+            f"Not every command works here: see {', '.join(failed)}.", "animus3d doctor says what to do."
+        )

@@ -29,14 +29,18 @@ def command(
     orbit: Annotated[float, typer.Option("--orbit", help="Degrees the camera travels; 360 is a turntable.")] = 0.0,
     camera: Annotated[
         Path | None,
-        typer.Option("--camera", metavar="FILE", help="JSON with a path of the camera, see README.", show_default=False),
+        typer.Option(
+            "--camera", metavar="FILE", help="JSON with a path of the camera, see README.", show_default=False
+        ),
     ] = None,
     fov: Annotated[float, typer.Option("--fov", help="Field of view in degrees.")] = 35.0,
     background: Annotated[
         str, typer.Option("--background", help="white, black, gray, #rrggbb or transparent (webm, mov, gif, png).")
     ] = "white",
     source: Annotated[str, typer.Option("--source", help="auto, refined, motion or static.")] = "auto",
-    loop: Annotated[bool, typer.Option("--loop", help="End where it begins: the end passes into the beginning.")] = False,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="End where it begins: the end passes into the beginning.")
+    ] = False,
     compare: Annotated[bool, typer.Option("--compare", help="The asset at rest beside it, on the left.")] = False,
     device: options.Device = "auto",
     raster: options.Raster = None,

@@ -117,7 +117,9 @@ def _keyframes(listed: Any, file: Path, view: View) -> dict[str, np.ndarray]:
             if name not in SIZES:
                 raise BadInput(f"Keyframe {index} of {file} has an unknown {name!r}.", f"Known: {', '.join(SIZES)}.")
             if len(numbers) != SIZES[name] or not all(_finite(number) for number in numbers):
-                raise BadInput(f"{name} of keyframe {index} of {file} is not {SIZES[name]} finite number(s): {value!r}.")
+                raise BadInput(
+                    f"{name} of keyframe {index} of {file} is not {SIZES[name]} finite number(s): {value!r}."
+                )
         if "time" not in row:
             raise BadInput(f"Keyframe {index} of {file} has no time.", "Times run from 0 to 1.")
     columns = {name: np.array([row[name] for row in rows], dtype=float) for name in rows[0]}

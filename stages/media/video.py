@@ -67,7 +67,13 @@ def ffmpeg_version() -> str:
 
 
 def _write(
-    path: Path, frames: Tensor, fps: int, codec: str, pixels: str, parameters: Sequence[str] = (), quality: int | None = None
+    path: Path,
+    frames: Tensor,
+    fps: int,
+    codec: str,
+    pixels: str,
+    parameters: Sequence[str] = (),
+    quality: int | None = None,
 ) -> None:
     """Encode beside, then rename. Chroma is stored for two pixels at a time, hence the even sizes."""
     height, width = frames.shape[1] // 2 * 2, frames.shape[2] // 2 * 2

@@ -109,7 +109,8 @@ class Viewer:
 
     def stop(self) -> None:
         """End the server."""
-        self.server.stop()
+        with _silence():
+            self.server.stop()
 
     def tick(self, now: float) -> None:
         """Advance the time to ``now`` (seconds) and show it; look for something newer from time to time."""
@@ -219,6 +220,11 @@ def covariances(gaussians: Gaussians, quats: Tensor) -> Tensor:
     return halves @ halves.mT
 
 
+def _silence() -> contextlib.AbstractContextManager[Any]:
+    """viser prints a banner and a farewell whatever it is told; our note says it already."""
+    return contextlib.redirect_stdout(io.StringIO())
+
+
 def _serve(config: ViewConfig) -> Any:
     """A viser server on the port, or on the next one that is free."""
     if not 0 < config.port < 65536:
@@ -228,7 +234,7 @@ def _serve(config: ViewConfig) -> Any:
     except ImportError:
         raise NotAvailable("view needs the package viser.", "Install it: pip install 'animus3d[view]'") from None
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # its banner says what our note says
+        with _silence():
             return viser.ViserServer(host=config.host, port=config.port, label="animus3d", verbose=False)
     except OSError as error:
         raise CannotWrite(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +31,23 @@ def test_around_passes_through_its_keyframes_and_keeps_what_is_left_out(tmp_path
     keys = [{"time": 0, "azimuth": 0}, {"time": 0.5, "azimuth": 90, "elevation": 40, "radius": 3, "fov": 50},
             {"time": 1, "azimuth": 60, "target": [0.0, 1.5, 0.0]}]  # fmt: skip
     cameras = read(tmp_path, {"keyframes": keys}, torch.linspace(0, 1, 21))
-    middle = orbit_camera(azimuth_deg=90, elevation_deg=40, radius=3, fov_deg=50, width=64, height=48, target=VIEW.target)
+    middle = orbit_camera(
+        azimuth_deg=90, elevation_deg=40, radius=3, fov_deg=50, width=64, height=48, target=VIEW.target
+    )
     torch.testing.assert_close(cameras[10].viewmat, middle.viewmat)
     torch.testing.assert_close(cameras[10].K, middle.K)
     torch.testing.assert_close(cameras[0].viewmat, orbit_path(replace(VIEW, azimuth_deg=0.0), 1, 0.0)[0].viewmat)
     azimuths = [math.degrees(math.atan2(*(c.position - VIEW.target)[[0, 2]].tolist())) for c in cameras]
     assert max(azimuths[:11]) <= 90.001 and azimuths[:11] == sorted(azimuths[:11])  # never beyond a keyframe
-    steps = torch.stack([b.position - a.position for a, b in zip(cameras, cameras[1:], strict=False)])
+    steps = torch.stack([b.position - a.position for a, b in pairwise(cameras)])
     assert float((steps[1:] - steps[:-1]).norm(dim=-1).max()) < 0.6 * float(steps.norm(dim=-1).max())  # no jerk
 
 
 def test_positions_look_at_their_target_and_stand_still_outside_of_the_keyframes(tmp_path: Path) -> None:
-    keys = [{"time": 0.25, "position": [0, 1, 4], "target": [0, 1, 0]}, {"time": 0.75, "position": [4, 1, 0], "fov": 20}]
+    keys = [
+        {"time": 0.25, "position": [0, 1, 4], "target": [0, 1, 0]},
+        {"time": 0.75, "position": [4, 1, 0], "fov": 20},
+    ]
     cameras = read(tmp_path, {"keyframes": keys}, torch.linspace(0, 1, 5))
     torch.testing.assert_close(cameras[0].position, torch.tensor([0.0, 1.0, 4.0]))
     torch.testing.assert_close(cameras[1].viewmat, cameras[0].viewmat)

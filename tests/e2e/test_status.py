@@ -73,7 +73,6 @@ def test_states_from_not_begun_to_outdated(run: RunDir) -> None:
         assert (of(found, "motion").state, of(found, "motion").step) == ("running", 25)
         assert found.running is not None and found.running.pid == os.getpid() and "animus3d view" in found.next
     before[str(run.path / ".lock")] = (run.path / ".lock").stat().st_mtime_ns
-    before[str(run.path)] = run.path.stat().st_mtime_ns
     assert status(run).running is None  # the file still says who it was
     assert everything(run.path) == before
 
@@ -105,10 +104,8 @@ def test_a_live_process_that_does_not_hold_the_lock_is_not_the_holder(run: RunDi
 def test_the_screen_fits_80_columns(run: RunDir, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("COLUMNS", "80")
     found = status(run)
-    prompt = "a very small but very brave [goat] that jumps over everything"
-    long = replace(
-        of(found, "motion"), state="running", step=480, steps=1000, seconds=7203.0, changed={"prompt": prompt, "steps": 1000}
-    )  # fmt: skip
+    changed = {"prompt": "a very small but very brave [goat] that jumps over everything", "steps": 1000}
+    long = replace(of(found, "motion"), state="running", step=480, steps=1000, seconds=7203.0, changed=changed)
     Console().status(replace(found, stages=[*found.stages[:2], long, *found.stages[3:]]))
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines()[1:-1])) <= 80 and "[goat]" in shown

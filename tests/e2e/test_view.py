@@ -15,12 +15,9 @@ from stages.gaussians import Gaussians
 from stages.motion.hexplane import HexPlaneConfig, MotionField
 from stages.run_dir import RunDir
 from stages.run_dir.optimiser_state import optimisation_tensors
+from stages.view import LOOK_S, ViewConfig, Viewer, covariances
+from stages.view import run as view
 from tests.gaussians.test_ply import splat
-
-viser = pytest.importorskip("viser")
-
-from stages.view import LOOK_S, Viewer, ViewConfig, covariances  # noqa: E402
-from stages.view import run as view  # noqa: E402
 
 SIZES = HexPlaneConfig(spatial_resolution=4, time_resolution=3, multires=(1, 2), features=4, hidden=8)
 CONFIG = ViewConfig(port=18080)

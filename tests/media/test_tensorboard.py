@@ -5,8 +5,6 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-import pytest
-
 from stages.events import Finished, Progress, Started, Wrote
 from stages.media.preview import write_preview
 from stages.media.tensorboard import TensorBoardLog
@@ -14,7 +12,6 @@ from tests.media.test_video import moving_square
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 

@@ -31,7 +31,6 @@ from stages.run_dir import RunDir
 
 COLORS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "gray": (0.5, 0.5, 0.5), "grey": (0.5, 0.5, 0.5)}
 FORMATS = (*WRITERS, ".png", ".ply")
-TRANSPARENT = (".webm", ".mov", ".gif", ".png")
 BATCH = 8
 """Frames rendered together: bounds memory."""
 
@@ -108,10 +107,8 @@ def _check(config: RenderConfig, out: Path) -> Tensor | None:
     if suffix == ".ply" and config.compare:
         raise BadInput("Splats cannot be compared side by side.", "Leave out --compare, or write a video.")
     if config.background == "transparent":
-        if suffix not in TRANSPARENT:
-            raise BadInput(
-                f"An {suffix[1:]} cannot be transparent.", f"Use {', '.join(TRANSPARENT)}, or another --background."
-            )
+        if suffix == ".mp4":
+            raise BadInput("An mp4 cannot be transparent.", "Use a .webm, .mov, .gif or .png, or another --background.")
         return None
     if config.background in COLORS:
         return torch.tensor(COLORS[config.background])

@@ -109,9 +109,8 @@ def _stage(run: RunDir, name: str, hashes: Mapping[str, str], holder: Holder | N
         return replace(status, state="running", step=logged)
     if complete is None:
         return replace(status, state="interrupted", step=kept)
-    status = replace(
-        status, state="complete", step=complete.get("steps"), steps=complete.get("steps"), seconds=complete["seconds"]
-    )
+    done = complete.get("steps")
+    status = replace(status, state="complete", step=done, steps=done, seconds=complete.get("seconds"))
     if not (folder / RESULTS[name]).exists():
         return replace(status, state="damaged", problem=f"{folder / RESULTS[name]} is not there.")
     old = [key for key, value in (status.read or {}).items() if hashes.get(key, value) != value]
@@ -190,9 +189,9 @@ def _count(ply: Path) -> int | None:
     try:
         with ply.open("rb") as file:
             head = file.read(1024).split(b"element vertex ", 1)
-    except OSError:
+        return int(head[1].split(None, 1)[0])
+    except (OSError, IndexError, ValueError):
         return None
-    return int(head[1].split(None, 1)[0]) if len(head) == 2 else None
 
 
 def _size(path: Path) -> int:

@@ -6,9 +6,10 @@ from animus3d_cli import options
 
 
 def command(as_json: options.Json = False) -> None:
-    """Check this machine: what works, what is missing, how to get it.
+    """Check what works on this machine and what is missing.
 
-    Renders a splat with each rasterizer, writes videos, loads the embedded prior. Exit code 9 when something that a
+    Renders a splat with each rasterizer, writes videos, loads the embedded prior, and says how to get what is missing.
+    Exit code 9 when something that a
     command needs does not work, 0 when only an optional thing is missing, such as CUDA.
 
     Reads nothing of a run, writes nothing.

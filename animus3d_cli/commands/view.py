@@ -18,7 +18,7 @@ def command(
     """Show the asset and its motion in a browser.
 
     A time slider, play, and a choice between at rest, moving and refined. While distill or refine is running, it shows
-    the latest checkpoint and takes over each newer one. Colours are those seen from no direction (degree 0).
+    the latest checkpoint and takes over each newer one. Colours are the same from everywhere (degree 0).
 
     Reads the run directory, writes nothing. Needs: pip install 'animus3d[view]'
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stages.errors import BadInput, CannotWrite, CorruptCheckpoint, NotAvailable
+from stages.errors import BadInput, CorruptCheckpoint, NotAvailable
 from stages.events import Note, Report
 from stages.gaussians import Gaussians
 from stages.gaussians.sh import sh0_to_rgb
@@ -55,7 +56,7 @@ def run(run: RunDir, config: ViewConfig, report: Report, *, going: Callable[[], 
     Raises:
         MissingStage: the run has no asset.
         NotAvailable: viser is not installed.
-        BadInput, CannotWrite: no such port, or it is taken.
+        BadInput: no such port, or no such address on this machine.
     """
     viewer = Viewer(run, config)
     report(Note(f"{run.path} is at http://{config.host}:{viewer.port}  (Ctrl-C ends it)"))
@@ -233,10 +234,11 @@ def _serve(config: ViewConfig) -> Any:
         import viser
     except ImportError:
         raise NotAvailable("view needs the package viser.", "Install it: pip install 'animus3d[view]'") from None
-    try:
-        with _silence():
-            return viser.ViserServer(host=config.host, port=config.port, label="animus3d", verbose=False)
+    try:  # viser tries port after port, for ever where no port can be had
+        socket.create_server((config.host, 0)).close()
     except OSError as error:
-        raise CannotWrite(
-            f"Cannot listen on {config.host}:{config.port}: {error.strerror or error}.", "Choose another --port."
+        raise BadInput(
+            f"Cannot listen on {config.host}: {error.strerror or error}.", "Choose another --host."
         ) from None
+    with _silence():
+        return viser.ViserServer(host=config.host, port=config.port, label="animus3d", verbose=False)

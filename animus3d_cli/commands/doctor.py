@@ -9,8 +9,8 @@ def command(as_json: options.Json = False) -> None:
     """Check what works on this machine and what is missing.
 
     Renders a splat with each rasterizer, writes videos, loads the embedded prior, and says how to get what is missing.
-    Exit code 9 when something that a
-    command needs does not work, 0 when only an optional thing is missing, such as CUDA.
+    Exit code 9 when something that a command needs does not work, 0 when only an optional thing is missing, such as
+    CUDA.
 
     Reads nothing of a run, writes nothing.
 

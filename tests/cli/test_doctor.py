@@ -22,7 +22,7 @@ def test_every_dependency_is_looked_for() -> None:
     core = text.split("dependencies = [")[1].split("\n]")[0]
     assert set(re.findall(r'^  "([\w-]+)', core, re.M)) == set(PACKAGES)
     listed = text.split("[project.optional-dependencies]")[1].split("\n[")[0]
-    extras = dict(re.findall(r'^(\w+) = \["([\w-]+)[^,]*"\]$', listed, re.M))
+    extras = dict(re.findall(r'^(\w+) = \["([\w-]+)[^,\n]*"\]$', listed, re.M))
     assert {extra: package for package, (extra, _) in EXTRAS.items()} == extras
 
 

@@ -223,6 +223,7 @@ def test_a_corrupt_checkpoint_is_one_line_and_can_be_stepped_over(finished: Path
         ("status fresh", 4, "no run directory fresh"),
         ("view fresh", 4, "has no asset"),
         ("view --port 70000", 3, "no port 70000"),
+        ("view --host 203.0.113.7", 3, "Cannot listen on 203.0.113.7"),
         ("render --background pinkish out.mp4", 3, "no background"),
         ("render --size big out.mp4", 3, "not a size"),
         ("render --size 32 /dev/null/x.mp4", 7, "Cannot write"),

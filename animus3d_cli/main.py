@@ -15,7 +15,19 @@ from typing import Annotated
 
 import typer
 
-from animus3d_cli.commands import distill, evaluate, fit_lora, priors, reconstruct, refine, render, train_prior
+from animus3d_cli.commands import (
+    distill,
+    doctor,
+    evaluate,
+    fit_lora,
+    priors,
+    reconstruct,
+    refine,
+    render,
+    status,
+    train_prior,
+    view,
+)
 from stages.errors import AnimusError, CannotWrite
 
 INTERRUPTED = 130
@@ -72,6 +84,9 @@ app.command("distill")(distill.command)
 app.command("refine")(refine.command)
 app.command("render")(render.command)
 app.command("eval")(evaluate.command)
+app.command("status")(status.command)
+app.command("view")(view.command)
+app.command("doctor")(doctor.command)
 app.command("priors")(priors.command)
 app.command("train-prior")(train_prior.command)
 

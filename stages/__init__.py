@@ -10,6 +10,8 @@ refine          asset/, motion/                  refined/field.safetensors
 render          asset/, refined/ or motion/      renders/ or the path that was asked for
 evaluate        asset/, refined/ or motion/      eval/metrics.json
 train_prior     assets/rigged, the zoo           a prior: a folder in diffusers' format
+status, view    the whole run                    nothing
+doctor          this machine                     nothing
 ==============  ===============================  ==========================================
 
 Imports point down: command -> stage -> block -> ``conventions``, ``errors``, ``events``. Stages never import each

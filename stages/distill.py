@@ -149,7 +149,9 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
                 f"{run.path} has no static LoRA, which MSD compares with.", "Run first: animus3d fit-lora"
             )
         inputs["lora"] = run.stage("lora").result_hash("adapter.safetensors")
-    begin = folder.begin(config=asdict(config), inputs=inputs, total_steps=config.steps, force=force)
+    begin = folder.begin(
+        config=asdict(config), defaults=asdict(DistillConfig()), inputs=inputs, total_steps=config.steps, force=force
+    )
     if begin.done:
         report(Note("distill is already done with these settings; nothing to do (--force does it again)."))
         return

@@ -10,8 +10,11 @@ from torch import Tensor
 
 from stages.errors import BadInput, MissingStage
 from stages.gaussians import Gaussians
-from stages.motion.hexplane import MotionField, apply_offsets
+from stages.motion.hexplane import MotionField, Offsets, apply_offsets
 from stages.run_dir import RunDir
+
+LOOP_OVERLAP = 0.25
+"""Share of the clip over which a loop's end passes into its beginning. [ours]"""
 
 Source = Literal["auto", "refined", "motion", "static"]
 SOURCES = ("auto", "refined", "motion", "static")
@@ -25,14 +28,38 @@ class MovingAsset:
     field: MotionField | None
     source: str  # which stage the motion is from
     prompt: str
+    loop: bool = False  # whether the motion ends where it begins
 
     @torch.no_grad()
     def at(self, frame_times: Tensor) -> tuple[Tensor, Tensor]:
-        """Means [T, N, 3] and quats [T, N, 4] at ``frame_times`` [T]."""
+        """Means [T, N, 3] and quats [T, N, 4] at ``frame_times`` [T] in [0, 1].
+
+        A loop leaves out the first ``LOOP_OVERLAP`` of the clip, and its last part passes smoothly over into just that:
+        time 1 is time 0 again, at the same speed. Bodies go on walking, where a motion played to and fro would have
+        them walk backwards.
+        """
         if self.field is None:
             count = len(frame_times)
             return self.gaussians.means.expand(count, -1, -1), self.gaussians.quats.expand(count, -1, -1)
-        return apply_offsets(self.gaussians, self.field(self.gaussians.means, frame_times))
+        if not self.loop:
+            return apply_offsets(self.gaussians, self.field(self.gaussians.means, frame_times))
+        late = LOOP_OVERLAP + frame_times * (1.0 - LOOP_OVERLAP)
+        early = (late - (1.0 - LOOP_OVERLAP)).clamp(min=0.0)  # 0 until the overlap begins
+        share = early / LOOP_OVERLAP
+        share = (share * share * (3.0 - 2.0 * share))[:, None, None]
+        ends, begins = (self.field(self.gaussians.means, times) for times in (late, early))
+        rotation = torch.lerp(ends.rotation, begins.rotation, share)  # both near the identity: no sign to choose
+        blend = Offsets(
+            translation=torch.lerp(ends.translation, begins.translation, share),
+            rotation=torch.nn.functional.normalize(rotation, dim=-1),
+        )
+        return apply_offsets(self.gaussians, blend)
+
+    @torch.no_grad()
+    def box(self) -> tuple[Tensor, Tensor]:
+        """``(low, high)``, each [3], of all that the means pass through."""
+        means, _ = self.at(torch.linspace(0.0, 1.0, 16, device=self.gaussians.means.device))
+        return means.amin(dim=(0, 1)), means.amax(dim=(0, 1))
 
 
 def load_moving_asset(run: RunDir, source: str, device: str) -> MovingAsset:

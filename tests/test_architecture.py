@@ -12,7 +12,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 BASE = {"conventions", "errors", "events", "rotations", "assets"}
 BLOCKS = {"gaussians", "cameras", "raster", "motion", "priors", "objectives", "zoo", "metrics", "media", "run_dir"}
-STAGES = {"reconstruct", "fit_lora", "distill", "refine", "render", "evaluate", "train_prior"}
+STAGES = {
+    "reconstruct", "fit_lora", "distill", "refine", "render", "evaluate", "train_prior", "status", "view", "doctor",
+}  # fmt: skip
 BETWEEN_BLOCKS = {
     "raster": {"gaussians", "cameras"},
     "objectives": {"priors"},
@@ -32,6 +34,9 @@ OWNERS = {
     "trimesh": {"stages/gaussians"},
     "pygltflib": {"stages/zoo"},
     "imageio": {"stages/media"},
+    "imageio_ffmpeg": {"stages/media"},
+    "tensorboard": {"stages/media"},
+    "viser": {"stages/view.py"},
     "typer": {"animus3d_cli"},
     "rich": {"animus3d_cli/console.py"},
 }

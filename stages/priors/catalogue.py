@@ -52,6 +52,13 @@ CATALOGUE = (
 )  # fmt: skip
 
 
+def hub_cache() -> Path:
+    """Where models of the hub are kept on this machine; it need not exist."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)
+
+
 def is_here(name: str) -> bool:
     """Whether the hub's cache on this machine holds a model's index; nothing is asked of the network."""
     from huggingface_hub import try_to_load_from_cache

@@ -6,7 +6,7 @@
       run.json               format version, asset hash, versions, when and on what
       asset/canonical.ply    the asset every stage works on
       lora/ motion/ refined/ one ``StageFolder`` a stage
-      renders/ eval/
+      renders/ eval/ tensorboard/
       .lock                  the process that is working here
 """
 

@@ -180,3 +180,12 @@ def test_an_impossible_folder_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotWrite, match="Cannot write"):
         begin(StageFolder(tmp_path / "file" / "motion"))
+
+
+def test_what_differs_from_the_defaults_is_noted_but_compared_by_nobody(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path / "motion")
+    usual = {"guidance": 1.0, "field": {"features": 16}, "steps": 10}
+    folder.begin(config=SETTINGS, defaults=usual, inputs={}, total_steps=10, force=False)
+    assert json.loads((folder.path / "config.json").read_text())["changed"] == {"guidance": 4.0}
+    folder.begin(config=SETTINGS, defaults=SETTINGS, inputs={}, total_steps=10, force=False)
+    assert json.loads((folder.path / "config.json").read_text())["changed"] == {}

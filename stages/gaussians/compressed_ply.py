@@ -59,7 +59,10 @@ def _bits(words: Array, widths: tuple[int, ...]) -> Array:
     """Fields [N, len(widths)] of 32-bit words, the first in the highest bits, each over 0..1."""
     shifts = 32 - np.cumsum(widths)
     return np.stack(
-        [((words >> shift) & ((1 << width) - 1)) / ((1 << width) - 1) for shift, width in zip(shifts, widths, strict=True)],
+        [
+            ((words >> shift) & ((1 << width) - 1)) / ((1 << width) - 1)
+            for shift, width in zip(shifts, widths, strict=True)
+        ],
         axis=-1,
     )
 

@@ -9,6 +9,7 @@ from stages.errors import BadInput
 from stages.gaussians.asset import Gaussians
 from stages.gaussians.ksplat import read_ksplat
 from stages.gaussians.ply import read_ply, write_ply
+from stages.gaussians.ply_file import ply_elements
 from stages.gaussians.sog import read_sog
 from stages.gaussians.splat_file import read_splat_file, write_splat_file
 from stages.gaussians.spz import read_spz, write_spz
@@ -42,6 +43,14 @@ def splat_format(path: Path) -> str | None:
         if start.startswith(magic):
             return name
     return next((name for name in READERS if path.name.lower().endswith(name)), None)
+
+
+def is_mesh_ply(path: Path) -> bool:
+    """Whether ``path`` is a PLY of triangles rather than of Gaussians."""
+    if splat_format(path) != ".ply":
+        return False
+    elements = ply_elements(path)
+    return elements.get("face", (0, []))[0] > 0 and "f_dc_0" not in elements.get("vertex", (0, []))[1]
 
 
 def read_splat(path: Path) -> Gaussians:

@@ -2,9 +2,9 @@
 
 ``meta.json`` names the pictures of ``means`` (low and high byte of xyz as 16 bits between bounds, then
 ``sign(v) (exp |v| - 1)``), ``scales`` (logarithms), ``quats`` (three smallest of wxyz over -1/sqrt 2..1/sqrt 2, and
-252 + the index of the largest), ``sh0`` (colours and opacity) and ``shN`` (``labels``: which of the ``centroids``, 64 to
-a row, K pixels each). Version 2 looks bytes up in a ``codebook`` of 256 values; version 1, without a version, puts them
-evenly between ``mins`` and ``maxs``.
+252 + the index of the largest), ``sh0`` (colours and opacity) and ``shN`` (``labels``: which of the ``centroids``, 64
+to a row, K pixels each). Version 2 looks bytes up in a ``codebook`` of 256 values; version 1, without a version, puts
+them evenly between ``mins`` and ``maxs``.
 Source: "The SOG Format", PlayCanvas developer manual.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from stages.errors import BadInput
-from stages.gaussians.surface import face_normals, flat_gaussians, sample_surface
+from stages.gaussians import Gaussians
+from stages.gaussians.surface import SurfaceSamples, face_normals, flat_gaussians, sample_surface
 from stages.zoo.skeleton import Body, Pose, Skeleton, matrix_quaternions, skin, unskin
 
 _DTYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
@@ -78,6 +80,28 @@ class RiggedFile:
         """Length of a clip."""
         return float(max(track.times[-1] for track in self.clips[clip]))
 
+    def named_pose(self, name: str) -> Pose:
+        """The pose that ``CLIP@SECONDS``, ``CLIP`` (its start) or ``rest`` (the nodes' own transforms) names.
+
+        Raises ``BadInput``: no such clip, or it does not last that long.
+        """
+        clip, at, text = name.rpartition("@") if name not in self.clips else (name, "", "")
+        if not at:
+            clip, text = name, "0"
+        known = {own.lower(): own for own in self.clips}
+        if clip not in self.clips and clip.lower() not in known:
+            if clip == "rest":
+                return self.bind_local
+            raise BadInput(f"There is no clip {clip!r}.", f"Clips: {', '.join(self.clips) or 'none'}; or rest.")
+        clip = clip if clip in self.clips else known[clip.lower()]
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = math.nan
+        if not 0.0 <= seconds <= self.clip_seconds(clip):
+            raise BadInput(f"{clip} has no moment {text!r}: it lasts {self.clip_seconds(clip):.2f} s.", "CLIP@SECONDS.")
+        return self.pose(clip, torch.tensor([seconds], dtype=torch.float64))
+
     def pose(self, clip: str, seconds: Tensor) -> Pose:
         """The nodes' local transforms at ``seconds`` [T] of ``clip``; nodes without a track keep their own."""
         num = len(seconds)
@@ -104,18 +128,33 @@ class RiggedFile:
         world = _normalising(standing, turn_deg, size)
         skeleton = Skeleton(parents=self.parents, joints=self.joints, inverse_bind=self.inverse_bind, world=world)
         standing = standing @ world[:3, :3].T + world[:3, 3]
-        samples = sample_surface(standing, self.faces, num_gaussians, generator)
+        gaussians, samples = self._sample(standing, num_gaussians, generator)
+        weights = samples.interpolate(self.weights[self.faces])
+        points = gaussians.means
+        # not the mesh's own bind position there: between vertices, skinning that would miss the surface by up to 0.015
+        bind_means = unskin(points, weights, skeleton.joint_matrices(rest)[0])
+        return Body(gaussians=gaussians, bind_means=bind_means, weights=weights, skeleton=skeleton, rest=rest)
+
+    def gaussians(self, pose: Pose, num_gaussians: int, generator: torch.Generator) -> Gaussians:
+        """Gaussians on the surface as it is in ``pose``, in the file's own place and units."""
+        skeleton = Skeleton(
+            parents=self.parents, joints=self.joints, inverse_bind=self.inverse_bind, world=torch.eye(4)
+        )
+        posed = skin(self.vertices, self.weights, skeleton.joint_matrices(pose))[0]
+        return self._sample(posed, num_gaussians, generator)[0]
+
+    def _sample(
+        self, vertices: Tensor, num_gaussians: int, generator: torch.Generator
+    ) -> tuple[Gaussians, SurfaceSamples]:
+        """Gaussians on the faces between ``vertices`` [V, 3], and where they lie."""
+        samples = sample_surface(vertices, self.faces, num_gaussians, generator)
         colors = samples.interpolate(self.face_colors)
         for mask, uv, image in self.textures:
             chosen = mask[samples.faces]
             colors[chosen] = _lookup(image, samples.interpolate(uv)[chosen])
-        normals = face_normals(standing, self.faces)[samples.faces]
-        weights = samples.interpolate(self.weights[self.faces])
-        points = samples.interpolate(standing[self.faces])
-        # not the mesh's own bind position there: between vertices, skinning that would miss the surface by up to 0.015
-        bind_means = unskin(points, weights, skeleton.joint_matrices(rest)[0])
-        gaussians = flat_gaussians(points, normals, colors, samples.spacing)
-        return Body(gaussians=gaussians, bind_means=bind_means, weights=weights, skeleton=skeleton, rest=rest)
+        normals = face_normals(vertices, self.faces)[samples.faces]
+        points = samples.interpolate(vertices[self.faces])
+        return flat_gaussians(points, normals, colors, samples.spacing), samples
 
 
 def read_rigged(path: Path) -> RiggedFile:

@@ -56,8 +56,8 @@ def inside(gaussians: Gaussians, crop: tuple[float, ...]) -> Tensor:
 def largest_body(gaussians: Gaussians) -> Tensor:
     """The connected body of most Gaussians that is not a flat sheet (or is, where there are only sheets).
 
-    Two Gaussians are connected when one is among the nearest neighbours of the other and they are near by ``LINK`` or by
-    ``REACH``.
+    Two Gaussians are connected when one is among the nearest neighbours of the other and they are near by ``LINK`` or
+    by ``REACH``.
     """
     num = gaussians.num_gaussians
     if num < 3:

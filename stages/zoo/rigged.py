@@ -20,6 +20,9 @@ from stages.gaussians.surface import SurfaceSamples, face_normals, flat_gaussian
 from stages.zoo.skeleton import Body, Pose, Skeleton, matrix_quaternions, skin, unskin
 
 _DTYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
+PLAIN = ((0.7 + 0.055) / 1.055) ** 2.4
+"""Grey of a mesh without any colour: 0.7 as displayed, here in linear light."""
+
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 
@@ -88,11 +91,11 @@ class RiggedFile:
         clip, at, text = name.rpartition("@") if name not in self.clips else (name, "", "")
         if not at:
             clip, text = name, "0"
-        known = {own.lower(): own for own in self.clips}
+        known = {own.lower().rpartition("|")[2]: own for own in reversed(self.clips)}  # Blender writes Armature|Walk
         if clip not in self.clips and clip.lower() not in known:
             if clip == "rest":
                 return self.bind_local
-            raise BadInput(f"There is no clip {clip!r}.", f"Clips: {', '.join(self.clips) or 'none'}; or rest.")
+            raise BadInput(f"There is no clip {clip!r}.", f"Poses: {', '.join(known.values())}, rest.")
         clip = clip if clip in self.clips else known[clip.lower()]
         try:
             seconds = float(text)
@@ -151,7 +154,7 @@ class RiggedFile:
         colors = samples.interpolate(self.face_colors)
         for mask, uv, image in self.textures:
             chosen = mask[samples.faces]
-            colors[chosen] = _lookup(image, samples.interpolate(uv)[chosen])
+            colors[chosen] *= _lookup(image, samples.interpolate(uv)[chosen])
         normals = face_normals(vertices, self.faces)[samples.faces]
         points = samples.interpolate(vertices[self.faces])
         return flat_gaussians(points, normals, colors, samples.spacing), samples
@@ -244,7 +247,10 @@ def _assemble(
         faces.append(corner + sum(len(v) for v in vertices))
         vertices.append(position)
         weights.append(skin_weights)
-        face_colors.append(np.broadcast_to(base, (len(corner), 3, 3)))
+        tint = np.ones((len(position), 3))
+        if primitive.attributes.COLOR_0 is not None:
+            tint = _accessor(gltf, blob, primitive.attributes.COLOR_0)[:, :3]
+        face_colors.append(_displayed(base * tint)[corner])
     num_faces = sum(len(f) for f in faces)
     clips = {
         (clip.name or f"clip{i}"): [
@@ -282,21 +288,25 @@ def _spread(num_faces: int, first: int, last: int, uv: Tensor, image: Tensor) ->
 
 
 def _material(gltf: Any, blob: bytes, primitive: Any) -> tuple[np.ndarray[Any, Any], Tensor | None]:
-    """Base colour as displayed [3], and its texture [H, W, 3] in [0, 1] if it has one."""
+    """Base colour [3] in linear light, and the texture [H, W, 3] it multiplies, as displayed, if it has one."""
     if primitive.material is None:
-        return np.full(3, 0.7), None
+        return np.full(3, PLAIN if primitive.attributes.COLOR_0 is None else 1.0), None
     shading = gltf.materials[primitive.material].pbrMetallicRoughness
     factor = np.array((shading.baseColorFactor if shading else None) or [1.0] * 4)[:3]
-    display = np.where(factor <= 0.0031308, 12.92 * factor, 1.055 * np.maximum(factor, 1e-8) ** (1 / 2.4) - 0.055)
     if shading is None or shading.baseColorTexture is None:
-        return display, None
+        return factor, None
     source = gltf.images[gltf.textures[shading.baseColorTexture.index].source]
     if source.bufferView is None:
-        return display, None
+        return factor, None
     view = gltf.bufferViews[source.bufferView]
     start = view.byteOffset or 0
     picture = Image.open(io.BytesIO(blob[start : start + view.byteLength])).convert("RGB")
-    return display, torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255.0)
+    return factor, torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255.0)
+
+
+def _displayed(linear: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """sRGB of linear light."""
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-8) ** (1 / 2.4) - 0.055)
 
 
 def _lookup(image: Tensor, uv: Tensor) -> Tensor:

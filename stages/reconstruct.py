@@ -24,7 +24,7 @@ from stages.errors import BadInput
 from stages.events import Note, Report, Wrote
 from stages.gaussians import Gaussians, cleaning
 from stages.gaussians.formats import READERS, is_mesh_ply, read_splat, splat_format
-from stages.gaussians.placement import centre, mirror, rescale, turn_upright
+from stages.gaussians.placement import centre, looks_upside_down, mirror, rescale, turn_upright
 from stages.run_dir import RunDir
 
 MESHES = (".glb", ".gltf", ".obj", ".stl", ".ply")
@@ -66,6 +66,8 @@ def load_asset(path: Path, config: ReconstructConfig, report: Report) -> Gaussia
     if config.flip is not None:
         gaussians = mirror(gaussians, config.flip)
     gaussians = turn_upright(gaussians, config.up)
+    if config.up == "y" and looks_upside_down(gaussians):
+        report(Note("Most of it lies at its top, as a floor does when y points down: --up-axis -y would turn it."))
     gaussians = _clean(gaussians, config, report)
     if config.center:
         gaussians = centre(gaussians)
@@ -93,12 +95,23 @@ def _read(path: Path, config: ReconstructConfig, report: Report) -> Gaussians:
     if suffix in MESHES and (suffix != ".ply" or is_mesh_ply(path)):
         from stages.gaussians.mesh import gaussians_from_mesh
 
+        _tell_poses(path, report)
         return gaussians_from_mesh(path, config.num_gaussians, step_generator(config.seed, 0))
     if splat_format(path) is None:
         raise BadInput(
             f"{path} is neither a splat nor a mesh.", f"Splats: {', '.join(READERS)}. Meshes: {', '.join(MESHES)}."
         )
     return read_splat(path)
+
+
+def _tell_poses(path: Path, report: Report) -> None:
+    """Say which poses a rigged file has: its bind pose was taken, which may be a T with the arms out."""
+    from stages.zoo.rigged import clip_names
+
+    names = clip_names(path) if path.suffix.lower() == ".glb" else []
+    if names:
+        shown = ", ".join(name.rpartition("|")[2] for name in names[:8]) + (", ..." if len(names) > 8 else "")
+        report(Note(f"Taken in its bind pose; --pose CLIP@SECONDS chooses another: {shown}."))
 
 
 def _posed(path: Path, pose: str, config: ReconstructConfig) -> Gaussians:

@@ -180,6 +180,15 @@ def read_rigged(path: Path) -> RiggedFile:
         raise BadInput(f"{path} cannot be read as a .glb file: {reason}.", "Export it again.") from None
 
 
+def clip_names(path: Path) -> list[str]:
+    """Names of the clips in a ``.glb`` with a skin; none where it has no skin, or cannot be read."""
+    try:
+        gltf = pygltflib.GLTF2().load(str(path))
+        return [clip.name or f"clip{i}" for i, clip in enumerate(gltf.animations)] if gltf.skins else []
+    except Exception:  # whoever reads the mesh says what is wrong with it
+        return []
+
+
 def _take_apart(gltf: Any) -> RiggedFile:
     """Nodes, skins and the primitives that hang on them."""
     blob = gltf.binary_blob()

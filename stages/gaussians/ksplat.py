@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,9 +67,9 @@ def read_ksplat(path: Path) -> Gaussians:
     return checked_gaussians(path, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
-def _record(level: int, num_harmonics: int) -> np.dtype[np.void]:
+def _record(level: int, num_harmonics: int) -> np.dtype[Any]:
     number, position, harmonic = (("<f4", "<f4", "<f4"), ("<f2", "<u2", "<f2"), ("<f2", "<u2", "u1"))[level]
-    fields = [("position", position, 3), ("scales", number, 3), ("quat", number, 4), ("rgba", "u1", 4)]
+    fields: list[Any] = [("position", position, 3), ("scales", number, 3), ("quat", number, 4), ("rgba", "u1", 4)]
     return np.dtype([*fields, ("sh", harmonic, num_harmonics)])
 
 

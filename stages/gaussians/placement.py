@@ -49,8 +49,8 @@ def mirror(gaussians: Gaussians, axis: str) -> Gaussians:
 
 def rescale(gaussians: Gaussians, factor: float) -> Gaussians:
     """The asset ``factor`` times as large about the origin."""
-    if not factor > 0.0:
-        raise BadInput(f"--scale must be above 0, not {factor:g}.", "--flip x mirrors the asset.")
+    if not 0.0 < factor < float("inf"):
+        raise BadInput(f"--scale must be above 0 and finite, not {factor:g}.", "--flip x mirrors the asset.")
     grown = gaussians.log_scales + torch.tensor(factor).log()
     return replace(gaussians, means=gaussians.means * factor, log_scales=grown)
 

@@ -41,7 +41,7 @@ def test_a_flat_asset_alone_is_kept() -> None:
 
 def test_large_gaussians_reach_farther() -> None:
     """A sparse lower half belongs to a dense upper one where its Gaussians are wide enough to touch it."""
-    sparse = torch.cartesian_prod(torch.linspace(-0.3, 0.3, 3), torch.linspace(-0.5, 0.7, 5), torch.tensor([-0.3, 0.3]))
+    sparse = torch.cartesian_prod(torch.linspace(-0.3, 0.3, 3), torch.linspace(-0.5, 0.5, 5), torch.tensor([-0.3, 0.3]))
     scene = _scene(torch.cat([BODY, sparse]))
     assert not largest_body(scene)[400:].any()
     scene.log_scales[400:] = torch.tensor(0.2).log()

@@ -32,6 +32,7 @@ OWNERS = {
     "huggingface_hub": {"stages/priors"},
     "plyfile": {"stages/gaussians"},
     "trimesh": {"stages/gaussians"},
+    "zstandard": {"stages/gaussians/spz.py"},
     "pygltflib": {"stages/zoo"},
     "imageio": {"stages/media"},
     "imageio_ffmpeg": {"stages/media"},

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from animus3d_cli.commands import distill, evaluate, fit_lora, priors, reconstruct, refine, render, train_prior
+from animus3d_cli.commands import distill, evaluate, export, fit_lora, priors, reconstruct, refine, render, train_prior
 from stages.errors import AnimusError, CannotWrite
 
 INTERRUPTED = 130
@@ -71,6 +71,7 @@ app.command("fit-lora")(fit_lora.command)
 app.command("distill")(distill.command)
 app.command("refine")(refine.command)
 app.command("render")(render.command)
+app.command("export")(export.command)
 app.command("eval")(evaluate.command)
 app.command("priors")(priors.command)
 app.command("train-prior")(train_prior.command)

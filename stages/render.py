@@ -8,7 +8,7 @@ animus3d render goat.ply                 # goat_0000.ply, goat_0001.ply, ... for
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -18,13 +18,12 @@ from stages.cameras import Camera, fitting_radius, orbit_camera
 from stages.conventions import frame_times
 from stages.errors import BadInput, CannotWrite
 from stages.events import Finished, Progress, Report, Started, Wrote
-from stages.gaussians.ply import write_ply
-from stages.gaussians.sh import rotate_sh
+from stages.exporting import Clip
+from stages.exporting.sequence import numbered, write_sequence
 from stages.media.contact_sheet import write_png
 from stages.media.video import write_gif, write_mp4
 from stages.moving_asset import MovingAsset, load_moving_asset
 from stages.raster import choose, render
-from stages.rotations import quaternion_matrices
 from stages.run_dir import RunDir
 
 COLORS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "gray": (0.5, 0.5, 0.5), "grey": (0.5, 0.5, 0.5)}
@@ -69,7 +68,7 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix.lower() == ".ply":
-            return write_sequence(asset, times, out, report)
+            return _write_splats(asset, times, config.fps, out, report)
         frames = render_frames(asset, times, orbit(asset, config), config, background, report)
         if out.suffix.lower() == ".mp4":
             write_mp4(out, frames, config.fps)
@@ -77,10 +76,10 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
             write_gif(out, frames, config.fps)
         else:
             for index, frame in enumerate(frames):
-                write_png(_numbered(out, index), frame)
+                write_png(numbered(out, index), frame)
     except OSError as error:
         raise CannotWrite(f"Cannot write {out}: {error.strerror or error}.", "Choose another path.") from None
-    written = out if out.suffix.lower() != ".png" else _numbered(out, 0)
+    written = out if out.suffix.lower() != ".png" else numbered(out, 0)
     report(Wrote(written, f"{config.frames} frames, {config.width} x {config.height}, {asset.source}"))
     return written
 
@@ -158,20 +157,12 @@ def render_frames(
 
 
 @torch.no_grad()
-def write_sequence(asset: MovingAsset, times: Tensor, out: Path, report: Report) -> Path:
-    """``name_0000.ply`` and so on, 62 floats a Gaussian, colours turned along. Returns the first path."""
+def _write_splats(asset: MovingAsset, times: Tensor, fps: int, out: Path, report: Report) -> Path:
+    """``name_0000.ply`` and so on. Returns the first path."""
+    means, quats = asset.at(times)
     report(Started("render", len(times)))
-    rest = quaternion_matrices(asset.gaussians.quats)
-    for index in range(len(times)):
-        means, quats = asset.at(times[index : index + 1])
-        sh = rotate_sh(asset.gaussians.sh, quaternion_matrices(quats[0]) @ rest.mT)
-        frame = replace(asset.gaussians, means=means[0], quats=quats[0], sh=sh)
-        write_ply(_numbered(out, index), frame, pad_sh_degree=3)
-        report(Progress(index + 1))
+    clip = Clip(gaussians=asset.gaussians, means=means, quats=quats, fps=fps, title=asset.prompt)
+    write_sequence(out, clip, lambda done: report(Progress(done)))
     report(Finished("render"))
-    report(Wrote(_numbered(out, 0), f"and {len(times) - 1} more splats, {asset.source}"))
-    return _numbered(out, 0)
-
-
-def _numbered(out: Path, index: int) -> Path:
-    return out.with_name(f"{out.stem}_{index:04d}{out.suffix}")
+    report(Wrote(numbered(out, 0), f"and {len(times) - 1} more splats, {asset.source}"))
+    return numbered(out, 0)

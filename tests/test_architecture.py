@@ -11,13 +11,14 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BASE = {"conventions", "errors", "events", "rotations", "assets"}
-BLOCKS = {"gaussians", "cameras", "raster", "motion", "priors", "objectives", "zoo", "metrics", "media", "run_dir"}
-STAGES = {"reconstruct", "fit_lora", "distill", "refine", "render", "evaluate", "train_prior"}
+BLOCKS = {"gaussians", "cameras", "raster", "motion", "priors", "objectives", "zoo", "metrics", "media", "exporting", "run_dir"}
+STAGES = {"reconstruct", "fit_lora", "distill", "refine", "render", "export", "evaluate", "train_prior"}
 BETWEEN_BLOCKS = {
     "raster": {"gaussians", "cameras"},
     "objectives": {"priors"},
     "zoo": {"gaussians", "cameras"},
     "motion": {"gaussians"},  # the field is applied to an asset
+    "exporting": {"gaussians"},  # every format is of an asset in frames
     "run_dir": {"gaussians"},  # the run keeps the canonical asset
 }
 OWNERS = {
@@ -30,7 +31,8 @@ OWNERS = {
     "huggingface_hub": {"stages/priors"},
     "plyfile": {"stages/gaussians"},
     "trimesh": {"stages/gaussians"},
-    "pygltflib": {"stages/zoo"},
+    "pygltflib": {"stages/zoo", "stages/exporting/glb.py"},
+    "pxr": {"stages/exporting/usd.py"},
     "imageio": {"stages/media"},
     "typer": {"animus3d_cli"},
     "rich": {"animus3d_cli/console.py"},

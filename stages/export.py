@@ -36,7 +36,7 @@ FORMATS = {
 }
 """Format -> the suffixes that its files may have."""
 
-MESHES = (".glb", ".gltf", ".obj")
+MESHES = (".glb", ".gltf", ".obj", ".stl")
 BATCH = 8
 """Frames that are asked of the field together: bounds memory."""
 
@@ -66,8 +66,8 @@ def run(run: RunDir, config: ExportConfig, report: Report, *, out: Path, mesh: P
     """Write ``out`` and return it, or the first file of a sequence. ``mesh`` is only for glb: the mesh that shall move.
 
     Raises:
-        BadInput: an unknown format or source, a suffix that does not go with the format, a count below 1, or a mesh that
-            is missing, unreadable or not the asset's.
+        BadInput: an unknown format or source, a suffix that does not go with the format, a count below 1 or too large,
+            or a mesh that is missing, unreadable or not the asset's.
         MissingStage: the run has no asset or no motion yet.
         NotAvailable: the format needs a package that is not installed.
         CannotWrite: the output cannot be written; what was there before is kept.
@@ -120,8 +120,12 @@ def make_clip(asset: MovingAsset, times: Tensor, config: ExportConfig) -> Clip:
         quats=torch.cat([quats for _, quats in moments]),
         fps=config.fps,
         title=asset.prompt or "an asset at rest",
-        credit=", ".join(text for text in (config.credit, MADE_WITH) if text),
+        credit=_credit(config),
     )
+
+
+def _credit(config: ExportConfig) -> str:
+    return f"{config.credit}, {MADE_WITH}" if config.credit else MADE_WITH
 
 
 def _check_size(count: int, frames: int, what: str) -> None:
@@ -145,29 +149,49 @@ def _export_sequence(clip: Clip, report: Report, out: Path) -> Path:
 
 
 def _export_mesh(
-    run: RunDir, asset: MovingAsset, times: Tensor, config: ExportConfig, report: Report, *, out: Path, mesh: Path | None
+    run: RunDir,
+    asset: MovingAsset,
+    times: Tensor,
+    config: ExportConfig,
+    report: Report,
+    *,
+    out: Path,
+    mesh: Path | None,
 ) -> Path:
     """The vertices of a mesh, moved by the field: it is continuous, so it can be asked anywhere."""
     from stages.exporting.glb import animate_mesh, read_mesh
+    from stages.exporting.placement import find_placement
 
     field = asset.field
     if field is None:
         raise BadInput("--source static has no motion to put on a mesh.", "Leave --source away.")
     source = mesh or _recorded_mesh(run)
-    parts = read_mesh(source)
-    _check_size(parts.num_vertices, len(times), "vertices")
-    up, turn = parts.turn_to(asset.gaussians.means)
-    if up != "y":
-        report(Note(f"The asset is {source.name} with its {up} axis turned up, as reconstruct --up {up} does."))
+    source_mesh = read_mesh(source)
+    _check_size(source_mesh.num_vertices, len(times), "vertices")
+    placement = find_placement(*source_mesh.surface(), asset.gaussians.means)
+    if placement is None:
+        raise BadInput(
+            f"{source} is not the mesh of this asset: its surface is not where the Gaussians are.",
+            "Name the mesh that it was made from, in the same pose: --mesh FILE",
+        )
+    if placement.up != "y" or placement.offset is not None:
+        report(Note(f"{source.name} lies in the asset with {placement.up} up, {placement.scale:.4g} times as large."))
 
     def displaced(points: Tensor) -> Tensor:  # [V, 3] -> [T, V, 3]
         return torch.cat([field(points, part).translation for part in times.split(BATCH)])
 
     with _in_place(out) as temporary:
-        temporary.write_bytes(
-            animate_mesh(parts, displaced, turn, config.fps, asset.prompt, ", ".join(filter(None, (config.credit, MADE_WITH))))
+        data = animate_mesh(
+            source_mesh,
+            displaced,
+            placement,
+            num_frames=len(times),
+            fps=config.fps,
+            title=asset.prompt,
+            credit=_credit(config),
         )
-    report(Wrote(out, f"{config.frames} frames, {parts.num_vertices} vertices of {source}, {asset.source}"))
+        temporary.write_bytes(data)
+    report(Wrote(out, f"{config.frames} frames, {source_mesh.num_vertices} vertices of {source}, {asset.source}"))
     return out
 
 

@@ -35,14 +35,17 @@ def command(
         ),
     ] = None,
     credit: Annotated[
-        str, typer.Option("--credit", metavar="TEXT", help="Who made the asset: kept in html, usd and glb.", show_default=False)
+        str,
+        typer.Option(
+            "--credit", metavar="TEXT", help="Who made the asset: kept in html, usd and glb.", show_default=False
+        ),
     ] = "",
 ) -> None:
     """Take the moving asset to other tools.
 
-    ply-sequence: numbered .ply that SuperSplat opens as an animation. splat-sequence: numbered .splat or .spz. html: one
-    page that plays in any browser, without a network. usd: an animated ParticleField3DGaussianSplat. glb: the motion on
-    the mesh that the asset came from, as morph targets.
+    ply-sequence: numbered .ply that SuperSplat opens as an animation. splat-sequence: numbered .splat or .spz. html:
+    one page that plays in any browser, without a network. usd: an animated ParticleField3DGaussianSplat. glb: the
+    motion on the mesh that the asset came from, as morph targets.
 
     Reads asset/ and refined/ or motion/, writes PATH. Nothing is cached: the file is replaced.
 

@@ -1,8 +1,8 @@
 """One HTML file that plays a clip in any browser, from disk, without a network: ``player.html`` with the clip in it.
 
 The clip is quantised, then gzipped, then base64: positions to 16 bits within the clip's box and rotations to 8 bits a
-component, both as differences from frame to frame; scales, opacities and colours once. The page names each array's range,
-shape and width in its header, and nothing else is needed to read it (``decode`` does here what the page does).
+component, both as differences from frame to frame; scales, opacities and colours once. The page names each array's
+range, shape and width in its header, and nothing else is needed to read it (``decode`` does here what the page does).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def encode(clip: Clip) -> tuple[dict[str, Any], bytes]:
 def _quantised(
     name: str, values: Tensor, *, bits: int, delta: bool = False, span: tuple[float, float] | None = None
 ) -> tuple[dict[str, Any], bytes]:
-    """``values`` [..., D] as integers: one range a column (or ``span``), column after column, low bytes before high ones.
+    """``values`` [..., D] as integers: one range a column (or ``span``), column by column, low bytes before high ones.
 
     Column by column and byte plane by byte plane, neighbouring bytes are alike, which is what gzip needs. ``delta``
     stores each frame of [T, N, D] as the difference from the one before, modulo the integer's size.
@@ -85,9 +85,8 @@ def _quantised(
     if delta:
         integers = np.diff(integers, axis=0, prepend=0) % (steps + 1)
     planes = [(integers >> shift & 255).astype(np.uint8).transpose(0, 2, 1) for shift in range(0, bits, 8)]
-    entry = {
-        "name": name, "shape": list(table.shape), "bits": bits, "delta": delta, "low": low.tolist(), "step": step.tolist(),
-    }  # fmt: skip
+    scale = {"low": low.tolist(), "step": step.tolist()}
+    entry = {"name": name, "shape": list(table.shape), "bits": bits, "delta": delta, **scale}
     return entry, b"".join(plane.tobytes() for plane in planes)
 
 

@@ -1,8 +1,8 @@
 """Numbered splats, one file a frame.
 
-SuperSplat (its ``file-handler``) takes several dropped ``.ply`` files for an animation when all names are one prefix and
-a number, and sorts by the number; hence ``name_0000.ply``. The 62 floats a Gaussian are those of INRIA's trainer, in its
-order (``stages.gaussians.ply``), with zeros where the asset has no harmonics.
+SuperSplat (its ``file-handler``) takes several dropped ``.ply`` files for an animation when all names are one prefix
+and a number, and sorts by the number; hence ``name_0000.ply``. The 62 floats a Gaussian are those of INRIA's trainer,
+in its order (``stages.gaussians.ply``), with zeros where the asset has no harmonics.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def write_sequence(out: Path, clip: Clip, written: Callable[[int], None]) -> Non
 
 def left_over(out: Path, num_frames: int) -> list[Path]:
     """Frames beyond ``num_frames`` that a longer sequence of the same name has left."""
-    beyond = []
+    beyond: list[Path] = []
     while numbered(out, num_frames + len(beyond)).exists():
         beyond.append(numbered(out, num_frames + len(beyond)))
     return beyond

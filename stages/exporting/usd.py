@@ -1,8 +1,8 @@
 """Animated USD: a ``ParticleField3DGaussianSplat`` with a time sample a frame (OpenUSD 26.03 and newer).
 
 The schema's fields: ``positions`` and ``orientations`` for each frame, linear ``scales`` and ``opacities`` once, and
-``radiance:sphericalHarmonicsCoefficients`` Gaussian by Gaussian in the order of Kerbl et al. 2023. USD keeps harmonics in
-the prim's own frame, so those of an asset above degree 0 get a sample a frame too, turned with their Gaussians.
+``radiance:sphericalHarmonicsCoefficients`` Gaussian by Gaussian in the order of Kerbl et al. 2023. USD keeps harmonics
+in the prim's own frame, so those of an asset above degree 0 get a sample a frame too, turned with their Gaussians.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def write_usd(path: Path, clip: Clip) -> None:
     Raises:
         NotAvailable: usd-core is not installed, or older than the schema.
     """
-    Gf, Sdf, Usd, UsdGeom, UsdVol, Vt = _pxr()
+    Gf, Usd, UsdGeom, UsdVol, Vt = _pxr()
     stage = Usd.Stage.CreateInMemory()
     UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.y)
     UsdGeom.SetStageMetersPerUnit(stage, 1.0)
@@ -65,12 +65,12 @@ def _pxr() -> tuple[Any, ...]:
     """The modules of usd-core that are needed."""
     advice = "Install it: pip install 'usd-core>=26.3'"
     try:
-        from pxr import Gf, Sdf, Usd, UsdGeom, UsdVol, Vt
+        from pxr import Gf, Usd, UsdGeom, UsdVol, Vt
     except ImportError:
         raise NotAvailable("USD files need the package usd-core, which is not installed.", advice) from None
     if not hasattr(UsdVol, "ParticleField3DGaussianSplat"):
         raise NotAvailable("This usd-core is too old: it has no schema for Gaussians.", advice)
-    return Gf, Sdf, Usd, UsdGeom, UsdVol, Vt
+    return Gf, Usd, UsdGeom, UsdVol, Vt
 
 
 def _numpy(values: Tensor) -> np.ndarray[Any, Any]:

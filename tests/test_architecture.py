@@ -33,6 +33,7 @@ OWNERS = {
     "trimesh": {"stages/gaussians"},
     "pygltflib": {"stages/zoo", "stages/exporting/glb.py"},
     "pxr": {"stages/exporting/usd.py"},
+    "zstandard": {"stages/gaussians/spz.py"},
     "imageio": {"stages/media"},
     "typer": {"animus3d_cli"},
     "rich": {"animus3d_cli/console.py"},

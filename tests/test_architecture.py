@@ -11,7 +11,19 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BASE = {"conventions", "errors", "events", "rotations", "assets"}
-BLOCKS = {"gaussians", "cameras", "raster", "motion", "priors", "objectives", "zoo", "metrics", "media", "exporting", "run_dir"}
+BLOCKS = {
+    "gaussians",
+    "cameras",
+    "raster",
+    "motion",
+    "priors",
+    "objectives",
+    "zoo",
+    "metrics",
+    "media",
+    "exporting",
+    "run_dir",
+}
 STAGES = {"reconstruct", "fit_lora", "distill", "refine", "render", "export", "evaluate", "train_prior"}
 BETWEEN_BLOCKS = {
     "raster": {"gaussians", "cameras"},

@@ -28,8 +28,8 @@ NUM_MEANS = 2000
 FITTING_STEPS = 20
 TOLERANCE = 0.005
 """Of the mesh's diagonal: the median distance of an asset's Gaussians from the mesh they were sampled from is 0.0035 at
-most (half the spacing of the samples here); a deer fitted into a horse is 0.0068 away, other pairs 0.01 and more. [ours]
-"""
+most (half the spacing of the samples here); a deer fitted into a horse is 0.0068 away, other pairs 0.01 and more
+[ours]."""
 
 CLEARLY = 0.8
 """A placement is preferred to a simpler one when Gaussians then lie nearer by this factor: a cube has many. [ours]"""

@@ -2,7 +2,8 @@
 
 SuperSplat (its ``file-handler``) takes several dropped ``.ply`` files for an animation when all names are one prefix
 and a number, and sorts by the number; hence ``name_0000.ply``. The 62 floats a Gaussian are those of INRIA's trainer,
-in its order (``stages.gaussians.ply``), with zeros where the asset has no harmonics.
+in its order (``stages.gaussians.ply``), with zeros where the asset has no harmonics. ``.splat`` and ``.spz`` are
+smaller: see ``stages.gaussians.splat_file`` and ``spz`` for what they round or leave out.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stages.exporting.clip import Clip
+from stages.gaussians.formats import write_splat
 from stages.gaussians.ply import write_ply
 
 
@@ -22,10 +24,15 @@ def numbered(out: Path, index: int) -> Path:
 def write_sequence(out: Path, clip: Clip, written: Callable[[int], None]) -> None:
     """Write ``clip`` to numbered files beside ``out``, whose suffix says which format; each replaced in one piece.
 
-    ``written`` is told how many frames are done. Raises ``CannotWrite``.
+    ``written`` is told how many frames are done. Raises ``CannotWrite``, or
+    ``BadInput`` for a suffix that is no splat format.
     """
     for index in range(clip.num_frames):
-        write_ply(numbered(out, index), clip.frame(index), pad_sh_degree=3)
+        path, frame = numbered(out, index), clip.frame(index)
+        if out.suffix.lower() == ".ply":
+            write_ply(path, frame, pad_sh_degree=3)
+        else:
+            write_splat(path, frame)
         written(index + 1)
 
 

@@ -222,6 +222,8 @@ def _parts(gltf: Any, blob: bytes) -> list[Part]:
     parts: list[Part] = []
 
     def floats(accessor: int) -> Tensor:
+        if gltf.accessors[accessor].sparse is not None or len(gltf.buffers) > 1:
+            raise ValueError("its vertices are sparse or in other files")
         return torch.from_numpy(read_accessor(gltf, blob, accessor).astype(np.float32))
 
     def visit(node_id: int, parent: Tensor, depth: int) -> None:

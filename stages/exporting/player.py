@@ -30,13 +30,12 @@ def player_page(clip: Clip) -> str:
     header, payload = encode(clip)
     data = json.dumps(header).replace("<", "\\u003c")  # so that no title can end the script element
     page = TEMPLATE.read_text(encoding="utf-8")
-    for mark, value in (
-        ("{{TITLE}}", html.escape(clip.title)),
-        ("{{HEADER}}", data),
+    for mark, value in (  # the last one in the page first: a title may look like a mark
         ("{{PAYLOAD}}", base64.b64encode(payload).decode("ascii")),
+        ("{{HEADER}}", data),
+        ("{{TITLE}}", html.escape(clip.title)),
     ):
-        before, _, after = page.partition(mark)  # the first one only: what was filled in may look like a mark
-        page = before + value + after
+        page = page.replace(mark, value, 1)
     return page
 
 

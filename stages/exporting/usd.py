@@ -63,7 +63,7 @@ def write_usd(path: Path, clip: Clip) -> None:
 
 def _pxr() -> tuple[Any, ...]:
     """The modules of usd-core that are needed."""
-    advice = "Install it: pip install 'usd-core>=26.3'"
+    advice = "Install it: pip install 'animus3d[usd]'"
     try:
         from pxr import Gf, Usd, UsdGeom, UsdVol, Vt
     except ImportError:

@@ -19,6 +19,7 @@ from animus3d_cli.commands import (
     distill,
     doctor,
     evaluate,
+    export,
     fit_lora,
     priors,
     reconstruct,
@@ -83,6 +84,7 @@ app.command("fit-lora")(fit_lora.command)
 app.command("distill")(distill.command)
 app.command("refine")(refine.command)
 app.command("render")(render.command)
+app.command("export")(export.command)
 app.command("eval")(evaluate.command)
 app.command("status")(status.command)
 app.command("view")(view.command)

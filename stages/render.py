@@ -20,13 +20,12 @@ from stages.cameras.path import View, orbit_path, read_path
 from stages.conventions import frame_times
 from stages.errors import BadInput, CannotWrite
 from stages.events import Finished, Progress, Report, Started, Wrote
-from stages.gaussians.ply import write_ply
-from stages.gaussians.sh import rotate_sh
+from stages.exporting import Clip
+from stages.exporting.sequence import numbered, write_sequence
 from stages.media.contact_sheet import write_png
 from stages.media.video import WRITERS
 from stages.moving_asset import MovingAsset, load_moving_asset
 from stages.raster import choose, render
-from stages.rotations import quaternion_matrices
 from stages.run_dir import RunDir
 
 COLORS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "gray": (0.5, 0.5, 0.5), "grey": (0.5, 0.5, 0.5)}
@@ -50,7 +49,7 @@ class RenderConfig:
     fov_deg: float = 35.0
     background: str = "white"  # a name, #rrggbb, or transparent
     source: str = "auto"
-    loop: bool = False  # end where it begins, see ``MovingAsset.at``
+    loop: bool = False  # end where it begins, see ``MovingAsset.offsets``
     compare: bool = False  # the asset at rest on the left
     raster: str | None = None
     device: str = "cpu"
@@ -71,14 +70,12 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
     out = out or run.path / "renders" / f"{asset.source}.mp4"
     suffix = out.suffix.lower()
     background = _check(config, out)
-    times = frame_times(config.frames, config.device)
-    if config.loop:  # the last frame is the one before the first
-        times = torch.arange(config.frames, device=config.device) / config.frames
+    times = asset.times(config.frames)
     cameras = travel(asset, times, config)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if suffix == ".ply":
-            return write_sequence(asset, times, out, report)
+            return _write_splats(asset, times, config.fps, out, report)
         frames = render_frames(asset, times, cameras, config, background, report)
         if config.compare:
             still = replace(asset, field=None)
@@ -87,10 +84,10 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
             WRITERS[suffix](out, frames, config.fps)
         else:
             for index, frame in enumerate(frames):
-                write_png(_numbered(out, index), frame)
+                write_png(numbered(out, index), frame)
     except OSError as error:
         raise CannotWrite(f"Cannot write {out}: {error.strerror or error}.", "Choose another path.") from None
-    written = out if suffix != ".png" else _numbered(out, 0)
+    written = out if suffix != ".png" else numbered(out, 0)
     report(Wrote(written, f"{config.frames} frames, {frames.shape[2]} x {frames.shape[1]}, {asset.source}"))
     return written
 
@@ -169,20 +166,12 @@ def render_frames(
 
 
 @torch.no_grad()
-def write_sequence(asset: MovingAsset, times: Tensor, out: Path, report: Report) -> Path:
-    """``name_0000.ply`` and so on, 62 floats a Gaussian, colours turned along. Returns the first path."""
+def _write_splats(asset: MovingAsset, times: Tensor, fps: int, out: Path, report: Report) -> Path:
+    """``name_0000.ply`` and so on. Returns the first path."""
+    means, quats = asset.at(times)
     report(Started("render", len(times)))
-    rest = quaternion_matrices(asset.gaussians.quats)
-    for index in range(len(times)):
-        means, quats = asset.at(times[index : index + 1])
-        sh = rotate_sh(asset.gaussians.sh, quaternion_matrices(quats[0]) @ rest.mT)
-        frame = replace(asset.gaussians, means=means[0], quats=quats[0], sh=sh)
-        write_ply(_numbered(out, index), frame, pad_sh_degree=3)
-        report(Progress(index + 1))
+    clip = Clip(gaussians=asset.gaussians, means=means, quats=quats, fps=fps, title=asset.prompt)
+    write_sequence(out, clip, lambda done: report(Progress(done)))
     report(Finished("render"))
-    report(Wrote(_numbered(out, 0), f"and {len(times) - 1} more splats, {asset.source}"))
-    return _numbered(out, 0)
-
-
-def _numbered(out: Path, index: int) -> Path:
-    return out.with_name(f"{out.stem}_{index:04d}{out.suffix}")
+    report(Wrote(numbered(out, 0), f"and {len(times) - 1} more splats, {asset.source}"))
+    return numbered(out, 0)

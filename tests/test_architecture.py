@@ -11,15 +11,20 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BASE = {"conventions", "errors", "events", "rotations", "assets"}
-BLOCKS = {"gaussians", "cameras", "raster", "motion", "priors", "objectives", "zoo", "metrics", "media", "run_dir"}
+BLOCKS = {
+    "gaussians", "cameras", "raster", "motion", "priors", "objectives", "zoo", "metrics", "media", "exporting",
+    "run_dir",
+}  # fmt: skip
 STAGES = {
-    "reconstruct", "fit_lora", "distill", "refine", "render", "evaluate", "train_prior", "status", "view", "doctor",
+    "reconstruct", "fit_lora", "distill", "refine", "render", "export", "evaluate", "train_prior", "status", "view",
+    "doctor",
 }  # fmt: skip
 BETWEEN_BLOCKS = {
     "raster": {"gaussians", "cameras"},
     "objectives": {"priors"},
     "zoo": {"gaussians", "cameras"},
     "motion": {"gaussians"},  # the field is applied to an asset
+    "exporting": {"gaussians"},  # every format is of an asset in frames
     "run_dir": {"gaussians"},  # the run keeps the canonical asset
 }
 OWNERS = {
@@ -32,8 +37,9 @@ OWNERS = {
     "huggingface_hub": {"stages/priors"},
     "plyfile": {"stages/gaussians"},
     "trimesh": {"stages/gaussians"},
+    "pygltflib": {"stages/zoo", "stages/exporting/glb.py"},
+    "pxr": {"stages/exporting/usd.py"},
     "zstandard": {"stages/gaussians/spz.py"},
-    "pygltflib": {"stages/zoo"},
     "imageio": {"stages/media"},
     "imageio_ffmpeg": {"stages/media"},
     "tensorboard": {"stages/media"},

@@ -103,7 +103,7 @@ def _section(
     harmonics = table["sh"].astype(np.float64)
     if level == 2:
         harmonics = span[0] + harmonics / 255.0 * (span[1] - span[0])
-    part = {
+    part: dict[str, Array] = {
         "means": means,
         "quats": table["quat"].astype(np.float32),
         "log_scales": log_scales_of(table["scales"].astype(np.float64)),

@@ -25,6 +25,7 @@ import zlib
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zstandard
@@ -145,6 +146,7 @@ def _zstd_sections(path: Path, content: bytes) -> tuple[Header, list[bytes]]:
 def _unpack(path: Path, header: Header, sections: list[bytes]) -> Gaussians:
     positions, alphas, colors, scales, rotations, harmonics = (np.frombuffer(s, np.uint8) for s in sections)
     num = header.count
+    means: np.ndarray[Any, Any]
     if header.version == 1:
         means = positions.view("<f2").astype(np.float32).reshape(num, 3)
     else:

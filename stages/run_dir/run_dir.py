@@ -78,6 +78,11 @@ class RunDir:
             raise MissingStage(f"{self.path} has no asset.", "Run first: animus3d reconstruct FILE, or name the .ply.")
         return read_ply(self.canonical_ply)
 
+    def source(self) -> Path | None:
+        """The file that the asset was made from, as it was named then; None when that is not recorded."""
+        recorded = (read_json(self.path / "run.json") or {}).get("source")
+        return None if recorded is None else Path(str(recorded))
+
     def asset_hash(self) -> str:
         """Short hash of the canonical asset's file."""
         return file_hash(self.canonical_ply)

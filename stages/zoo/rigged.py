@@ -16,14 +16,12 @@ from torch import Tensor
 
 from stages.errors import BadInput
 from stages.gaussians import Gaussians
+from stages.gaussians.gltf import read_accessor
 from stages.gaussians.surface import SurfaceSamples, face_normals, flat_gaussians, sample_surface
 from stages.zoo.skeleton import Body, Pose, Skeleton, matrix_quaternions, skin, unskin
 
-_DTYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 PLAIN = ((0.7 + 0.055) / 1.055) ** 2.4
 """Grey of a mesh without any colour: 0.7 as displayed, here in linear light."""
-
-_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 
 @dataclass(frozen=True)
@@ -210,7 +208,7 @@ def _take_apart(gltf: Any) -> RiggedFile:
             joint_ids = gltf.skins[node.skin].joints
             joints += [index[j] for j in joint_ids]
             accessor = gltf.skins[node.skin].inverseBindMatrices
-            matrices = _accessor(gltf, blob, accessor).reshape(-1, 4, 4).transpose(0, 2, 1)
+            matrices = read_accessor(gltf, blob, accessor).reshape(-1, 4, 4).transpose(0, 2, 1)
             inverse_bind += list(matrices)
         else:
             joints.append(index[node_id])
@@ -231,17 +229,17 @@ def _assemble(
     face_colors, weights = [], []
     textures: list[tuple[int, int, Tensor, Tensor]] = []
     for primitive, first, last, transform in geometry:
-        position = _accessor(gltf, blob, primitive.attributes.POSITION)
+        position = read_accessor(gltf, blob, primitive.attributes.POSITION)
         if transform is not None:
             position = position @ transform[:3, :3].T + transform[:3, 3]
         if primitive.indices is None:
             corner = np.arange(len(position)).reshape(-1, 3)
         else:
-            corner = _accessor(gltf, blob, primitive.indices).reshape(-1, 3).astype(np.int64)
+            corner = read_accessor(gltf, blob, primitive.indices).reshape(-1, 3).astype(np.int64)
         skin_weights = np.zeros((len(position), len(joints)), np.float32)
         if primitive.attributes.JOINTS_0 is not None:
-            who = _accessor(gltf, blob, primitive.attributes.JOINTS_0).astype(np.int64)
-            share = np.nan_to_num(_accessor(gltf, blob, primitive.attributes.WEIGHTS_0))
+            who = read_accessor(gltf, blob, primitive.attributes.JOINTS_0).astype(np.int64)
+            share = np.nan_to_num(read_accessor(gltf, blob, primitive.attributes.WEIGHTS_0))
             for k in range(who.shape[1]):
                 np.add.at(skin_weights, (np.arange(len(position)), first + who[:, k]), share[:, k])
             skin_weights[skin_weights.sum(axis=1) <= 0.0, first] = 1.0  # unweighted vertices follow the first joint
@@ -251,14 +249,14 @@ def _assemble(
         base, image = _material(gltf, blob, primitive)
         first_face = sum(len(f) for f in faces)
         if image is not None and primitive.attributes.TEXCOORD_0 is not None:
-            uv = torch.from_numpy(_accessor(gltf, blob, primitive.attributes.TEXCOORD_0)[corner])
+            uv = torch.from_numpy(read_accessor(gltf, blob, primitive.attributes.TEXCOORD_0)[corner])
             textures.append((first_face, first_face + len(corner), uv, image))
         faces.append(corner + sum(len(v) for v in vertices))
         vertices.append(position)
         weights.append(skin_weights)
         tint = np.ones((len(position), 3))
         if primitive.attributes.COLOR_0 is not None:
-            tint = _accessor(gltf, blob, primitive.attributes.COLOR_0)[:, :3]
+            tint = read_accessor(gltf, blob, primitive.attributes.COLOR_0)[:, :3]
         face_colors.append(_displayed(base * tint)[corner])
     num_faces = sum(len(f) for f in faces)
     clips = {
@@ -266,8 +264,8 @@ def _assemble(
             Track(
                 index[channel.target.node],
                 channel.target.path,
-                _accessor(gltf, blob, clip.samplers[channel.sampler].input).reshape(-1).astype(np.float64),
-                _accessor(gltf, blob, clip.samplers[channel.sampler].output).astype(np.float64),
+                read_accessor(gltf, blob, clip.samplers[channel.sampler].input).reshape(-1).astype(np.float64),
+                read_accessor(gltf, blob, clip.samplers[channel.sampler].output).astype(np.float64),
                 clip.samplers[channel.sampler].interpolation or "LINEAR",
             )
             for channel in clip.channels
@@ -370,18 +368,3 @@ def _node_pose(gltf: Any, order: list[int]) -> Pose:
         rotations.append([w, x, y, z])
         scales.append(node.scale or [1.0] * 3)
     return Pose(torch.tensor(translations)[None], torch.tensor(rotations)[None], torch.tensor(scales)[None])
-
-
-def _accessor(gltf: Any, blob: bytes, accessor_id: int) -> np.ndarray[Any, Any]:
-    """Values [count, width] of an accessor; normalised integers become floats."""
-    accessor = gltf.accessors[accessor_id]
-    view = gltf.bufferViews[accessor.bufferView]
-    dtype, width = np.dtype(_DTYPES[accessor.componentType]), _WIDTHS[accessor.type]
-    start = (view.byteOffset or 0) + (accessor.byteOffset or 0)
-    stride = view.byteStride or dtype.itemsize * width
-    raw = np.frombuffer(blob, np.uint8, count=stride * (accessor.count - 1) + dtype.itemsize * width, offset=start)
-    rows = np.lib.stride_tricks.as_strided(raw, (accessor.count, dtype.itemsize * width), (stride, 1))
-    values = np.ascontiguousarray(rows).view(dtype)
-    if accessor.normalized:
-        values = np.maximum(values.astype(np.float32) / np.iinfo(dtype.str).max, -1.0)
-    return values

@@ -25,6 +25,7 @@ from animus3d_cli.commands import (
     reconstruct,
     refine,
     render,
+    report,
     status,
     train_prior,
     view,
@@ -86,6 +87,7 @@ app.command("refine")(refine.command)
 app.command("render")(render.command)
 app.command("export")(export.command)
 app.command("eval")(evaluate.command)
+app.command("report")(report.command)
 app.command("status")(status.command)
 app.command("view")(view.command)
 app.command("doctor")(doctor.command)

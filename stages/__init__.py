@@ -11,11 +11,13 @@ render          asset/, refined/ or motion/      renders/ or the path that was a
 export          asset/, refined/ or motion/      the path that was asked for
 evaluate        asset/, refined/ or motion/      eval/metrics.json
 train_prior     assets/rigged, the zoo           a prior: a folder in diffusers' format
+report          whole runs                       the page and tables that were asked for
+prefer          asset/, refined/ or motion/      a page for a study, and its key
 status, view    the whole run                    nothing
 doctor          this machine                     nothing
 ==============  ===============================  ==========================================
 
 Imports point down: command -> stage -> block -> ``conventions``, ``errors``, ``events``. Stages never import each
 other; they meet in the run directory. Between blocks only ``raster -> gaussians, cameras``, ``objectives -> priors``,
-``zoo -> gaussians, cameras`` and ``exporting -> gaussians``. ``tests/test_architecture.py`` holds these rules.
+``zoo -> gaussians, cameras``, ``exporting -> gaussians`` and ``reporting -> run_dir, media``. ``tests/test_architecture.py`` holds these rules.
 """

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BASE = {"conventions", "errors", "events", "rotations", "assets"}
+BASE = {"conventions", "errors", "events", "rotations", "assets", "tables"}
 BLOCKS = {
     "gaussians", "cameras", "raster", "motion", "priors", "objectives", "zoo", "metrics", "media", "exporting",
-    "run_dir",
+    "reporting", "run_dir",
 }  # fmt: skip
 STAGES = {
     "reconstruct", "fit_lora", "distill", "refine", "render", "export", "evaluate", "train_prior", "status", "view",
-    "doctor",
+    "doctor", "report", "prefer",
 }  # fmt: skip
 BETWEEN_BLOCKS = {
     "raster": {"gaussians", "cameras"},
@@ -25,6 +25,7 @@ BETWEEN_BLOCKS = {
     "zoo": {"gaussians", "cameras"},
     "motion": {"gaussians"},  # the field is applied to an asset
     "exporting": {"gaussians"},  # every format is of an asset in frames
+    "reporting": {"run_dir", "media"},  # pages are about runs, and show their videos
     "run_dir": {"gaussians"},  # the run keeps the canonical asset
 }
 OWNERS = {
@@ -44,6 +45,7 @@ OWNERS = {
     "imageio_ffmpeg": {"stages/media"},
     "tensorboard": {"stages/media"},
     "viser": {"stages/view.py"},
+    "jinja2": {"stages/reporting/page.py"},
     "typer": {"animus3d_cli"},
     "rich": {"animus3d_cli/console.py"},
 }

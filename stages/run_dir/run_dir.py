@@ -19,12 +19,12 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.errors import BadInput, MissingStage, RunLocked, SettingsDiffer
 from stages.run_dir.files import file_hash, read_json, write_json, writing
+from stages.run_dir.provenance import versions
 from stages.run_dir.stage_folder import StageFolder
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class RunDir:
                 "asset": self.asset_hash(),
                 "source": source,
                 "created": time.strftime("%FT%TZ", time.gmtime()),
-                "versions": {name: _version(name) for name in ("animus3d", "torch", "diffusers", "gsplat")},
+                "versions": versions(),
                 "python": platform.python_version(),
                 "machine": platform.machine(),
             },
@@ -192,10 +192,3 @@ def _copy_folder(source: Path, destination: Path) -> None:
     shutil.copytree(source, temporary, ignore=shutil.ignore_patterns(".*"))
     shutil.rmtree(destination, ignore_errors=True)  # what a failed command left
     temporary.replace(destination)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"

@@ -5,7 +5,7 @@
     config.json                                             all settings and inputs: enough to repeat the stage
     checkpoints/step_000400/{state.safetensors,state.json}  written beside, then renamed
     metrics.jsonl                                           one line a logged step
-    complete.json                                           what was finished, and when
+    complete.json                                           what was finished, when, with what and on what
     field.safetensors | adapter.safetensors                 the result
 """
 
@@ -23,6 +23,7 @@ from typing import Any
 
 from stages.errors import CorruptCheckpoint, SettingsDiffer
 from stages.run_dir.files import file_hash, read_json, replacing, write_json, writing
+from stages.run_dir.provenance import made_with
 
 UNTRACKED = ("steps", "checkpoint_every", "preview_every", "device", "raster", "processes", "compile")
 """Settings that do not make another result: ``steps`` is an absolute target, the rest say how, not what."""
@@ -92,11 +93,13 @@ class StageFolder:
         return (self.path / "complete.json").exists()
 
     def finish(self, steps: int) -> None:
-        """Mark the stage complete."""
+        """Mark the stage complete, and note what made it."""
+        settings = (read_json(self.path / "config.json") or {}).get("settings", {})
         record = {
             "steps": steps,
             "seconds": round(time.time() - self._started, 1),
             "finished": time.strftime("%FT%TZ", time.gmtime()),
+            "made_with": made_with(settings.get("device", "cpu")),
         }
         write_json(self.path / "complete.json", record)
 

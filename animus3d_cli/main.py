@@ -21,6 +21,7 @@ from animus3d_cli.commands import (
     evaluate,
     export,
     fit_lora,
+    prefer,
     priors,
     reconstruct,
     refine,
@@ -88,6 +89,7 @@ app.command("render")(render.command)
 app.command("export")(export.command)
 app.command("eval")(evaluate.command)
 app.command("report")(report.command)
+app.command("prefer")(prefer.command)
 app.command("status")(status.command)
 app.command("view")(view.command)
 app.command("doctor")(doctor.command)

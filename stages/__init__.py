@@ -19,5 +19,6 @@ doctor          this machine                     nothing
 
 Imports point down: command -> stage -> block -> ``conventions``, ``errors``, ``events``. Stages never import each
 other; they meet in the run directory. Between blocks only ``raster -> gaussians, cameras``, ``objectives -> priors``,
-``zoo -> gaussians, cameras``, ``exporting -> gaussians`` and ``reporting -> run_dir, media``. ``tests/test_architecture.py`` holds these rules.
+``zoo -> gaussians, cameras``, ``exporting -> gaussians`` and ``reporting -> run_dir, media``.
+``tests/test_architecture.py`` holds these rules.
 """

@@ -17,13 +17,9 @@ from stages.errors import BadInput
 from stages.events import Report, Wrote
 from stages.reporting import curves
 from stages.reporting.comparison import ARROWS, measures, metrics_table, provenance_rows, setting_rows
-from stages.reporting.page import fill
+from stages.reporting.page import ELSEWHERE, PAGES, fill, write_tables
 from stages.reporting.record import RunRecord, read_records
 from stages.run_dir.files import replacing
-from stages.tables import as_text
-
-PAGES = (".html", ".htm")
-ELSEWHERE = "Choose another path."
 
 
 def run(paths: list[Path], report: Report, *, out: Path, tables: list[Path]) -> Path:
@@ -39,13 +35,11 @@ def run(paths: list[Path], report: Report, *, out: Path, tables: list[Path]) -> 
         raise BadInput(f"{out} is not a name for a page.", "End it in .html.")
     records = read_records(paths)
     table = metrics_table(records)
-    texts = {path: as_text(table, path.suffix) for path in tables}
-    texts[out] = page(records)
-    for path, text in texts.items():
-        with replacing(path, ELSEWHERE) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="")
-        about = f"{_count(records)}, {len(text.encode()) / 1e6:.1f} MB" if path == out else f"{len(table.rows)} metrics"
-        report(Wrote(path, about))
+    text = page(records)
+    write_tables(table, tables, report)
+    with replacing(out, ELSEWHERE) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    report(Wrote(out, f"{_count(records)}, {len(text.encode()) / 1e6:.1f} MB"))
     return out
 
 

@@ -18,6 +18,9 @@ from stages.errors import BadInput
 
 Value = str | float | int | None
 
+DASH = "\N{EN DASH}"
+"""What is shown where there is nothing."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -41,12 +44,16 @@ class Table:
     rows: Sequence[Sequence[Cell | Value]]
     notes: Sequence[str] = ()
 
+    def texts(self) -> list[list[str]]:
+        """The rows as people read them, nothing escaped or marked."""
+        return [[cell.shown if isinstance(cell, Cell) else shown(cell) for cell in row] for row in self.rows]
+
 
 def shown(value: Value) -> str:
     """A value as people read it."""
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "–" if value is None else str(value)
+    return DASH if value is None else str(value)
 
 
 def as_text(table: Table, suffix: str) -> str:
@@ -57,15 +64,15 @@ def as_text(table: Table, suffix: str) -> str:
 
 
 def markdown(table: Table) -> str:
-    """GitHub's Markdown, columns padded so that it can be read as it is; all but the first stand to the right."""
+    """GitHub's Markdown, columns padded so that it can be read as it is, those with numbers to the right."""
     rows = [[_bold(cell, "**", "**", escape_markdown) for cell in row] for row in [table.heads, *table.rows]]
-    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
-    rule = ["-" * width if column == 0 else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
-    lines = [
-        "| " + " | ".join(f"{text:<{w}}" if c == 0 else f"{text:>{w}}" for c, (text, w) in enumerate(zip(row, widths)))
-        + " |"
-        for row in (rows[0], rule, *rows[1:])
-    ]  # fmt: skip
+    right, widths = _numeric(table), [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
+    rule = ["-" * (width - 1) + (":" if number else "-") for width, number in zip(widths, right, strict=True)]
+    lines = []
+    for row in (rows[0], rule, *rows[1:]):
+        padded = zip(row, widths, right, strict=True)
+        cells = (text.rjust(width) if number else text.ljust(width) for text, width, number in padded)
+        lines.append("| " + " | ".join(cells) + " |")
     notes = [f"- {escape_markdown(note)}" for note in table.notes]
     return "\n".join(lines + ([""] if notes else []) + notes) + "\n"
 
@@ -75,10 +82,16 @@ def latex(table: Table) -> str:
     rows = [" & ".join(_bold(cell, r"\textbf{", "}", escape_latex) for cell in row) + r" \\" for row in table.rows]
     heads = " & ".join(map(escape_latex, table.heads)) + r" \\"
     notes = [f"% {' '.join(note.split())}" for note in table.notes]
-    columns = "l" + "r" * (len(table.heads) - 1)
+    columns = "".join("r" if number else "l" for number in _numeric(table))
     begin, end = rf"\begin{{tabular}}{{{columns}}}", r"\end{tabular}"
     package = r"% \usepackage{booktabs}"
     return "\n".join([package, *notes, begin, r"\toprule", heads, r"\midrule", *rows, r"\bottomrule", end]) + "\n"
+
+
+def _numeric(table: Table) -> list[bool]:
+    """Which columns hold any number."""
+    values = [[cell.value if isinstance(cell, Cell) else cell for cell in row] for row in table.rows]
+    return [any(isinstance(row[column], int | float) for row in values) for column in range(len(table.heads))]
 
 
 def comma_separated(table: Table) -> str:
@@ -105,7 +118,7 @@ LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': "''", "[": "{[}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$",
-    "×": r"$\times$", "–": "--", "—": "---", "…": r"\dots{}",
+    "\N{MULTIPLICATION SIGN}": r"$\times$", DASH: "--", "\N{EM DASH}": "---",
 }  # fmt: skip
 """Characters that mean something to LaTeX, ``[`` because it would be an argument of the line's end before it."""
 

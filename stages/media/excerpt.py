@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import imageio.v2 as imageio
 import imageio_ffmpeg
 import numpy as np
 from PIL import Image
@@ -37,10 +37,13 @@ def excerpt(path: Path, count: int, side: int) -> Excerpt:
     try:
         total, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
         wanted = {round(index) for index in np.linspace(0, total - 1, min(count, total))}
-        with imageio.get_reader(path, format="FFMPEG") as reader:  # type: ignore[arg-type]
-            width, height = reader.get_meta_data()["size"]
-            pictures = [webp(frame, side) for index, frame in enumerate(reader) if index in wanted]
-    except (OSError, RuntimeError, ValueError, IndexError, KeyError):
+        with closing(imageio_ffmpeg.read_frames(str(path))) as frames:
+            width, height = next(frames)["size"]
+            found = (np.frombuffer(frame, np.uint8) for index, frame in enumerate(frames) if index in wanted)
+            pictures = [webp(frame.reshape(height, width, 3), side) for frame in found]
+        if not pictures:
+            raise ValueError("no frames")
+    except (OSError, RuntimeError, ValueError, IndexError, KeyError, StopIteration):
         raise BadInput(f"{path} is not a video that can be read.", "Make it again: animus3d render") from None
     return Excerpt(frames=total, seconds=seconds, width=width, height=height, pictures=pictures)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.reporting.record import RunRecord, StageRecord
-from stages.tables import Cell, Table
+from stages.tables import DASH, Cell, Table, Value
 
 ARROWS = {"higher": "↑", "lower": "↓"}
 """Which way is better -> how it is shown."""
@@ -49,7 +49,9 @@ def measures(records: Sequence[RunRecord]) -> list[Measure]:
 def metrics_table(records: Sequence[RunRecord]) -> Table:
     """The metrics, a row each, a column a run; definitions as notes."""
     found = measures(records)
-    rows = [(one.name, one.unit, Cell(one.better, ARROWS.get(one.better, "")), *one.cells) for one in found]
+    rows: list[list[Cell | Value]] = [
+        [one.name, one.unit, Cell(one.better, ARROWS.get(one.better, "")), *one.cells] for one in found
+    ]
     notes = [f"{one.name}: {one.note}" for one in found]
     return Table(("metric", "unit", "better", *(record.name for record in records)), rows, notes)
 
@@ -110,7 +112,7 @@ def setting_rows(records: Sequence[RunRecord], *, differing: bool) -> list[tuple
         names = dict.fromkeys(name for stage in stages if stage is not None for name in _facts(stage))
         rows = []
         for name in names:
-            cells = ["–" if stage is None else _typed(_facts(stage).get(name, "–")) for stage in stages]
+            cells = [DASH if stage is None else _typed(_facts(stage).get(name, DASH)) for stage in stages]
             present = {cell for cell, stage in zip(cells, stages, strict=True) if stage is not None}
             if not differing or len(present) > 1:
                 rows.append(Row(name, cells))
@@ -141,7 +143,7 @@ def provenance_rows(records: Sequence[RunRecord]) -> list[tuple[str, list[Row]]]
     groups = []
     for name, columns in facts.items():
         heads = dict.fromkeys(head for one in columns for head in one)
-        groups.append((name, [Row(head, [one.get(head, "–") for one in columns]) for head in heads]))
+        groups.append((name, [Row(head, [one.get(head, DASH) for one in columns]) for head in heads]))
     return groups
 
 

@@ -32,7 +32,7 @@ class Footage:
     def about(self) -> str:
         """What it is, in words."""
         one = self.excerpt
-        return f"{one.frames} frames, {one.width} × {one.height}"
+        return f"{one.frames} frames, {one.width} x {one.height}"
 
 
 def find_footage(run: Path, source: str, made: str) -> tuple[Footage | None, str]:

@@ -55,13 +55,12 @@ class RunRecord:
         return self.evaluation.get("metrics", {})
 
 
-def read_records(paths: list[Path]) -> list[RunRecord]:
-    """The runs in ``paths``, in that order.
+def check_runs(paths: list[Path]) -> None:
+    """See that ``paths`` are runs, each named once.
 
     Raises:
         MissingStage: a folder is not there.
         BadInput: a folder is not a run, or is named twice.
-        CorruptCheckpoint: a file in a run is damaged.
     """
     for path in paths:
         if not path.is_dir():
@@ -70,6 +69,16 @@ def read_records(paths: list[Path]) -> list[RunRecord]:
             raise BadInput(f"{path} is not a run: it has no run.json.", "Name folders that animus3d has filled.")
     if len({path.resolve() for path in paths}) < len(paths):
         raise BadInput("A run is named twice.", "Name each once.")
+
+
+def read_records(paths: list[Path]) -> list[RunRecord]:
+    """The runs in ``paths``, in that order.
+
+    Raises:
+        MissingStage, BadInput: as ``check_runs``.
+        CorruptCheckpoint: a file in a run is damaged.
+    """
+    check_runs(paths)
     return [_read(RunDir(path), name) for path, name in zip(paths, distinct_names(paths), strict=True)]
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from stages.errors import CannotWrite, CorruptCheckpoint
 
-
 IN_A_RUN = "Free space or choose another --run directory."
 """What to do when a file of a run cannot be written."""
 

@@ -13,7 +13,7 @@ from animus3d_cli.settings import build_config
 
 
 def command(
-    paths: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories; with --count the CSV files.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run directories; with --count the CSV files.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The page.")] = Path("prefer.html"),
     azimuth: Annotated[
         float, typer.Option("--azimuth", help="Where the camera stands, in degrees; 0 is in front.")

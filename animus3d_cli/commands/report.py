@@ -13,7 +13,7 @@ from animus3d_cli import options
 def command(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="RUN...", help="Run directories. Default: as with --run", show_default=False),
+        typer.Argument(metavar="RUN", help="Run directories. Default: as with --run", show_default=False),
     ] = None,
     run: options.Run = None,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The page.")] = Path("report.html"),

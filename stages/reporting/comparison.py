@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +65,7 @@ def _measure(name: str, records: Sequence[RunRecord]) -> Measure:
     conditions = {_conditions(record, metric) for record, metric in found if metric["value"] is not None}
     better = {metric["better"] for _, metric in found if metric.get("better") in ARROWS}
     direction = better.pop() if len(better) == 1 else ""
-    values = [metric["value"] for _, metric in found if metric["value"] is not None]
+    values = [metric["value"] for _, metric in found if metric["value"] is not None and math.isfinite(metric["value"])]
     best = None
     if direction and len(conditions) == 1 and len(set(values)) > 1:
         best = (max if direction == "higher" else min)(values)

@@ -19,7 +19,7 @@ from tests.exporting.runs import PROMPT
 from tests.exporting.test_player import small_splat
 from tests.reporting.runs import filmed, measured, run_with
 
-LOADS = r"https?:|//[a-z]|\bsrc="(?!data:)|@import|url\(|fetch\(|XMLHttpRequest|import\("
+LOADS = r'https?:|//[a-z]|\bsrc="(?!data:)|@import|url\(|fetch\(|XMLHttpRequest|import\('
 
 
 def page_of(folder: Path, *runs: RunDir, tables: tuple[str, ...] = ()) -> str:

@@ -113,7 +113,8 @@ def _read(run: RunDir, name: str) -> RunRecord:
     evaluation, hints = _evaluation(run.path, source, made)
     footage, about = find_footage(run.path, source, made)
     if not source:
-        hints = [("It has no motion yet", type_for('distill --prompt "..."', run.path))]
+        command = "status" if "distill" in begun else 'distill --prompt "..."'
+        hints = [("It has no motion yet", type_for(command, run.path))]
     elif about:
         hints.append((about, type_for("render", run.path)))
     settings = begun["distill"].settings if "distill" in begun else {}
@@ -179,8 +180,10 @@ def _evaluation(run: Path, source: str, made: str) -> tuple[dict[str, Any], list
     metrics = _mapping(found, "metrics", path)
     if not all(isinstance(one, dict) and isinstance(one.get("value"), int | float | None) for one in metrics.values()):
         raise CorruptCheckpoint(f"{path} does not hold metrics with values.", f"Make it again: {command}")
+    if not source:
+        return {}, []  # of a motion that is no more
     if found.get("source") != source:
-        return found, [(f"The numbers are of its {found.get('source')} motion", command)]
+        return found, [(f"It was measured on its “{found.get('source')}”, not on its “{source}”", command)]
     return found, [("It was measured before its motion was made again", command)] if older(path, made) else []
 
 

@@ -45,6 +45,7 @@ def run(paths: list[Path], report: Report, *, out: Path, tables: list[Path]) -> 
 
 def page(records: list[RunRecord]) -> str:
     """The page about ``records``, with everything in it."""
+    found = measures(records)
     prompts = dict.fromkeys(record.prompt for record in records if record.prompt)
     return fill(
         "report.html",
@@ -53,7 +54,8 @@ def page(records: list[RunRecord]) -> str:
         today=time.strftime("%F %R UTC", time.gmtime()),
         version=_version(),
         clips={record.path: record.footage.path.read_bytes() for record in records if record.footage},
-        measures=measures(records),
+        available=[one for one in found if one.available],
+        lacking=[one for one in found if not one.available],
         arrows=ARROWS,
         charts=curves.charts(records),
         size=(curves.WIDTH, curves.HEIGHT),

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.reporting.record import RunRecord, StageRecord
-from stages.tables import DASH, Cell, Table, Value
+from stages.tables import DASH, Cell, Table, Value, shown
 
 ARROWS = {"higher": "↑", "lower": "↓"}
 """Which way is better -> how it is shown."""
+
+SAID_OTHERWISE = ("value", "unit", "definition", "better", "unavailable", "warning", "shift")
+"""What an entry of ``eval`` holds besides what it was measured on; ``shift`` is a result, the phase that fits best."""
 
 NOT_RECORDED = "not recorded"
 
@@ -38,70 +41,74 @@ class Measure:
     unit: str
     better: str  # "higher", "lower" or "": not known
     cells: list[Cell]  # one a run
-    note: str  # definition, conditions, and how to get what is not available
+    note: str  # definition, what it was measured on, warnings, and how to get what is not available
+
+    @property
+    def available(self) -> bool:
+        """Whether any run has it."""
+        return any(cell.value is not None for cell in self.cells)
 
 
 def measures(records: Sequence[RunRecord]) -> list[Measure]:
-    """Every metric that any of the runs has, in the order in which they are met."""
+    """Every metric that any of the runs names, in the order in which they are met."""
     names = dict.fromkeys(name for record in records for name in record.metrics)
     return [_measure(name, records) for name in names]
 
 
 def metrics_table(records: Sequence[RunRecord]) -> Table:
-    """The metrics, a row each, a column a run; definitions as notes."""
+    """The metrics that any run has, a row each, a column a run; as notes what all of them mean."""
     found = measures(records)
     rows: list[list[Cell | Value]] = [
-        [one.name, one.unit, Cell(one.better, ARROWS.get(one.better, "")), *one.cells] for one in found
+        [one.name, one.unit, Cell(one.better, ARROWS.get(one.better, "")), *one.cells] for one in found if one.available
     ]
     notes = [f"{one.name}: {one.note}" for one in found]
     return Table(("metric", "unit", "better", *(record.name for record in records)), rows, notes)
 
 
 def _measure(name: str, records: Sequence[RunRecord]) -> Measure:
-    """The best is marked among several values of which it is known what is better, if they are not all equal and were
-    measured in the same way."""
-    found = [(record, record.metrics[name]) for record in records if name in record.metrics]
-    first = found[0][1]
-    conditions = {_conditions(record, metric) for record, metric in found if metric["value"] is not None}
-    better = {metric["better"] for _, metric in found if metric.get("better") in ARROWS}
-    direction = better.pop() if len(better) == 1 else ""
-    values = [metric["value"] for _, metric in found if metric["value"] is not None and math.isfinite(metric["value"])]
-    best = None
-    if direction and len(conditions) == 1 and len(set(values)) > 1:
-        best = (max if direction == "higher" else min)(values)
-    missing = [str(metric.get("unavailable") or NOT_RECORDED) for _, metric in found if metric["value"] is None]
-    notes = sorted(conditions) or [_conditions(*found[0])]
-    note = notes[0] if len(notes) == 1 else "not measured in the same way: " + " / ".join(notes)
-    if missing:
-        note += ". Not available; how to get it: " + " / ".join(dict.fromkeys(missing))
+    """The best, as it is shown, is marked among those that have a value, if they do not all show the same, it is known
+    which way is better, and they were measured in the same way."""
+    entries = [(record, record.metrics.get(name)) for record in records]
+    found = [(record, entry) for record, entry in entries if entry is not None]
+    with_value = [(record, entry) for record, entry in found if entry["value"] is not None]
+    conditions = dict.fromkeys(_conditions(record, entry) for record, entry in with_value or found[:1])
+    ways = {entry["better"] for _, entry in found if entry.get("better") in ARROWS}
+    better = ways.pop() if len(ways) == 1 else ""
+    values = [entry["value"] for _, entry in with_value if math.isfinite(entry["value"])]
+    best = ""
+    if better and values and len(conditions) == 1 and len(set(map(shown, map(float, values)))) > 1:
+        best = shown(float(max(values) if better == "higher" else min(values)))
     cells = []
-    for record in records:
-        metric = record.metrics.get(name)
-        if metric is None:
+    for _, entry in entries:
+        if entry is None:
             cells.append(Cell(None))
-        elif metric["value"] is None:
+        elif entry["value"] is None:
             cells.append(Cell(None, "not available"))
         else:
-            value = float(metric["value"])
-            cells.append(Cell(value, best=best is not None and value == best))
-    return Measure(name.replace("_", " "), str(first.get("unit", "")), direction, cells, note)
+            value = float(entry["value"])
+            cells.append(Cell(value, best=shown(value) == best))
+    note = " / ".join(conditions)
+    note = note if len(conditions) == 1 else f"not measured in the same way: {note}"
+    unit = str(found[0][1].get("unit", ""))
+    return Measure(name.replace("_", " "), unit, better, cells, ". ".join([note, *_remarks(found)]))
 
 
-def _conditions(record: RunRecord, metric: Mapping[str, Any]) -> str:
-    """The definition of a metric and under what it was measured: where this is equal, values can be compared."""
-    parts = [str(metric.get("definition", "")) or f"definition {NOT_RECORDED}"]
-    if metric.get("backbone"):
-        parts.append(f"network {metric['backbone']}")
-    for count in (_count(metric, "views"), _count(metric, "frames") or _count(record.evaluation, "frames")):
-        if count and count not in parts[0]:
-            parts.append(count)
-    if metric.get("reference"):
-        parts.append(f"reference: {metric['reference']}")
-    return "; ".join(parts)
+def _conditions(record: RunRecord, entry: Mapping[str, Any]) -> str:
+    """The definition of a metric and what it was measured on: where this is equal, values can be compared."""
+    definition = str(entry.get("definition") or f"definition {NOT_RECORDED}")
+    facts = {"frames": record.evaluation.get("frames")} | {
+        name: value for name, value in entry.items() if name not in SAID_OTHERWISE
+    }
+    parts = [f"{name.replace('_', ' ')} {value}" for name, value in facts.items() if value is not None]
+    return "; ".join([definition, *parts])
 
 
-def _count(content: Mapping[str, Any], name: str) -> str:
-    return f"{content[name]} {name}" if content.get(name) is not None else ""
+def _remarks(found: Sequence[tuple[RunRecord, Mapping[str, Any]]]) -> list[str]:
+    """Warnings about a metric's values, and how to get those that are not available."""
+    warnings = dict.fromkeys(str(entry["warning"]).rstrip(".") for _, entry in found if entry.get("warning"))
+    lacking = [entry for _, entry in found if entry["value"] is None]
+    ways = dict.fromkeys(str(entry.get("unavailable") or NOT_RECORDED) for entry in lacking)
+    return [*warnings, *(f"Not available; how to get it: {way}" for way in ways)]
 
 
 def setting_rows(records: Sequence[RunRecord], *, differing: bool) -> list[tuple[str, list[Row]]]:

@@ -35,11 +35,26 @@ def test_there_is_no_best_of_one_or_of_equals(tmp_path: Path) -> None:
     assert best(tmp_path, {"jerk": 3.0, "psnr": 5.0}, {"jerk": 3.0}) == {"jerk": [False] * 2, "psnr": [False] * 2}
 
 
+def test_equal_as_shown_is_equally_good(tmp_path: Path) -> None:
+    assert best(tmp_path, {"jerk": 1.00001}, {"jerk": 1.0}, {"jerk": 2.0})["jerk"] == [True, True, False]
+
+
+def test_a_warning_is_told_and_a_shift_is_no_condition(tmp_path: Path) -> None:
+    runs = [measured(run_with(tmp_path / name), jerk=index + 1.0) for index, name in enumerate("ab")]
+    for shift, run in enumerate(runs):
+        path = run.path / "eval" / "metrics.json"
+        content = json.loads(path.read_text())
+        content["metrics"]["jerk"] |= {"shift": shift, "warning": "From few samples."}
+        path.write_text(json.dumps(content))
+    one = measures(read_records([run.path for run in runs]))[0]
+    assert [cell.best for cell in one.cells] == [True, False] and one.note.endswith(". From few samples")
+
+
 def test_no_number_is_not_the_best(tmp_path: Path) -> None:
     assert best(tmp_path, {"jerk": float("nan")}, {"jerk": 3.0}, {"jerk": 4.0})["jerk"] == [False, True, False]
 
 
-@pytest.mark.parametrize(("key", "value"), [("definition", "another"), ("backbone", "x"), ("frames", 9), ("views", 9)])
+@pytest.mark.parametrize(("key", "value"), [("definition", "another"), ("backbone", "x"), ("samples", 9)])
 def test_what_was_measured_otherwise_is_not_compared(tmp_path: Path, key: str, value: object) -> None:
     records(tmp_path, {"jerk": 3.0}, {"jerk": 1.0})
     path = tmp_path / "run1" / "eval" / "metrics.json"
@@ -55,10 +70,12 @@ def test_an_unavailable_metric_says_how_to_get_it(tmp_path: Path) -> None:
     path = tmp_path / "run0" / "eval" / "metrics.json"
     content = json.loads(path.read_text())
     content["metrics"]["jerk"]["unavailable"] = "hf download some/net"
+    content["metrics"]["psnr"] = {"value": None, "unavailable": "--psnr NET"}
     path.write_text(json.dumps(content))
     table = metrics_table(read_records([tmp_path / "run0", tmp_path / "run1"]))
     assert table.texts() == [["jerk", "x", "↓", "not available", "2"]]
     assert "hf download some/net" in table.notes[0] and "third difference" in table.notes[0]
+    assert len(table.rows) == 1 and table.notes[1].endswith("how to get it: --psnr NET")  # a note, not an empty row
 
 
 def test_only_settings_that_differ_are_listed(tmp_path: Path) -> None:

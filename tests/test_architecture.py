@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 BASE = {"conventions", "errors", "events", "rotations", "assets"}
 BLOCKS = {
     "gaussians", "cameras", "raster", "motion", "priors", "objectives", "zoo", "metrics", "media", "exporting",
-    "run_dir",
+    "ablation", "run_dir",
 }  # fmt: skip
 STAGES = {
     "reconstruct", "fit_lora", "distill", "refine", "render", "export", "evaluate", "train_prior", "status", "view",

@@ -8,29 +8,27 @@ independent evidence, so the mean over seeds of each task is one unit; with fewe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any, Literal
 
-import torch
+from scipy.stats import t as student_t
 
 from stages.ablation.variants import FULL, Claim, Variant
 
-FEWEST = 3
-"""Tasks from which on tasks, not single runs, are the units."""
-
-RESAMPLES = 10_000
+FEWEST = 5
+"""Tasks from which on tasks, not single runs, are the units; with fewer units than this nothing is decided."""
 
 Result = Mapping[str, Any]
-Verdict = Literal["holds", "does not hold", "undecided", "not measured"]
+Verdict = Literal["holds", "does not hold", "undecided", "too few", "not measured"]
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean, and the 2.5 % and 97.5 % quantiles of the mean over bootstrap resamples (Efron 1979) of ``values``."""
-    units = torch.tensor(values, dtype=torch.float64)
-    generator = torch.Generator().manual_seed(0)
-    means = units[torch.randint(len(units), (RESAMPLES, len(units)), generator=generator)].mean(dim=1)
-    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return float(units.mean()), low, high
+    """Mean of ``values``, and the ends of its 95 % interval by Student's t; those of a single value are itself."""
+    average = mean(values)
+    if len(values) < 2:
+        return average, average, average
+    reach = float(student_t.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
+    return average, average - reach, average + reach
 
 
 def units(results: Sequence[Result], variant: str, metric: str) -> dict[Any, float]:
@@ -71,27 +69,31 @@ def summary(results: Sequence[Result], variants: Sequence[Variant], metrics: Seq
 
 
 def orderings(table: Mapping[str, Any], variants: Sequence[Variant]) -> list[dict[str, Any]]:
-    """The paper's orderings: of each the claim, the difference to the full method, and whether it holds."""
+    """The paper's orderings: of each the claim, the full method's mean, the difference to it, and the verdict."""
     return [
         {
             "variant": variant.name,
             "claim": claim.text,
             "metric": claim.metric,
             "direction": claim.direction,
-            "difference": difference,
-            "verdict": verdict(claim, difference),
+            "full": table[FULL].get(claim.metric, {}).get("mean"),
+            "difference": found.get("difference"),
+            "verdict": verdict(claim, found),
         }
         for variant in variants
         if variant.name in table
         for claim in variant.claims
-        for difference in [table[variant.name].get(claim.metric, {}).get("difference")]
+        for found in [table[variant.name].get(claim.metric, {})]
     ]
 
 
-def verdict(claim: Claim, difference: Sequence[float] | None) -> Verdict:
+def verdict(claim: Claim, found: Mapping[str, Any]) -> Verdict:
     """Whether the interval of the difference lies wholly on the claimed side of zero, on the other, or on both."""
+    difference = found.get("difference")
     if difference is None:
         return "not measured"
+    if found["units"] < FEWEST:
+        return "too few"
     _, low, high = difference
     if low <= 0.0 <= high:
         return "undecided"

@@ -1,9 +1,9 @@
 """The paper's ablations on the exact prior: ``python -m tests.bench.bench_ablation [NAME...]``
 
-Ten bodies, each with the bank of clips of its own cycle, three seeds, every variant of ``stages.ablation`` that an exact
-prior can tell apart: it has no LoRA, since its static branch is exact already, and says no flow. Results are added to
-``results/ablation_exact.json`` one by one, so that a second start goes on; the last line is JSON: the mean of each
-figure with its interval, and the verdict on each ordering.
+Ten bodies, each with the bank of clips of its own cycle, three seeds, every variant of ``stages.ablation`` that an
+exact prior can tell apart: it has no LoRA, since its static branch is exact already, and says no flow. Results are
+added to ``results/ablation_exact.json`` one by one, so that a second start goes on; the last line is JSON: the mean of
+each figure with its interval, and the verdict on each ordering.
 
 ``ratio`` is the distance to the nearest true clip over that of the static asset (see ``tests.bench.exact``),
 ``amplitude_to_truth`` the motion's amplitude over the true clips'; the other figures are those of ``eval``.

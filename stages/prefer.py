@@ -3,7 +3,7 @@
     animus3d prefer msd/walk sds/walk msd/jump sds/jump --out page.html
     animus3d prefer --count preference-*.csv --key page.key.json
 
-1. Put together runs of one asset and one prompt: people compare these with each other.
+1. Put together runs of one asset and one prompt (and one seed): people compare these with each other.
 2. Film them all alike: one camera, one distance, the same frames; nothing but the motion tells them apart.
 3. Write the page, in which clips have random names, and its key, which says what they are.
 """
@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ from stages.reporting.page import ELSEWHERE, PAGES, fill, write_tables
 from stages.reporting.record import check_runs, distinct_names, type_for
 from stages.reporting.study import FIXED_LAST, QUESTIONS, Key, new_key, read_answers, read_key, shares_table
 from stages.run_dir import RunDir
-from stages.run_dir.files import replacing, write_json
+from stages.run_dir.files import read_json, replacing, write_json
 from stages.tables import Table
 
 MOST_CLIPS = 6
@@ -116,31 +117,45 @@ def count(files: list[Path], key: Path, report: Report, *, tables: list[Path]) -
 
 
 def put_together(paths: list[Path], device: str) -> list[Scene]:
-    """The runs by asset and prompt, in the order in which these are first met."""
+    """The runs by asset and prompt, in the order in which these are first met; where each seed has several runs, by
+    seed too, so that ``ablate``'s variants are compared with the same luck."""
     check_runs(paths)
-    groups: dict[tuple[str, str], Scene] = {}
+    together: dict[tuple[str, str], dict[Any, Scene]] = {}
     for path in paths:
         run = RunDir(path)
         if not run.stage("motion").is_complete():
             raise MissingStage(f"{path} has no motion yet.", "Run first: " + type_for('distill --prompt "..."', path))
         asset = load_moving_asset(run, "auto", device)
-        scene = groups.setdefault((run.asset_hash(), asset.prompt), Scene(asset.prompt, [], []))
+        settings = (read_json(path / "motion" / "config.json") or {}).get("settings", {})
+        seeds = together.setdefault((run.asset_hash(), asset.prompt), {})
+        scene = seeds.setdefault(settings.get("seed"), Scene(asset.prompt, [], []))
         scene.paths.append(path)
         scene.assets.append(asset)
-    for scene in groups.values():
-        if len(scene.paths) == 1:
-            raise BadInput(
-                f"{scene.paths[0]} is the only run of its asset with the prompt {scene.prompt!r}.",
-                "Name two or more runs of each asset and prompt.",
-            )
-        if len(scene.paths) > MOST_CLIPS:
-            raise BadInput(
-                f"{len(scene.paths)} runs have the prompt {scene.prompt!r}: people cannot compare so many at once.",
-                f"Name at most {MOST_CLIPS}.",
-            )
-    if not groups:
-        raise BadInput("There is nothing to compare.", "Name two or more runs.")
-    return list(groups.values())
+    scenes = [scene for seeds in together.values() for scene in _by_seed(list(seeds.values()))]
+    for scene in scenes:
+        _check_size(scene)
+    return scenes
+
+
+def _by_seed(scenes: list[Scene]) -> list[Scene]:
+    """The scenes as they are where each has several runs, else one of all."""
+    if all(len(scene.paths) > 1 for scene in scenes):
+        return scenes
+    paths = [path for scene in scenes for path in scene.paths]
+    return [Scene(scenes[0].prompt, paths, [asset for scene in scenes for asset in scene.assets])]
+
+
+def _check_size(scene: Scene) -> None:
+    if len(scene.paths) == 1:
+        raise BadInput(
+            f"{scene.paths[0]} is the only run of its asset with the prompt {scene.prompt!r}.",
+            "Name two or more runs of each asset and prompt.",
+        )
+    if len(scene.paths) > MOST_CLIPS:
+        raise BadInput(
+            f"{len(scene.paths)} runs have the prompt {scene.prompt!r}: people cannot compare so many at once.",
+            f"Name at most {MOST_CLIPS}.",
+        )
 
 
 def view_of(assets: Sequence[MovingAsset], config: PreferConfig) -> View:

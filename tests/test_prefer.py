@@ -12,6 +12,7 @@ from stages.errors import AnimusError, BadInput, MissingStage
 from stages.events import silent
 from stages.prefer import PreferConfig, put_together, view_of
 from stages.prefer import run as prefer
+from stages.reporting.record import distinct_names
 from stages.run_dir import RunDir
 from tests.exporting.runs import PROMPT, small_splat
 from tests.reporting.runs import run_with
@@ -54,6 +55,20 @@ def test_all_of_a_set_are_seen_alike(tmp_path: Path) -> None:
     for asset in scene.assets:
         low, high = asset.box()
         assert (view.low <= low).all() and (view.high >= high).all()
+
+
+def test_runs_of_a_seed_are_compared_where_each_seed_has_several(tmp_path: Path) -> None:
+    paths = {
+        (seed, name): run_with(tmp_path / f"seed-{seed}" / name, seed=seed).path for seed in (0, 1) for name in "ab"
+    }
+
+    def names(*wanted: tuple[int, str]) -> list[list[str]]:
+        scenes = put_together([paths[one] for one in wanted], "cpu")
+        return [distinct_names(scene.paths) for scene in scenes]
+
+    assert names(*paths) == [["a", "b"], ["a", "b"]]
+    assert names((0, "a"), (1, "a")) == [["seed-0", "seed-1"]]
+    assert names((0, "a"), (1, "a"), (0, "b")) == [["seed-0/a", "seed-0/b", "seed-1/a"]]
 
 
 def test_a_page_that_has_a_key_is_kept(tmp_path: Path) -> None:

@@ -96,9 +96,8 @@ def _measure(name: str, records: Sequence[RunRecord]) -> Measure:
 def _conditions(record: RunRecord, entry: Mapping[str, Any]) -> str:
     """The definition of a metric and what it was measured on: where this is equal, values can be compared."""
     definition = str(entry.get("definition") or f"definition {NOT_RECORDED}")
-    facts = {"frames": record.evaluation.get("frames")} | {
-        name: value for name, value in entry.items() if name not in SAID_OTHERWISE
-    }
+    frames = None if entry["value"] is None else record.evaluation.get("frames")
+    facts = {"frames": frames} | {name: value for name, value in entry.items() if name not in SAID_OTHERWISE}
     parts = [f"{name.replace('_', ' ')} {value}" for name, value in facts.items() if value is not None]
     return "; ".join([definition, *parts])
 

@@ -81,6 +81,10 @@ class StageFolder:
         """Whether the stage has finished in this folder."""
         return (self.path / "complete.json").exists()
 
+    def steps_finished(self) -> int:
+        """The step at which the stage was finished in this folder; 0 when it is not."""
+        return int((read_json(self.path / "complete.json") or {}).get("steps", 0))
+
     def finish(self, steps: int) -> None:
         """Mark the stage complete."""
         record = {

@@ -309,9 +309,7 @@ def same_size(targets: list[tuple[Camera, Tensor]]) -> list[tuple[list[Camera], 
 
 
 @torch.no_grad()
-def relocate(
-    parameters: dict[str, nn.Parameter], optimiser: torch.optim.Adam, generator: torch.Generator
-) -> None:
+def relocate(parameters: dict[str, nn.Parameter], optimiser: torch.optim.Adam, generator: torch.Generator) -> None:
     """Move transparent Gaussians onto others, which share their opacity with them; Adam forgets both."""
     opacities = torch.sigmoid(parameters["logit_opacities"])
     dead, chosen = (index.to(opacities.device) for index in relocations(opacities, generator))

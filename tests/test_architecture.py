@@ -11,12 +11,27 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BASE = {"conventions", "errors", "events", "rotations", "assets"}
-BLOCKS = {"gaussians", "cameras", "raster", "motion", "priors", "objectives", "zoo", "metrics", "media", "run_dir"}
-STAGES = {"reconstruct", "fit_lora", "distill", "refine", "render", "evaluate", "train_prior"}
+BLOCKS = {
+    "gaussians",
+    "cameras",
+    "raster",
+    "motion",
+    "priors",
+    "objectives",
+    "zoo",
+    "metrics",
+    "media",
+    "run_dir",
+    "captures",
+    "fitting",
+}
+STAGES = {"reconstruct", "reconstruct_photos", "fit_lora", "distill", "refine", "render", "evaluate", "train_prior"}
 BETWEEN_BLOCKS = {
     "raster": {"gaussians", "cameras"},
     "objectives": {"priors"},
     "zoo": {"gaussians", "cameras"},
+    "captures": {"cameras"},
+    "fitting": {"gaussians"},
     "motion": {"gaussians"},  # the field is applied to an asset
     "run_dir": {"gaussians"},  # the run keeps the canonical asset
 }

@@ -76,7 +76,9 @@ def checked_intrinsics(fx: float, fy: float, cx: float, cy: float, width: int, h
     values = torch.tensor([fx, fy, cx, cy], dtype=torch.float64)
     inside = -width <= cx <= 2 * width and -height <= cy <= 2 * height
     if not torch.isfinite(values).all() or min(fx, fy) <= 0.0 or not inside:
-        raise BadInput(f"{where}: fx {fx:g}, fy {fy:g}, cx {cx:g}, cy {cy:g} are no pinhole camera of {width}x{height}.")
+        raise BadInput(
+            f"{where}: fx {fx:g}, fy {fy:g}, cx {cx:g}, cy {cy:g} are no pinhole camera of {width}x{height}."
+        )
     return torch.tensor([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
 
 

@@ -1,7 +1,7 @@
 """COLMAP's sparse model as a capture: cameras, poses and coloured points, ``.bin`` or ``.txt``.
 
-A model is a folder with ``cameras``, ``images`` and perhaps ``points3D``; the photos lie in ``images`` beside ``sparse``.
-COLMAP's camera frame is the project's own: x right, y down, z forward, poses camera-from-world. The format is COLMAP's
+A model is a folder with ``cameras``, ``images`` and perhaps ``points3D``; the photos lie in ``images`` beside
+``sparse``. COLMAP's camera frame is the project's own: x right, y down, z forward, poses camera-from-world. The format is COLMAP's
 documentation, "Output format"; pycolmap is not used because it never returns from a ``points3D.bin`` cut short.
 """
 
@@ -52,7 +52,9 @@ class Lens(NamedTuple):
 def model_folder(folder: Path) -> Path | None:
     """Where in ``folder`` a model lies, if it has one."""
     for place in PLACES:
-        if any((folder / place / f"images{e}").is_file() and (folder / place / f"cameras{e}").is_file() for e in ENDINGS):
+        if any(
+            (folder / place / f"images{e}").is_file() and (folder / place / f"cameras{e}").is_file() for e in ENDINGS
+        ):
             return folder / place
     return None
 
@@ -61,8 +63,8 @@ def read_colmap(folder: Path, model: Path) -> Capture:
     """The capture of the model in ``model``, with the photos of ``folder``.
 
     Raises:
-        BadInput: a file of the model is cut short or not COLMAP's, a camera has lens distortion or is none, a pose is no
-            rotation, or there are too few views.
+        BadInput: a file of the model is cut short or not COLMAP's, a camera has lens distortion or is none, a pose is
+            no rotation, or there are too few views.
     """
     ending = ".bin" if (model / "images.bin").is_file() else ".txt"
     readers = (_cameras_bin, _images_bin, _points_bin) if ending == ".bin" else (_cameras_txt, _images_txt, _points_txt)
@@ -78,9 +80,13 @@ def read_colmap(folder: Path, model: Path) -> Capture:
         raise BadInput(f"{file} cannot be read as COLMAP's: {error}.", HINT) from None
     if not np.isfinite(points).all():
         raise BadInput(f"{files[2]} holds a point that is not finite.", HINT)
-    pictures = next((place / "images" for place in (folder, model, *model.parents[:2]) if (place / "images").is_dir()), folder)
+    pictures = next(
+        (place / "images" for place in (folder, model, *model.parents[:2]) if (place / "images").is_dir()), folder
+    )
     views = [_view(image, lenses, pictures, files[1]) for image in sorted(images)]
-    return checked_capture(views, torch.from_numpy(points).float(), torch.from_numpy(colors).float() / 255.0, str(model))
+    return checked_capture(
+        views, torch.from_numpy(points).float(), torch.from_numpy(colors).float() / 255.0, str(model)
+    )
 
 
 def _view(image: PosedImage, lenses: dict[int, Lens], pictures: Path, file: Path) -> View:
@@ -105,7 +111,7 @@ def _intrinsics(lens: Lens, where: str) -> Tensor:
     if any(lens.params[pinhole:]):
         raise BadInput(
             f"{where}: the photos have lens distortion ({lens.model}).",
-            "Undistort them first: colmap image_undistorter --image_path images --input_path sparse/0 --output_path OUT",
+            "Undistort them first: colmap image_undistorter --image_path images --input_path sparse/0 --output_path D",
         )
     fx, fy, cx, cy = lens.params[:4] if pinhole == 4 else (lens.params[0], *lens.params[:3])
     return checked_intrinsics(fx, fy, cx, cy, lens.width, lens.height, where)

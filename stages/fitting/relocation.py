@@ -1,8 +1,8 @@
 """3D Gaussian Splatting as Markov Chain Monte Carlo (Kheradmand et al. 2024): a fixed number of Gaussians, of which
 those that have become transparent move to where the others are.
 
-gsplat's ``MCMCStrategy`` does the same with a CUDA kernel; this runs on any device, with draws that can be repeated. The
-paper's noise on the means is left out: it reaches only Gaussians that are about to move, and a fit here is short.
+gsplat's ``MCMCStrategy`` does the same with a CUDA kernel; this runs on any device, with draws that can be repeated.
+The paper's noise on the means is left out: it reaches only Gaussians that are about to move, and a fit here is short.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ START_OPACITY = 0.5
 
 
 def spread(points: Tensor, colors: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Exactly ``count`` of ``points`` [P, 3] and ``colors`` [P, 3]: a random choice of them; where there are too few, the
-    rest lie between a point and one of its neighbours."""
+    """Exactly ``count`` of ``points`` [P, 3] and ``colors`` [P, 3]: a random choice of them; where there are too few,
+    the rest lie between a point and one of its neighbours."""
     order = torch.randperm(len(points), generator=generator)[:count]
     missing = count - len(order)
     if missing == 0 or len(points) < 2:

@@ -1,7 +1,8 @@
 """COLMAP's sparse model as a capture: cameras, poses and coloured points, ``.bin`` or ``.txt``.
 
 A model is a folder with ``cameras``, ``images`` and perhaps ``points3D``; the photos lie in ``images`` beside
-``sparse``. COLMAP's camera frame is the project's own: x right, y down, z forward, poses camera-from-world. The format is COLMAP's
+``sparse``. COLMAP's camera frame is the project's own: x right, y down, z forward, poses camera-from-world. The
+format is COLMAP's
 documentation, "Output format"; pycolmap is not used because it never returns from a ``points3D.bin`` cut short.
 """
 

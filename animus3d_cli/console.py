@@ -8,14 +8,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stages.doctor import Finding
     from stages.errors import AnimusError
-    from stages.events import Event
+    from stages.events import Event, Report
+    from stages.status import RunStatus, StageStatus
 
 PLAIN_INTERVAL_S = 5.0
 """Seconds between progress lines where there is no terminal."""
 
 BAR_WIDTH = 20
 """Columns of the live bar."""
+
+STYLES = {
+    "complete": "green", "running": "bold cyan", "interrupted": "yellow", "outdated": "yellow", "damaged": "bold red",
+    "not begun": "dim", "ok": "green", "missing": "yellow", "broken": "bold red",
+}  # fmt: skip
+"""Colours of states, on a terminal."""
 
 
 class Console:
@@ -29,10 +37,17 @@ class Console:
         self._task: Any = None
         self._name, self._total, self._done = "", 0, 0
         self._began = self._last = 0.0
+        self._followers: list[Report] = []
+
+    def follow(self, report: Report) -> None:
+        """Pass every event on to ``report`` too."""
+        self._followers.append(report)
 
     def __call__(self, event: Event) -> None:
         from stages.events import Caution, Finished, Note, Progress, Started, Wrote
 
+        for report in self._followers:
+            report(event)
         if isinstance(event, Started):
             self._start(event.name, event.total, event.done)
         elif isinstance(event, Progress):
@@ -120,6 +135,44 @@ class Console:
             table.add_row(*row)
         self._out.print(table)
 
+    def status(self, status: RunStatus) -> None:
+        """The screen of ``status``."""
+        from rich.table import Column, Table
+        from rich.text import Text
+
+        count = "" if status.num_gaussians is None else f", {status.num_gaussians:,} Gaussians"
+        self.note(f"{status.run}: {status.source or 'no asset yet'}{count}, {_size(status.bytes)}")
+        right = ("step", "time", "size")
+        heads = ("stage", "state", *right, "changed settings, inputs")
+        columns = (Column(h, justify="right" if h in right else "left", no_wrap=h != heads[-1]) for h in heads)
+        table = Table(*columns, box=None, padding=(0, 1, 0, 0), header_style="bold")
+        for one in status.stages:
+            step = "" if one.steps is None else f"{one.step or 0}/{one.steps}"
+            took = "" if one.seconds is None else _duration(one.seconds)
+            size = _size(one.bytes) if one.bytes else ""
+            table.add_row(one.command, Text(one.state, STYLES[one.state]), step, took, size, Text(_details(one)))
+        self._out.print(table)
+        if status.running is not None:
+            self.note(f"{status.running.command} is running (pid {status.running.pid}).")
+        if status.next:
+            self.note(f"{'See it' if status.running else 'Next'}: {status.next}")
+
+    def doctor(self, findings: Iterable[Finding]) -> None:
+        """The screen of ``doctor``, a line as each finding comes."""
+        from textwrap import wrap
+
+        from rich.text import Text
+
+        for one in findings:
+            lines = wrap(f"{one.name:<16} {one.found}", self._out.width - 8, subsequent_indent=" " * 17)
+            if one.state != "ok":
+                indent = " " * 17
+                why = f"For {one.needed_for}. {one.get_it}"
+                lines += wrap(why, self._out.width - 8, initial_indent=indent, subsequent_indent=indent)
+            for index, line in enumerate(lines):
+                state = one.state if index == 0 else ""
+                self._out.print(Text.assemble((f"{state:<8}", STYLES[one.state]), line))
+
     def note(self, text: str) -> None:
         """A line of text."""
         self._out.print(text, markup=False)
@@ -134,3 +187,18 @@ def print_error(error: AnimusError) -> None:
 def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes}:{seconds:02d}"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 10 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def _details(stage: StageStatus) -> str:
+    """What is wrong with a stage, its own settings, and what it was made from."""
+    settings = (f"{name}={value!r}" for name, value in (stage.changed or {}).items())
+    parts = [stage.problem, "  ".join(settings), f"from {', '.join(stage.read)}" if stage.read else ""]
+    return "\n".join(filter(None, parts))

@@ -15,7 +15,20 @@ from typing import Annotated
 
 import typer
 
-from animus3d_cli.commands import distill, evaluate, fit_lora, priors, reconstruct, refine, render, train_prior
+from animus3d_cli.commands import (
+    distill,
+    doctor,
+    evaluate,
+    export,
+    fit_lora,
+    priors,
+    reconstruct,
+    refine,
+    render,
+    status,
+    train_prior,
+    view,
+)
 from stages.errors import AnimusError, CannotWrite
 
 INTERRUPTED = 130
@@ -71,7 +84,11 @@ app.command("fit-lora")(fit_lora.command)
 app.command("distill")(distill.command)
 app.command("refine")(refine.command)
 app.command("render")(render.command)
+app.command("export")(export.command)
 app.command("eval")(evaluate.command)
+app.command("status")(status.command)
+app.command("view")(view.command)
+app.command("doctor")(doctor.command)
 app.command("priors")(priors.command)
 app.command("train-prior")(train_prior.command)
 

@@ -12,6 +12,9 @@ Run = Annotated[
     Path | None,
     typer.Option("--run", metavar="DIR", help="Run directory. Default: $ANIMUS3D_RUN, else ./run", show_default=False),
 ]
+RunArgument = Annotated[
+    Path | None, typer.Argument(metavar="RUN", help="The run directory, as with --run.", show_default=False)
+]
 From = Annotated[
     Path | None,
     typer.Option(
@@ -69,6 +72,10 @@ Profile = Annotated[
         show_default=False,
     ),
 ]
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", help="Log to RUN/tensorboard too: tensorboard --logdir RUN/tensorboard")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Raster = Annotated[
     str | None,

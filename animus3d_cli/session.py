@@ -21,11 +21,13 @@ def session(
     start_from: Path | None = None,
     force: bool = False,
     must_exist: bool = False,
+    tensorboard: bool = False,
 ) -> Iterator[tuple[RunDir, Console]]:
     """The locked run directory and the console of one command.
 
     ``asset`` is taken over as ``reconstruct`` would, if it is given; ``start_from`` copies another run's earlier
-    stages. With ``must_exist`` a run that is not there is reported instead of created.
+    stages. With ``must_exist`` a run that is not there is reported instead of created, with ``tensorboard`` the stage's
+    events go into ``RUN/tensorboard/COMMAND`` too.
     """
     from animus3d_cli.console import Console
     from stages.errors import MissingStage
@@ -37,6 +39,12 @@ def session(
             f"There is no run directory {path}.", "Run first: animus3d fit-lora ASSET.ply, or give --run DIR."
         )
     run_dir, console = RunDir(path), Console()
+    log = None
+    if tensorboard:
+        from stages.media.tensorboard import TensorBoardLog
+
+        log = TensorBoardLog(path / "tensorboard" / command, command)
+        console.follow(log)
     try:
         with run_dir.lock(command):
             if start_from is not None:
@@ -49,6 +57,8 @@ def session(
             yield run_dir, console
     finally:
         console.close()
+        if log is not None:
+            log.close()
 
 
 def preset_for(preset: str | None, prior: str | None) -> str:

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 
 import torch
 from safetensors import safe_open
@@ -51,16 +49,6 @@ class ClipBank:
                 frames.append(file.get_slice("frames")[i % SHARD])
                 flow.append(file.get_slice("flow")[i % SHARD])
         return torch.stack(frames), torch.stack(flow)
-
-    def reach(self, num_clips: int = 2048) -> dict[str, float]:
-        """Verb -> how far pixels go in the first clips of it, root mean square over whole pictures; the median."""
-        found = defaultdict(list)
-        for shard, path in enumerate(self.paths[: math.ceil(num_clips / SHARD)]):
-            with safe_open(path, framework="pt") as file:
-                squares = file.get_tensor("flow").float().square().sum(dim=1).mean(dim=(1, 2, 3))
-            for verb, square in zip(self.verbs[shard * SHARD :], squares.tolist(), strict=False):
-                found[verb].append(math.sqrt(square))
-        return {verb: round(median(far), 3) for verb, far in found.items() if verb != "static"}
 
 
 def render_bank(

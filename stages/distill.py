@@ -31,7 +31,7 @@ from stages.gaussians.neighbours import nearest_neighbours
 from stages.media.preview import write_preview
 from stages.motion.hexplane import HexPlaneConfig, MotionField, apply_offsets
 from stages.motion.regularizers import arap, tv3d
-from stages.objectives.flow import flow_loss, flow_pair, guidance_to_reach, guided_flow
+from stages.objectives.flow import flow_loss, flow_pair, guided_flow
 from stages.objectives.msd import distillation_loss, msd_gradient, static_score
 from stages.objectives.sds import sds_gradient
 from stages.objectives.smoothing import smooth_gradient
@@ -72,8 +72,7 @@ class DistillConfig:
     score_weight: float = 1.0  # of the objective
     score_every: int = 4  # steps: it costs most of the time
     flow_weight: float = 0.03  # of the error, in squared pixels, of where pixels go; for priors that say so
-    flow_guidance: float | None = None  # None: so much that pixels go as far as in the prior's own clips of the motion
-    flow_guidance_range: tuple[float, float] = (1.6, 2.0)  # within which that is kept
+    flow_guidance: float = 2.0
     flow_samples: int = 4  # noisy pictures that it is asked about for each camera
     num_cameras: int = 8
     background: float = 1.0
@@ -150,7 +149,9 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
                 f"{run.path} has no static LoRA, which MSD compares with.", "Run first: animus3d fit-lora"
             )
         inputs["lora"] = run.stage("lora").result_hash("adapter.safetensors")
-    begin = folder.begin(config=asdict(config), inputs=inputs, total_steps=config.steps, force=force)
+    begin = folder.begin(
+        config=asdict(config), defaults=asdict(DistillConfig()), inputs=inputs, total_steps=config.steps, force=force
+    )
     if begin.done:
         report(Note("distill is already done with these settings; nothing to do (--force does it again)."))
         return
@@ -315,17 +316,7 @@ class Distillation:
         """Where the prior says that the pixels of each camera's picture go, [V, T, H, W, 2]: asked before the first
         step, of pictures of the asset at rest in so much noise that whether it moves cannot be seen."""
         pairs = torch.stack([self.flow_pair_of(view) for view in range(len(self.cameras))])
-        return guided_flow(pairs, self.flow_guidance(pairs))
-
-    def flow_guidance(self, pairs: Tensor) -> float:
-        """That of flows [V, 2, T, H, W, 2]: as set, or what makes them go as far as the motion of the prompt does."""
-        assert says_flow(self.prior)
-        config, prior = self.config, self.prior
-        known = [prior.reach[motion] for motion in motions_named(prior, config.prompt) if motion in prior.reach]
-        if config.flow_guidance is not None or not known:
-            return config.flow_guidance_range[0] if config.flow_guidance is None else config.flow_guidance
-        alpha = torch.stack([render(self.asset, [camera], self.rasterizer).alpha for camera in self.cameras])
-        return guidance_to_reach(pairs, alpha, sum(known) / len(known), config.flow_guidance_range)
+        return guided_flow(pairs, self.config.flow_guidance)
 
     def flow_pair_of(self, view: int) -> Tensor:
         """The flow of one camera for the negative prompt and for the prompt, [2, T, H, W, 2], over several noises."""

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ from stages.priors.lora import adapter_on, adapter_tensors, add_adapter
 from stages.priors.prior import Text, VideoPrior
 from stages.priors.profiles import ProfileName
 from stages.raster import Rasterizer, choose, render
-from stages.run_dir import RunDir
+from stages.run_dir import RunDir, StageFolder
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 
 STATIC_PROMPT = "low motion, static statue, not moving, no motion, {object}"
@@ -70,7 +71,9 @@ def run(run: RunDir, config: FitLoraConfig, report: Report, *, force: bool = Fal
     asset = run.load_asset()
     folder = run.stage("lora")
     inputs = {"asset": run.asset_hash(), "prior": prior_fingerprint(config.prior)}
-    begin = folder.begin(config=asdict(config), inputs=inputs, total_steps=config.steps, force=force)
+    begin = folder.begin(
+        config=asdict(config), defaults=asdict(FitLoraConfig()), inputs=inputs, total_steps=config.steps, force=force
+    )
     if begin.done:
         report(Note("fit-lora is already done with these settings; nothing to do (--force does it again)."))
         return
@@ -110,18 +113,17 @@ def run(run: RunDir, config: FitLoraConfig, report: Report, *, force: bool = Fal
             folder.log_metrics(done, loss=loss.item())
             if done % config.checkpoint_every == 0 and done < config.steps:
                 folder.save_checkpoint(done, optimisation_tensors(parameters, optimiser), {})
+            if config.preview_every and done % config.preview_every == 0 and done < config.steps:
+                report(Wrote(preview(prior, views[0], text, folder, config.seed), f"the adapter after {done} steps"))
 
     # 3. the adapter, and what the adapted prior makes
     folder.save_checkpoint(config.steps, optimisation_tensors(parameters, optimiser), {})
     metadata = {"rank": str(config.rank), "alpha": str(config.alpha), "prior": config.prior}
     metadata["static_prompt"] = config.static_prompt.format(object=config.object)
     folder.write_result("adapter.safetensors", adapter_tensors(prior.denoiser), metadata)
-    still, picture = views[0]
     with adapter_on(prior.denoiser):
-        noise = torch.randn(still.shape, generator=step_generator(config.seed, 0, stream=3)).to(still)
-        sample = ddim_denoise(prior, noise, prior.parameterization.num_timesteps - 1, text, 12, picture)
-    preview = write_preview(folder.path / "preview", prior.decode(sample), fps=8)
-    report(Wrote(preview, "what the adapted prior makes of the static prompt"))
+        made = preview(prior, views[0], text, folder, config.seed)
+    report(Wrote(made, "what the adapted prior makes of the static prompt"))
     folder.finish(config.steps)
     report(Finished("fit-lora"))
 
@@ -145,6 +147,14 @@ def static_views(asset: Gaussians, prior: VideoPrior, rasterizer: Rasterizer, co
     asset, cameras = asset.to(config.device), [camera.to(config.device) for camera in cameras]
     frames = [render(asset, [camera], rasterizer, background=background).rgb for camera in cameras]
     return [(prior.encode_still(frame), prior.encode_picture(frame)) for frame in frames]
+
+
+def preview(prior: VideoPrior, view: View, text: Text, folder: StageFolder, seed: int) -> Path:
+    """Write what the prior, its adapter on, makes of one camera's picture and the static prompt."""
+    still, picture = view
+    noise = torch.randn(still.shape, generator=step_generator(seed, 0, stream=3)).to(still)
+    sample = ddim_denoise(prior, noise, prior.parameterization.num_timesteps - 1, text, 12, picture)
+    return write_preview(folder.path / "preview", prior.decode(sample), fps=8)
 
 
 def denoising_loss(

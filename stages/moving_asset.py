@@ -8,10 +8,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from stages.conventions import frame_times
 from stages.errors import BadInput, MissingStage
 from stages.gaussians import Gaussians
-from stages.motion.hexplane import MotionField, apply_offsets
+from stages.motion.hexplane import MotionField, Offsets, apply_offsets
 from stages.run_dir import RunDir
+
+LOOP_OVERLAP = 0.25
+"""Share of the clip over which a loop's end passes into its beginning. [ours]"""
 
 Source = Literal["auto", "refined", "motion", "static"]
 SOURCES = ("auto", "refined", "motion", "static")
@@ -25,14 +29,48 @@ class MovingAsset:
     field: MotionField | None
     source: str  # which stage the motion is from
     prompt: str
+    loop: bool = False  # whether the motion ends where it begins
+
+    def times(self, num_frames: int) -> Tensor:
+        """``frame_time`` values [T] of ``num_frames`` frames; the last of a loop is the one before the first."""
+        device = self.gaussians.means.device
+        return torch.arange(num_frames, device=device) / num_frames if self.loop else frame_times(num_frames, device)
 
     @torch.no_grad()
-    def at(self, frame_times: Tensor) -> tuple[Tensor, Tensor]:
-        """Means [T, N, 3] and quats [T, N, 4] at ``frame_times`` [T]."""
+    def at(self, times: Tensor) -> tuple[Tensor, Tensor]:
+        """Means [T, N, 3] and quats [T, N, 4] at ``times`` [T] in [0, 1]."""
         if self.field is None:
-            count = len(frame_times)
+            count = len(times)
             return self.gaussians.means.expand(count, -1, -1), self.gaussians.quats.expand(count, -1, -1)
-        return apply_offsets(self.gaussians, self.field(self.gaussians.means, frame_times))
+        return apply_offsets(self.gaussians, self.offsets(self.gaussians.means, times))
+
+    @torch.no_grad()
+    def offsets(self, points: Tensor, times: Tensor) -> Offsets:
+        """Where ``points`` [P, 3] of the asset go at ``times`` [T]; it must have a motion.
+
+        A loop leaves out the first ``LOOP_OVERLAP`` of the clip, and its last part passes smoothly over into just that:
+        time 1 is time 0 again, at the same speed. Bodies go on walking, where a motion played to and fro would have
+        them walk backwards.
+        """
+        assert self.field is not None
+        if not self.loop:
+            return self.field(points, times)  # type: ignore[no-any-return]
+        late = LOOP_OVERLAP + times * (1.0 - LOOP_OVERLAP)
+        early = (late - (1.0 - LOOP_OVERLAP)).clamp(min=0.0)  # 0 until the overlap begins
+        share = early / LOOP_OVERLAP
+        share = (share * share * (3.0 - 2.0 * share))[:, None, None]
+        ends, begins = (self.field(points, moments) for moments in (late, early))
+        rotation = torch.lerp(ends.rotation, begins.rotation, share)  # both near the identity: no sign to choose
+        return Offsets(
+            translation=torch.lerp(ends.translation, begins.translation, share),
+            rotation=torch.nn.functional.normalize(rotation, dim=-1),
+        )
+
+    @torch.no_grad()
+    def box(self) -> tuple[Tensor, Tensor]:
+        """``(low, high)``, each [3], of all that the means pass through."""
+        means, _ = self.at(torch.linspace(0.0, 1.0, 16, device=self.gaussians.means.device))
+        return means.amin(dim=(0, 1)), means.amax(dim=(0, 1))
 
 
 def load_moving_asset(run: RunDir, source: str, device: str) -> MovingAsset:

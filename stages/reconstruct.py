@@ -1,40 +1,49 @@
 """reconstruct: any asset becomes the canonical splat of a run.
 
     animus3d reconstruct asset.ply
-    animus3d reconstruct animal.glb --num-gaussians 8000
+    animus3d reconstruct capture.spz --up-axis -y --largest
+    animus3d reconstruct animal.glb --num-gaussians 8000 --pose Idle@0.5
 
 1. Read and check a splat, or sample a mesh.
-2. Turn it so that it stands: y up.
-3. Write ``asset/canonical.ply``, which every other stage works on.
+2. Mirror it if asked, and turn it so that it stands: y up.
+3. Drop what is not the asset: floaters, what is outside a crop, what is not connected.
+4. Centre and scale it.
+5. Write ``asset/canonical.ply``, which every other stage works on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
+from torch import Tensor
 
 from stages.conventions import step_generator
 from stages.errors import BadInput
 from stages.events import Note, Report, Wrote
-from stages.gaussians import Gaussians
-from stages.gaussians.ply import read_ply
-from stages.gaussians.sh import rotate_sh
-from stages.rotations import quaternion_matrices, quaternion_multiply
+from stages.gaussians import Gaussians, cleaning
+from stages.gaussians.formats import READERS, is_mesh_ply, read_splat, splat_format
+from stages.gaussians.placement import centre, looks_upside_down, mirror, rescale, turn_upright
 from stages.run_dir import RunDir
 
-UP_AXES = ("y", "-y", "z", "-z", "x", "-x")
-MESHES = (".glb", ".gltf", ".obj")
+MESHES = (".glb", ".gltf", ".obj", ".stl", ".ply")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructConfig:
-    """Settings of ``reconstruct``."""
+    """Settings of ``reconstruct``. Lengths are in units of the file, directions those of the upright asset."""
 
     num_gaussians: int = 6000  # of a mesh
+    pose: str | None = None  # of a .glb with a skeleton: CLIP or CLIP@SECONDS
+    flip: Literal["x", "y", "z"] | None = None  # mirror across this axis of the file, before it is turned
     up: Literal["y", "-y", "z", "-z", "x", "-x"] = "y"  # the axis of the file that points up; captures often have -y
+    min_opacity: float = 0.0  # drop fainter Gaussians
+    max_size: float | None = None  # drop Gaussians longer than this fraction of the asset's diagonal
+    crop: tuple[float, ...] = ()  # keep a ball (r, or x y z r) or a box (its low and its high corner)
+    largest: bool = False  # keep the largest connected body that is not a flat sheet
+    center: bool = False  # the middle of the box comes to the origin
+    scale: float = 1.0  # after centring
     seed: int = 0
 
 
@@ -43,43 +52,95 @@ PRESETS = {"default": ReconstructConfig()}
 
 def run(run: RunDir, config: ReconstructConfig, report: Report, *, file: Path, force: bool = False) -> None:
     """Make ``file`` the asset of the run. Raises ``BadInput``, ``SettingsDiffer`` (the run has another asset)."""
-    gaussians = load_asset(file, config)
+    gaussians = load_asset(file, config, report)
     if run.put_asset(gaussians, str(file), force=force):
         report(Wrote(run.canonical_ply, f"{gaussians.num_gaussians} Gaussians, SH degree {gaussians.sh_degree}"))
     else:
         report(Note(f"{run.path} already holds this asset; nothing to do."))
 
 
-def load_asset(path: Path, config: ReconstructConfig) -> Gaussians:
-    """The Gaussians of a ``.ply`` splat or of a mesh, y up."""
+def load_asset(path: Path, config: ReconstructConfig, report: Report) -> Gaussians:
+    """The Gaussians of a splat or mesh file, y up, cleaned and placed as ``config`` says."""
+    _check(config)
+    gaussians = _read(path, config, report)
+    if config.flip is not None:
+        gaussians = mirror(gaussians, config.flip)
+    gaussians = turn_upright(gaussians, config.up)
+    if config.up == "y" and looks_upside_down(gaussians):
+        report(Note("Most of it lies at its top, as a floor does when y points down: --up-axis -y would turn it."))
+    gaussians = _clean(gaussians, config, report)
+    if config.center:
+        gaussians = centre(gaussians)
+    return gaussians if config.scale == 1.0 else rescale(gaussians, config.scale)
+
+
+def _check(config: ReconstructConfig) -> None:
+    """Raise ``BadInput`` for settings that no file can meet."""
+    if config.num_gaussians < 1:
+        raise BadInput(f"--num-gaussians must be at least 1, not {config.num_gaussians}.")
+    if len(config.crop) not in (0, 1, 4, 6):
+        raise BadInput(
+            f"--crop takes 1, 4 or 6 numbers, not {len(config.crop)}.",
+            "Write --crop RADIUS, --crop X,Y,Z,RADIUS, or --crop X0,Y0,Z0,X1,Y1,Z1.",
+        )
+    if not 0.0 <= config.min_opacity < 1.0:
+        raise BadInput(f"--min-opacity must be from 0 to below 1, not {config.min_opacity:g}.")
+
+
+def _read(path: Path, config: ReconstructConfig, report: Report) -> Gaussians:
+    """A splat, or samples of a mesh, in the file's own axes."""
     suffix = path.suffix.lower()
-    if suffix == ".ply":
-        gaussians = read_ply(path)
-    elif suffix in MESHES:
+    if config.pose is not None:
+        return _posed(path, config.pose, config)
+    if suffix in MESHES and (suffix != ".ply" or is_mesh_ply(path)):
         from stages.gaussians.mesh import gaussians_from_mesh
 
-        if config.num_gaussians < 1:
-            raise BadInput(f"--num-gaussians must be at least 1, not {config.num_gaussians}.")
-        gaussians = gaussians_from_mesh(path, config.num_gaussians, step_generator(config.seed, 0))
-    else:
-        raise BadInput(f"{path} is neither a splat nor a mesh.", f"Give a .ply splat, or a mesh: {', '.join(MESHES)}.")
-    return turn_upright(gaussians, config.up)
+        _tell_poses(path, report)
+        return gaussians_from_mesh(path, config.num_gaussians, step_generator(config.seed, 0))
+    if splat_format(path) is None:
+        raise BadInput(
+            f"{path} is neither a splat nor a mesh.", f"Splats: {', '.join(READERS)}. Meshes: {', '.join(MESHES)}."
+        )
+    return read_splat(path)
 
 
-def turn_upright(gaussians: Gaussians, up: str) -> Gaussians:
-    """Turn the asset so that its axis ``up`` becomes +y: means, quats and colours."""
-    if up not in UP_AXES:
-        raise BadInput(f"--up {up} is not an axis.", f"Choose one of: {', '.join(UP_AXES)}.")
-    if up == "y":
-        return gaussians
-    half = 0.5**0.5
-    turn = {  # wxyz
-        "-y": (0.0, 1.0, 0.0, 0.0),
-        "z": (half, -half, 0.0, 0.0),
-        "-z": (half, half, 0.0, 0.0),
-        "x": (half, 0.0, 0.0, half),
-        "-x": (half, 0.0, 0.0, -half),
-    }[up]
-    R = quaternion_matrices(torch.tensor(turn))
-    quats = quaternion_multiply(torch.tensor(turn), gaussians.quats)
-    return replace(gaussians, means=gaussians.means @ R.T, quats=quats, sh=rotate_sh(gaussians.sh, R))
+def _tell_poses(path: Path, report: Report) -> None:
+    """Say which poses a rigged file has: its bind pose was taken, which may be a T with the arms out."""
+    from stages.zoo.rigged import clip_names
+
+    names = clip_names(path) if path.suffix.lower() == ".glb" else []
+    if names:
+        shown = ", ".join(name.rpartition("|")[2] for name in names[:8]) + (", ..." if len(names) > 8 else "")
+        report(Note(f"Taken in its bind pose; --pose CLIP@SECONDS chooses another: {shown}."))
+
+
+def _posed(path: Path, pose: str, config: ReconstructConfig) -> Gaussians:
+    """Samples of a ``.glb`` with a skeleton, in one of its poses."""
+    from stages.zoo.rigged import read_rigged
+
+    if path.suffix.lower() != ".glb":
+        raise BadInput(f"{path} has no poses.", "--pose is for .glb files with a skeleton or clips.")
+    rigged = read_rigged(path)
+    return rigged.gaussians(rigged.named_pose(pose), config.num_gaussians, step_generator(config.seed, 0))
+
+
+def _clean(gaussians: Gaussians, config: ReconstructConfig, report: Report) -> Gaussians:
+    """Drop what the settings name, and say how much each of them dropped. Raises ``BadInput`` when nothing is left."""
+
+    def drop(keep: Tensor, why: str) -> None:
+        nonlocal gaussians
+        dropped = int((~keep).sum())
+        report(Note(f"{why}: {dropped:,} of {gaussians.num_gaussians:,} Gaussians dropped."))
+        if dropped == gaussians.num_gaussians:
+            raise BadInput(f"{why} drops every Gaussian.", "Give a wider limit.")
+        gaussians = gaussians.select(keep) if dropped else gaussians
+
+    if config.min_opacity > 0.0:
+        drop(cleaning.opaque(gaussians, config.min_opacity), f"--min-opacity {config.min_opacity:g}")
+    if config.max_size is not None:
+        drop(cleaning.small(gaussians, config.max_size), f"--max-size {config.max_size:g}")
+    if config.crop:
+        drop(cleaning.inside(gaussians, config.crop), f"--crop {','.join(f'{number:g}' for number in config.crop)}")
+    if config.largest:
+        drop(cleaning.largest_body(gaussians), "--largest")
+    return gaussians

@@ -56,7 +56,7 @@ class RefineConfig:
     raster: str | None = None
     device: str = "cpu"
     checkpoint_every: int = 50
-    preview_every: int = 0  # 0: at the end only
+    preview_every: int = 50
 
 
 PRESETS = {
@@ -75,7 +75,9 @@ def run(run: RunDir, config: RefineConfig, report: Report, *, force: bool = Fals
         "motion": run.stage("motion").result_hash("field.safetensors"),
         "prior": prior_fingerprint(config.prior),
     }
-    begin = folder.begin(config=asdict(config), inputs=inputs, total_steps=config.steps, force=force)
+    begin = folder.begin(
+        config=asdict(config), defaults=asdict(RefineConfig()), inputs=inputs, total_steps=config.steps, force=force
+    )
     if begin.done:
         report(Note("refine is already done with these settings; nothing to do (--force does it again)."))
         return

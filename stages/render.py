@@ -1,7 +1,8 @@
 """render: the moving asset as a video, pictures, or a sequence of splats.
 
 animus3d render --frames 31 out.mp4
-animus3d render --orbit 360 --background transparent turn.gif
+animus3d render --orbit 360 --background transparent turn.webm
+animus3d render --camera path.json --loop --compare out.mp4
 animus3d render goat.ply                 # goat_0000.ply, goat_0001.ply, ... for SuperSplat
 """
 
@@ -14,21 +15,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stages.cameras import Camera, fitting_radius, orbit_camera
+from stages.cameras import Camera
+from stages.cameras.path import View, orbit_path, read_path
 from stages.conventions import frame_times
 from stages.errors import BadInput, CannotWrite
 from stages.events import Finished, Progress, Report, Started, Wrote
-from stages.gaussians.ply import write_ply
-from stages.gaussians.sh import rotate_sh
+from stages.exporting import Clip
+from stages.exporting.sequence import numbered, write_sequence
 from stages.media.contact_sheet import write_png
-from stages.media.video import write_gif, write_mp4
+from stages.media.video import WRITERS
 from stages.moving_asset import MovingAsset, load_moving_asset
 from stages.raster import choose, render
-from stages.rotations import quaternion_matrices
 from stages.run_dir import RunDir
 
 COLORS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "gray": (0.5, 0.5, 0.5), "grey": (0.5, 0.5, 0.5)}
-FORMATS = (".mp4", ".gif", ".png", ".ply")
+FORMATS = (*WRITERS, ".png", ".ply")
 BATCH = 8
 """Frames rendered together: bounds memory."""
 
@@ -44,9 +45,12 @@ class RenderConfig:
     azimuth_deg: float = 35.0
     elevation_deg: float = 15.0
     orbit_deg: float = 0.0  # how far the camera travels around during the clip
+    camera: Path | None = None  # a file with a path to travel instead, see ``stages.cameras.path``
     fov_deg: float = 35.0
     background: str = "white"  # a name, #rrggbb, or transparent
     source: str = "auto"
+    loop: bool = False  # end where it begins, see ``MovingAsset.offsets``
+    compare: bool = False  # the asset at rest on the left
     raster: str | None = None
     device: str = "cpu"
 
@@ -62,26 +66,29 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
         MissingStage: nothing to render yet.
         CannotWrite: the output cannot be written; what was there before is kept.
     """
-    asset = load_moving_asset(run, config.source, config.device)
+    asset = replace(load_moving_asset(run, config.source, config.device), loop=config.loop)
     out = out or run.path / "renders" / f"{asset.source}.mp4"
+    suffix = out.suffix.lower()
     background = _check(config, out)
-    times = frame_times(config.frames, config.device)
+    times = asset.times(config.frames)
+    cameras = travel(asset, times, config)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        if out.suffix.lower() == ".ply":
-            return write_sequence(asset, times, out, report)
-        frames = render_frames(asset, times, orbit(asset, config), config, background, report)
-        if out.suffix.lower() == ".mp4":
-            write_mp4(out, frames, config.fps)
-        elif out.suffix.lower() == ".gif":
-            write_gif(out, frames, config.fps)
+        if suffix == ".ply":
+            return _write_splats(asset, times, config.fps, out, report)
+        frames = render_frames(asset, times, cameras, config, background, report)
+        if config.compare:
+            still = replace(asset, field=None)
+            frames = torch.cat([render_frames(still, times, cameras, config, background, report), frames], dim=2)
+        if suffix in WRITERS:
+            WRITERS[suffix](out, frames, config.fps)
         else:
             for index, frame in enumerate(frames):
-                write_png(_numbered(out, index), frame)
+                write_png(numbered(out, index), frame)
     except OSError as error:
         raise CannotWrite(f"Cannot write {out}: {error.strerror or error}.", "Choose another path.") from None
-    written = out if out.suffix.lower() != ".png" else _numbered(out, 0)
-    report(Wrote(written, f"{config.frames} frames, {config.width} x {config.height}, {asset.source}"))
+    written = out if suffix != ".png" else numbered(out, 0)
+    report(Wrote(written, f"{config.frames} frames, {frames.shape[2]} x {frames.shape[1]}, {asset.source}"))
     return written
 
 
@@ -94,9 +101,11 @@ def _check(config: RenderConfig, out: Path) -> Tensor | None:
         raise BadInput("Frames, size and fps must be at least 1.")
     if not 0.0 < config.fov_deg < 180.0 or not -90.0 < config.elevation_deg < 90.0:
         raise BadInput("The field of view must lie between 0 and 180 degrees, the elevation between -90 and 90.")
+    if suffix == ".ply" and config.compare:
+        raise BadInput("Splats cannot be compared side by side.", "Leave out --compare, or write a video.")
     if config.background == "transparent":
         if suffix == ".mp4":
-            raise BadInput("An mp4 cannot be transparent.", "Use a .png or .gif, or another --background.")
+            raise BadInput("An mp4 cannot be transparent.", "Use a .webm, .mov, .gif or .png, or another --background.")
         return None
     if config.background in COLORS:
         return torch.tensor(COLORS[config.background])
@@ -107,26 +116,25 @@ def _check(config: RenderConfig, out: Path) -> Tensor | None:
     )
 
 
-@torch.no_grad()
-def orbit(asset: MovingAsset, config: RenderConfig) -> list[Camera]:
-    """One camera a frame, far enough that the whole motion stays in the image."""
-    means, _ = asset.at(frame_times(16, config.device))
-    low, high = means.amin(dim=(0, 1)), means.amax(dim=(0, 1))
-    aspect = config.width / config.height
-    radius = fitting_radius(low, high, config.fov_deg) / min(1.0, max(aspect, 1.0 / aspect))
-    turns = torch.linspace(0.0, config.orbit_deg, config.frames + (1 if abs(config.orbit_deg) == 360.0 else 0))
-    return [
-        orbit_camera(
-            azimuth_deg=config.azimuth_deg + float(turns[frame]),
-            elevation_deg=config.elevation_deg,
-            radius=radius,
-            fov_deg=config.fov_deg,
-            width=config.width,
-            height=config.height,
-            target=0.5 * (low + high),
-        ).to(config.device)
-        for frame in range(config.frames)
-    ]
+def travel(asset: MovingAsset, times: Tensor, config: RenderConfig) -> list[Camera]:
+    """One camera a frame: as the file says, else around the asset, far enough that the whole motion stays in sight."""
+    low, high = asset.box()
+    view = View(
+        low=low,
+        high=high,
+        azimuth_deg=config.azimuth_deg,
+        elevation_deg=config.elevation_deg,
+        fov_deg=config.fov_deg,
+        width=config.width,
+        height=config.height,
+    )
+    if config.camera is None:
+        cameras = orbit_path(view, config.frames, config.orbit_deg)
+    elif config.orbit_deg:
+        raise BadInput("--camera and --orbit both move the camera.", "Give one of them.")
+    else:
+        cameras = read_path(config.camera, view, frame_times(config.frames))
+    return [camera.to(config.device) for camera in cameras]
 
 
 @torch.no_grad()
@@ -158,20 +166,12 @@ def render_frames(
 
 
 @torch.no_grad()
-def write_sequence(asset: MovingAsset, times: Tensor, out: Path, report: Report) -> Path:
-    """``name_0000.ply`` and so on, 62 floats a Gaussian, colours turned along. Returns the first path."""
+def _write_splats(asset: MovingAsset, times: Tensor, fps: int, out: Path, report: Report) -> Path:
+    """``name_0000.ply`` and so on. Returns the first path."""
+    means, quats = asset.at(times)
     report(Started("render", len(times)))
-    rest = quaternion_matrices(asset.gaussians.quats)
-    for index in range(len(times)):
-        means, quats = asset.at(times[index : index + 1])
-        sh = rotate_sh(asset.gaussians.sh, quaternion_matrices(quats[0]) @ rest.mT)
-        frame = replace(asset.gaussians, means=means[0], quats=quats[0], sh=sh)
-        write_ply(_numbered(out, index), frame, pad_sh_degree=3)
-        report(Progress(index + 1))
+    clip = Clip(gaussians=asset.gaussians, means=means, quats=quats, fps=fps, title=asset.prompt)
+    write_sequence(out, clip, lambda done: report(Progress(done)))
     report(Finished("render"))
-    report(Wrote(_numbered(out, 0), f"and {len(times) - 1} more splats, {asset.source}"))
-    return _numbered(out, 0)
-
-
-def _numbered(out: Path, index: int) -> Path:
-    return out.with_name(f"{out.stem}_{index:04d}{out.suffix}")
+    report(Wrote(numbered(out, 0), f"and {len(times) - 1} more splats, {asset.source}"))
+    return numbered(out, 0)

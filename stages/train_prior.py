@@ -155,7 +155,6 @@ def _train(
     # 2. models, optimisers, average
     prior = starting_prior(config, bank, report)
     prior.motions = prior.motions | motions
-    prior.reach = prior.reach | bank.reach()
     modules = torch.nn.ModuleDict({"transformer": prior.denoiser, "text_encoder": prior.text_encoder})
     modules.requires_grad_(True).to(device)
     prior.denoiser.pixels.requires_grad_(False)

@@ -12,20 +12,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 BASE = {"conventions", "errors", "events", "rotations", "assets"}
 BLOCKS = {
-    "gaussians",
-    "cameras",
-    "raster",
-    "motion",
-    "priors",
-    "objectives",
-    "zoo",
-    "metrics",
-    "media",
-    "run_dir",
-    "captures",
-    "fitting",
-}
-STAGES = {"reconstruct", "reconstruct_photos", "fit_lora", "distill", "refine", "render", "evaluate", "train_prior"}
+    "gaussians", "cameras", "raster", "motion", "priors", "objectives", "zoo", "metrics", "media", "exporting",
+    "run_dir", "captures", "fitting",
+}  # fmt: skip
+STAGES = {
+    "reconstruct", "reconstruct_photos", "fit_lora", "distill", "refine", "render", "export", "evaluate", "train_prior",
+    "status", "view", "doctor",
+}  # fmt: skip
 BETWEEN_BLOCKS = {
     "raster": {"gaussians", "cameras"},
     "objectives": {"priors"},
@@ -33,6 +26,7 @@ BETWEEN_BLOCKS = {
     "captures": {"cameras"},
     "fitting": {"gaussians"},
     "motion": {"gaussians"},  # the field is applied to an asset
+    "exporting": {"gaussians"},  # every format is of an asset in frames
     "run_dir": {"gaussians"},  # the run keeps the canonical asset
 }
 OWNERS = {
@@ -45,8 +39,13 @@ OWNERS = {
     "huggingface_hub": {"stages/priors"},
     "plyfile": {"stages/gaussians"},
     "trimesh": {"stages/gaussians"},
-    "pygltflib": {"stages/zoo"},
+    "pygltflib": {"stages/zoo", "stages/exporting/glb.py"},
+    "pxr": {"stages/exporting/usd.py"},
+    "zstandard": {"stages/gaussians/spz.py"},
     "imageio": {"stages/media"},
+    "imageio_ffmpeg": {"stages/media"},
+    "tensorboard": {"stages/media"},
+    "viser": {"stages/view.py"},
     "typer": {"animus3d_cli"},
     "rich": {"animus3d_cli/console.py"},
 }

@@ -43,6 +43,7 @@ def command(
     settings: options.Settings = None,
     start_from: options.From = None,
     force: options.Force = False,
+    tensorboard: options.TensorBoard = False,
 ) -> None:
     """Make the asset move as the sentence says.
 
@@ -67,5 +68,5 @@ def command(
     config = build_config(PRESETS, preset_for(preset, prior), flags, settings or [])
     if not config.prompt.strip():
         raise BadInput("distill needs a sentence.", 'For example: animus3d distill --prompt "a walking goat"')
-    with session("distill", run, start_from=start_from, must_exist=True) as (run_dir, console):
+    with session("distill", run, start_from=start_from, must_exist=True, tensorboard=tensorboard) as (run_dir, console):
         distill(run_dir, config, console, force=force)

@@ -35,6 +35,7 @@ def command(
     settings: options.Settings = None,
     start_from: options.From = None,
     force: options.Force = False,
+    tensorboard: options.TensorBoard = False,
 ) -> None:
     """Learn what the asset looks like when it stands still.
 
@@ -53,7 +54,9 @@ def command(
         "device": resolve_device(device),
     }  # fmt: skip
     config = build_config(PRESETS, preset_for(preset, prior), flags, settings or [])
-    with session("fit-lora", run, asset=asset, start_from=start_from, force=force, must_exist=True) as (
+    with session(
+        "fit-lora", run, asset=asset, start_from=start_from, force=force, must_exist=True, tensorboard=tensorboard
+    ) as (
         run_dir,
         console,
     ):

@@ -10,22 +10,79 @@ import typer
 from animus3d_cli import options
 from animus3d_cli.session import session
 from animus3d_cli.settings import build_config
+from stages.errors import BadInput
+
+
+def _numbers(text: str | None) -> tuple[float, ...] | None:
+    """Numbers between commas."""
+    try:
+        return None if text is None else tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise BadInput(f"--crop {text} is not a list of numbers.", "Write them like 0,0.5,0,1.2") from None
 
 
 def command(
-    file: Annotated[Path, typer.Argument(help="A .ply splat (INRIA layout), or a .glb, .gltf or .obj mesh.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="A splat (.ply, .splat, .spz, .sog, .ksplat) or a mesh (.glb, .gltf, .obj, .stl, .ply)."),
+    ],
     run: options.Run = None,
     num_gaussians: Annotated[
         int | None,
         typer.Option("--num-gaussians", min=1, help="Gaussians sampled from a mesh. Default: 6000", show_default=False),
     ] = None,
+    pose: Annotated[
+        str | None,
+        typer.Option(
+            "--pose",
+            metavar="CLIP@SECONDS",
+            help="Rest a rigged .glb in this pose: Idle, or Walk@0.25.",
+            show_default=False,
+        ),
+    ] = None,
     up: Annotated[
         str | None,
         typer.Option(
+            "--up-axis",
             "--up",
             help="The file's axis that points up: y, -y, z, -z, x or -x. Captures often need -y.",
             show_default=False,
         ),
+    ] = None,
+    flip: Annotated[
+        str | None,
+        typer.Option(
+            "--flip",
+            metavar="AXIS",
+            help="Mirror along the file's x, y or z, before it is turned: left becomes right. For files of left-handed "
+            "programs.",
+            show_default=False,
+        ),
+    ] = None,
+    min_opacity: Annotated[
+        float | None, typer.Option("--min-opacity", help="Drop Gaussians fainter than this.", show_default=False)
+    ] = None,
+    max_size: Annotated[
+        float | None,
+        typer.Option(
+            "--max-size", help="Drop Gaussians longer than this part of the diagonal, like 0.1.", show_default=False
+        ),
+    ] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            "--crop",
+            metavar="NUMBERS",
+            help="Keep a ball, R or X,Y,Z,R, or a box, X0,Y0,Z0,X1,Y1,Z1, of the upright asset.",
+            show_default=False,
+        ),
+    ] = None,
+    largest: Annotated[
+        bool, typer.Option("--largest", help="Keep the largest connected body; floors and other sheets are none.")
+    ] = False,
+    center: Annotated[bool, typer.Option("--center", help="Move the middle of the box to the origin.")] = False,
+    scale: Annotated[
+        float | None, typer.Option("--scale", help="Make it this many times as large.", show_default=False)
     ] = None,
     seed: options.Seed = None,
     force: options.Force = False,
@@ -37,12 +94,16 @@ def command(
 
     Reads FILE, writes asset/canonical.ply, which every later stage works on. Next: animus3d fit-lora
 
-    Example: animus3d reconstruct fox.glb --num-gaussians 8000
+    Example: animus3d reconstruct capture.spz --up-axis -y --largest
     """
     from stages.reconstruct import PRESETS
     from stages.reconstruct import run as reconstruct
 
-    flags = {"num_gaussians": num_gaussians, "up": up, "seed": seed}
+    flags = {
+        "num_gaussians": num_gaussians, "pose": pose, "up": up, "flip": flip, "min_opacity": min_opacity,
+        "max_size": max_size, "crop": _numbers(crop), "largest": largest or None, "center": center or None,
+        "scale": scale, "seed": seed,
+    }  # fmt: skip
     config = build_config(PRESETS, "default", flags, settings or [])
     with session("reconstruct", run) as (run_dir, console):
         reconstruct(run_dir, config, console, file=file, force=force)

@@ -30,6 +30,7 @@ def command(
     settings: options.Settings = None,
     start_from: options.From = None,
     force: options.Force = False,
+    tensorboard: options.TensorBoard = False,
 ) -> None:
     """Smooth the motion with videos that the prior repaired.
 
@@ -52,5 +53,5 @@ def command(
         "device": resolve_device(device),
     }
     config = build_config(PRESETS, preset_for(preset, prior), flags, settings or [])
-    with session("refine", run, start_from=start_from, must_exist=True) as (run_dir, console):
+    with session("refine", run, start_from=start_from, must_exist=True, tensorboard=tensorboard) as (run_dir, console):
         refine(run_dir, config, console, force=force)

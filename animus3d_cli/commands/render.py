@@ -16,7 +16,7 @@ def command(
     out: Annotated[
         Path | None,
         typer.Argument(
-            help="out.mp4, out.gif, out.png (numbered) or out.ply (numbered splats). Default: RUN/renders/",
+            help="out.mp4, .webm, .mov, .gif, .png (numbered) or .ply (numbered splats). Default: RUN/renders/",
             show_default=False,
         ),
     ] = None,
@@ -27,17 +27,28 @@ def command(
     azimuth: Annotated[float, typer.Option("--azimuth", help="Degrees around the asset; 0 is in front.")] = 35.0,
     elevation: Annotated[float, typer.Option("--elevation", help="Degrees above the horizon.")] = 15.0,
     orbit: Annotated[float, typer.Option("--orbit", help="Degrees the camera travels; 360 is a turntable.")] = 0.0,
+    camera: Annotated[
+        Path | None,
+        typer.Option(
+            "--camera", metavar="FILE", help="JSON with a path of the camera, see README.", show_default=False
+        ),
+    ] = None,
     fov: Annotated[float, typer.Option("--fov", help="Field of view in degrees.")] = 35.0,
     background: Annotated[
-        str, typer.Option("--background", help="white, black, gray, #rrggbb or transparent (png, gif).")
+        str, typer.Option("--background", help="white, black, gray, #rrggbb or transparent (webm, mov, gif, png).")
     ] = "white",
     source: Annotated[str, typer.Option("--source", help="auto, refined, motion or static.")] = "auto",
+    loop: Annotated[
+        bool, typer.Option("--loop", help="End where it begins: the end passes into the beginning.")
+    ] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="The asset at rest beside it, on the left.")] = False,
     device: options.Device = "auto",
     raster: options.Raster = None,
 ) -> None:
     """Write a video, pictures, or a sequence of splats.
 
-    The suffix of OUT chooses: mp4, gif, numbered png, or numbered .ply that SuperSplat opens.
+    The suffix of OUT chooses: mp4, webm (VP9), mov (ProRes 4444), gif, numbered png, or numbered .ply that SuperSplat
+    opens.
 
     Reads asset/ and refined/ or motion/, writes OUT. Nothing is cached: the file is replaced.
 
@@ -53,7 +64,7 @@ def command(
     flags = {
         "frames": frames, "width": int(sides[0]), "height": int(sides[-1]), "fps": fps, "azimuth_deg": azimuth,
         "elevation_deg": elevation, "orbit_deg": orbit, "fov_deg": fov, "background": background, "source": source,
-        "raster": raster, "device": resolve_device(device),
+        "camera": camera, "loop": loop, "compare": compare, "raster": raster, "device": resolve_device(device),
     }  # fmt: skip
     config = build_config(PRESETS, "default", flags, [])
     with session("render", run, must_exist=True) as (run_dir, console):

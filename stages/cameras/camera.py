@@ -55,8 +55,14 @@ def orbit_camera(
         [math.sin(azimuth) * math.cos(elevation), math.sin(elevation), math.cos(azimuth) * math.cos(elevation)]
     )
     centre = torch.zeros(3) if target is None else target.detach().cpu().float()
-    position = centre + radius * outward
-    forward = -outward
+    return upright_camera(
+        position=centre + radius * outward, forward=-outward, fov_deg=fov_deg, width=width, height=height
+    )
+
+
+def upright_camera(*, position: Tensor, forward: Tensor, fov_deg: float, width: int, height: int) -> Camera:
+    """A camera at ``position`` [3] that looks along the unit vector ``forward`` [3], which is not vertical, with y up
+    in the image; ``fov_deg`` along the shorter image side."""
     right = torch.linalg.cross(forward, torch.tensor([0.0, 1.0, 0.0]))
     right = right / right.norm()
     down = torch.linalg.cross(forward, right)

@@ -115,3 +115,14 @@ def _lookup(image: Tensor, uv: Tensor) -> Tensor:
     column = ((uv[:, 0] % 1.0) * width).long().clamp(max=width - 1)
     row = ((1.0 - uv[:, 1] % 1.0) * height).long().clamp(max=height - 1)
     return image[row, column]
+
+
+def mesh_as_glb(path: Path) -> bytes:
+    """The mesh file in ``path``, of any kind that trimesh reads, as a binary glTF. Raises ``BadInput``."""
+    if not path.is_file():
+        raise BadInput(f"There is no file {path}.", "Check the path.")
+    try:
+        return bytes(trimesh.load_scene(str(path)).export(file_type="glb"))
+    except Exception as error:  # trimesh's loaders raise whatever their parsers do
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BadInput(f"{path} cannot be read as a mesh: {reason}.", "Export it again.") from None

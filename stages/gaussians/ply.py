@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from plyfile import PlyData, PlyElement, PlyParseError
+from plyfile import PlyData, PlyElement
 
 from stages.errors import BadInput, CannotWrite
 from stages.gaussians.asset import Gaussians
+from stages.gaussians.compressed_ply import PACKED, unpack_ply
+from stages.gaussians.ply_file import open_ply
 
 REQUIRED = (
     "x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2",
@@ -25,14 +27,19 @@ _REST_COUNTS = {0: 0, 9: 1, 24: 2, 45: 3}
 
 
 def read_ply(path: Path) -> Gaussians:
-    """Read and check a splat file; quaternions come out normalised.
+    """Read and check a splat file, PlayCanvas's compressed layout included; quaternions come out normalised.
 
     Raises:
         BadInput: the file is missing, not a PLY, cut short, has no splat fields (they are named), no Gaussians, values
             that are not finite, or rotations of length zero.
     """
-    data = _vertices(path)
+    ply = open_ply(path)
+    if "vertex" not in ply:
+        raise BadInput(f"{path} has no vertex element.")
+    data = np.asarray(ply["vertex"].data)
     names = set(data.dtype.names or ())
+    if PACKED[0] in names:
+        return unpack_ply(path, ply)
     missing = [name for name in REQUIRED if name not in names]
     if missing:
         raise BadInput(
@@ -92,21 +99,6 @@ def _finite_table(path: Path, data: np.ndarray[Any, Any], fields: list[str]) -> 
             "Remove those Gaussians in an editor.",
         )
     return table
-
-
-def _vertices(path: Path) -> np.ndarray[Any, Any]:
-    if not path.is_file():
-        raise BadInput(f"There is no file {path}.", "Check the path.")
-    try:
-        ply = PlyData.read(str(path))
-        return np.asarray(ply["vertex"].data)
-    except (PlyParseError, ValueError, EOFError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadInput(f"{path} is not a readable PLY file, or is cut short: {reason}.") from None
-    except KeyError:
-        raise BadInput(f"{path} has no vertex element.") from None
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror or error}.") from None
 
 
 def write_ply(path: Path, gaussians: Gaussians, *, pad_sh_degree: int | None = None) -> None:

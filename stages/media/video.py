@@ -1,11 +1,14 @@
-"""Frames into files: mp4, gif, numbered png. Every file is replaced in one piece."""
+"""Frames into files: mp4, webm, mov, gif. Every file is replaced in one piece."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import imageio.v2 as imageio
+import imageio_ffmpeg
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -14,19 +17,20 @@ from stages.media.contact_sheet import to_bytes
 
 def write_mp4(path: Path, frames: Tensor, fps: int) -> None:
     """H.264 (yuv420p, so that everything plays it) of frames [T, H, W, 3] in [0, 1]; odd sizes lose a row or column."""
-    pixels = to_bytes(frames).numpy()
-    height, width = pixels.shape[1] // 2 * 2, pixels.shape[2] // 2 * 2
-    temporary = path.with_name(path.name + ".part.mp4")
-    try:
-        writer = imageio.get_writer(
-            temporary, fps=fps, codec="libx264", quality=8, pixelformat="yuv420p", macro_block_size=1
-        )
-        with writer:
-            for frame in pixels:
-                writer.append_data(frame[:height, :width])
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    _write(path, frames, fps, "libx264", "yuv420p", quality=8)
+
+
+def write_webm(path: Path, frames: Tensor, fps: int) -> None:
+    """VP9 of frames [T, H, W, 3 or 4], for browsers; the fourth channel is kept as alpha. Odd sizes as in mp4."""
+    # alt-ref frames cannot hold alpha; a bitrate of 0 leaves the size to crf
+    parameters = ["-crf", "18", "-b:v", "0", "-auto-alt-ref", "0", "-deadline", "good", "-cpu-used", "4"]
+    _write(path, frames, fps, "libvpx-vp9", "yuva420p" if frames.shape[-1] == 4 else "yuv420p", parameters)
+
+
+def write_mov(path: Path, frames: Tensor, fps: int) -> None:
+    """ProRes 4444 of frames [T, H, W, 3 or 4], for editing programs; large, and its alpha is exact to 16 bits."""
+    pixels = "yuva444p10le" if frames.shape[-1] == 4 else "yuv444p10le"
+    _write(path, frames, fps, "prores_ks", pixels, ["-profile:v", "4444", "-alpha_bits", "16", "-vendor", "apl0"])
 
 
 def write_gif(path: Path, frames: Tensor, fps: int) -> None:
@@ -48,3 +52,50 @@ def write_gif(path: Path, frames: Tensor, fps: int) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+WRITERS: dict[str, Callable[[Path, Tensor, int], None]] = {
+    ".mp4": write_mp4, ".webm": write_webm, ".mov": write_mov, ".gif": write_gif,
+}  # fmt: skip
+"""Suffix -> what writes such a file."""
+
+
+def ffmpeg_version() -> str:
+    """ "ffmpeg 7.0" and the like: the program that imageio brings or finds. Raises ``RuntimeError`` without one."""
+    imageio_ffmpeg.get_ffmpeg_exe()
+    return f"ffmpeg {imageio_ffmpeg.get_ffmpeg_version()}"
+
+
+def _write(
+    path: Path,
+    frames: Tensor,
+    fps: int,
+    codec: str,
+    pixels: str,
+    parameters: Sequence[str] = (),
+    quality: int | None = None,
+) -> None:
+    """Encode beside, then rename. Chroma is stored for two pixels at a time, hence the even sizes."""
+    height, width = frames.shape[1] // 2 * 2, frames.shape[2] // 2 * 2
+    temporary = path.with_name(f"{path.name}.part{path.suffix}")
+    try:
+        writer = imageio.get_writer(
+            temporary, fps=fps, codec=codec, quality=quality, pixelformat=pixels, macro_block_size=1,
+            output_params=list(parameters),
+        )  # fmt: skip
+        with writer:
+            for frame in to_bytes(_bled(frames[:, :height, :width])).numpy():
+                writer.append_data(frame)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _bled(frames: Tensor) -> Tensor:
+    """Frames whose transparent pixels hold the mean colour of the others: an encoder mixes colours of neighbours, and
+    what is black there would darken the outline."""
+    if frames.shape[-1] != 4:
+        return frames
+    color, alpha = frames[..., :3], frames[..., 3:]
+    mean = (color * alpha).sum(dim=(0, 1, 2)) / alpha.sum().clamp(min=1e-6)
+    return torch.cat([torch.where(alpha > 0.5 / 255.0, color, mean), alpha], dim=-1)

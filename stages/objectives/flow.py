@@ -8,8 +8,6 @@ found through edges, so a limb is pulled along its way however far that leads.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -32,33 +30,6 @@ def flow_pair(
     both = x_t.expand(2, *x_t.shape[1:])
     flows = prior.predict_flow(both, timestep, Text.stack([negative, text]), image_latents)
     return torch.nan_to_num(flows).permute(0, 2, 3, 4, 1)
-
-
-def root_mean_square(flow: Tensor, alpha: Tensor) -> float:
-    """How far pixels go, over whole pictures: of ``flow`` [..., T, H, W, 2] where ``alpha`` [..., 1, H, W, 1] sees the
-    asset, and 0 beside it."""
-    return math.sqrt(float((flow * alpha).square().sum(dim=-1).mean()))
-
-
-def guidance_to_reach(
-    pairs: Tensor,  # [V, 2, T, H, W, 2] of several cameras, see ``flow_pair``
-    alpha: Tensor,  # [V, 1, H, W, 1] of the asset at rest
-    reach: float,  # pixels, see ``root_mean_square``
-    bounds: tuple[float, float],
-) -> float:
-    """The guidance, within ``bounds``, at which the flow goes as far as clips of that motion do.
-
-    At high noise the prior predicts the mean over all that may happen. The less it knows a body the more that mean
-    shrinks towards rest, while its direction may still be right. With u and c the two flows, this is the larger root of
-    ``|u + g (c - u)|^2 = reach^2``.
-    """
-    uncond, cond = pairs[:, 0] * alpha, pairs[:, 1] * alpha
-    change, pictures = cond - uncond, uncond[..., 0].numel()
-    a = float(change.square().sum()) / pictures
-    b = float((uncond * change).sum()) / pictures
-    c = float(uncond.square().sum()) / pictures - reach**2
-    found = (-b + math.sqrt(max(0.0, b * b - a * c))) / max(a, 1e-9)
-    return min(bounds[1], max(bounds[0], found))
 
 
 def guided_flow(pair: Tensor, guidance: float) -> Tensor:

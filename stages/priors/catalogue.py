@@ -46,10 +46,17 @@ CATALOGUE = (
         text_gib=10.58, fit_lora_gib=3.35, distill_gib=9.58, refine_gib=3.54,
     ),
     Published(
-        name="Lightricks/LTX-Video", licence="LTX-Video", billions=1.92,
+        name="Lightricks/LTX-Video", licence="LTXV", billions=1.92,
         text_gib=8.87, fit_lora_gib=4.5, distill_gib=4.72, refine_gib=4.63,
     ),
 )  # fmt: skip
+
+
+def hub_cache() -> Path:
+    """Where models of the hub are kept on this machine; it need not exist."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)
 
 
 def is_here(name: str) -> bool:

@@ -48,7 +48,6 @@ class EmbeddedPrior:
         parts: dict[str, Any],
         device: torch.device | str = "cpu",
         motions: Mapping[str, list[str]] | None = None,
-        reach: Mapping[str, float] | None = None,
     ) -> None:
         self.name = name
         self.denoiser: AnimusTransformer3DModel = parts["transformer"].float().to(device)
@@ -57,7 +56,6 @@ class EmbeddedPrior:
         self.tokenizer = parts["tokenizer"]
         self.scheduler = parts["scheduler"]
         self.motions = dict(motions or {})
-        self.reach = dict(reach or {})
         self.device = torch.device(device)
         self.parameterization = Parameterization.from_betas(self.scheduler.betas, self.scheduler.config.prediction_type)
         config = parts["transformer"].config
@@ -138,7 +136,7 @@ class EmbeddedPrior:
             module.save_pretrained(folder / part)
             _forget_where_it_was(folder / part / "config.json")
         index: dict[str, Any] = {"_class_name": PIPELINE, **{part: list(names) for part, names in CLASSES.items()}}
-        index |= {"motions": self.motions, "reach": self.reach}
+        index["motions"] = self.motions
         (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 

@@ -192,7 +192,7 @@ def _load_embedded(name: str, folder: Path, index: dict[str, Any], device: torch
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     parts = {part: _load_part(folder, part, index) for part in CLASSES}
-    return EmbeddedPrior(name, parts, device, index.get("motions"), index.get("reach"))
+    return EmbeddedPrior(name, parts, device, index.get("motions"))
 
 
 def _load_part(folder: Path, part: str, index: dict[str, Any]) -> Any:

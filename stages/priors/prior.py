@@ -112,11 +112,6 @@ def motions_named(prior: VideoPrior, prompt: str) -> list[str]:
 class FlowPrior(VideoPrior, Protocol):
     """A video model that also says where the pixels of the picture go."""
 
-    @property
-    def reach(self) -> Mapping[str, float]:
-        """Motion -> how far pixels go in clips of it: root mean square over whole pictures, in pixels, median."""
-        ...
-
     def predict_flow(
         self,
         latents: Tensor,  # [B, C, T, h, w] noisy

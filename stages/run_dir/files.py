@@ -58,9 +58,21 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def file_hash(path: Path) -> str:
-    """First 16 hex digits of the SHA-256 of a file's content."""
+    """First 16 hex digits of the SHA-256 of a file's content; of safetensors, whose metadata come in any order, with
+    the header in one."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
+        if path.suffix == ".safetensors":
+            header = file.read(int.from_bytes(file.read(8), "little"))
+            digest.update(_in_order(header))
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()[:16]
+
+
+def _in_order(header: bytes) -> bytes:
+    """A JSON object with sorted names; bytes that are not one as they are."""
+    try:
+        return json.dumps(json.loads(header), sort_keys=True).encode()
+    except ValueError:
+        return header

@@ -6,7 +6,7 @@
       run.json               format version, asset hash, versions, when and on what
       asset/canonical.ply    the asset every stage works on
       lora/ motion/ refined/ one ``StageFolder`` a stage
-      renders/ eval/
+      renders/ eval/ tensorboard/
       .lock                  the process that is working here
 """
 
@@ -77,6 +77,11 @@ class RunDir:
         if not self.canonical_ply.exists():
             raise MissingStage(f"{self.path} has no asset.", "Run first: animus3d reconstruct FILE, or name the .ply.")
         return read_ply(self.canonical_ply)
+
+    def source(self) -> Path | None:
+        """The file that the asset was made from, as it was named then; None when that is not recorded."""
+        recorded = (read_json(self.path / "run.json") or {}).get("source")
+        return None if recorded is None else Path(str(recorded))
 
     def asset_hash(self) -> str:
         """Short hash of the canonical asset's file."""

@@ -43,8 +43,19 @@ class StageFolder:
         self.path = path
         self._started = time.time()
 
-    def begin(self, *, config: Mapping[str, Any], inputs: Mapping[str, str], total_steps: int, force: bool) -> Begin:
+    def begin(
+        self,
+        *,
+        config: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        total_steps: int,
+        force: bool,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> Begin:
         """Decide between nothing to do, going on, and starting. The caller holds the run's lock.
+
+        ``defaults`` are settings as they are when nothing is asked for: what differs from them is noted in
+        ``config.json`` too, for those who read it.
 
         Raises:
             SettingsDiffer: the folder holds this stage with other settings or inputs, or is interrupted beyond
@@ -66,14 +77,13 @@ class StageFolder:
         if present is not None and complete is not None and complete.get("steps", 0) >= total_steps:
             return Begin(done=True)
         self._tidy(keep_progress=present is not None)
-        steps = self._checkpoint_steps()
-        resume = steps[-1] if steps else 0
+        resume = self.last_checkpoint()
         if resume > total_steps:
             raise SettingsDiffer(
                 f"{self.path} has already reached step {resume}, beyond --steps {total_steps}.",
                 f"Use --steps {resume} or more, or --force to start again.",
             )
-        write_json(self.path / "config.json", wanted)
+        write_json(self.path / "config.json", {**wanted, **_changed(wanted["settings"], defaults)})
         self._truncate_metrics(resume)
         return Begin(done=False, resume_step=resume)
 
@@ -161,6 +171,10 @@ class StageFolder:
         with writing(path), path.open("a") as file:
             file.write(json.dumps({"step": step, **scalars}) + "\n")
 
+    def last_checkpoint(self) -> int:
+        """The step of the latest checkpoint; 0 when there is none."""
+        return max(self._checkpoint_steps(), default=0)
+
     def _checkpoint_steps(self) -> list[int]:
         names = (p.name for p in (self.path / "checkpoints").glob("step_*"))
         return sorted(int(name[len("step_") :]) for name in names if re.fullmatch(r"step_\d+", name))
@@ -219,6 +233,14 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def _changed(settings: Mapping[str, Any], defaults: Mapping[str, Any] | None) -> dict[str, Any]:
+    """``{"changed": {name: value}}`` of what differs from ``defaults``; nothing where they are not known."""
+    if defaults is None:
+        return {}
+    usual = _flat(json.loads(json.dumps(defaults, default=str)))
+    return {"changed": {name: value for name, value in settings.items() if usual.get(name) != value}}
 
 
 def _differences(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

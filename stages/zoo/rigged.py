@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from PIL import Image
 from torch import Tensor
 
 from stages.errors import BadInput
-from stages.gaussians.surface import face_normals, flat_gaussians, sample_surface
+from stages.gaussians import Gaussians
+from stages.gaussians.gltf import read_accessor
+from stages.gaussians.surface import SurfaceSamples, face_normals, flat_gaussians, sample_surface
 from stages.zoo.skeleton import Body, Pose, Skeleton, matrix_quaternions, skin, unskin
 
-_DTYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
-_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+PLAIN = ((0.7 + 0.055) / 1.055) ** 2.4
+"""Grey of a mesh without any colour: 0.7 as displayed, here in linear light."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,28 @@ class RiggedFile:
         """Length of a clip."""
         return float(max(track.times[-1] for track in self.clips[clip]))
 
+    def named_pose(self, name: str) -> Pose:
+        """The pose that ``CLIP@SECONDS``, ``CLIP`` (its start) or ``rest`` (the nodes' own transforms) names.
+
+        Raises ``BadInput``: no such clip, or it does not last that long.
+        """
+        clip, at, text = name.rpartition("@") if name not in self.clips else (name, "", "")
+        if not at:
+            clip, text = name, "0"
+        known = {own.lower().rpartition("|")[2]: own for own in reversed(self.clips)}  # Blender writes Armature|Walk
+        if clip not in self.clips and clip.lower() not in known:
+            if clip == "rest":
+                return self.bind_local
+            raise BadInput(f"There is no clip {clip!r}.", f"Poses: {', '.join(known.values())}, rest.")
+        clip = clip if clip in self.clips else known[clip.lower()]
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = math.nan
+        if not 0.0 <= seconds <= self.clip_seconds(clip):
+            raise BadInput(f"{clip} has no moment {text!r}: it lasts {self.clip_seconds(clip):.2f} s.", "CLIP@SECONDS.")
+        return self.pose(clip, torch.tensor([seconds], dtype=torch.float64))
+
     def pose(self, clip: str, seconds: Tensor) -> Pose:
         """The nodes' local transforms at ``seconds`` [T] of ``clip``; nodes without a track keep their own."""
         num = len(seconds)
@@ -104,18 +129,33 @@ class RiggedFile:
         world = _normalising(standing, turn_deg, size)
         skeleton = Skeleton(parents=self.parents, joints=self.joints, inverse_bind=self.inverse_bind, world=world)
         standing = standing @ world[:3, :3].T + world[:3, 3]
-        samples = sample_surface(standing, self.faces, num_gaussians, generator)
+        gaussians, samples = self._sample(standing, num_gaussians, generator)
+        weights = samples.interpolate(self.weights[self.faces])
+        points = gaussians.means
+        # not the mesh's own bind position there: between vertices, skinning that would miss the surface by up to 0.015
+        bind_means = unskin(points, weights, skeleton.joint_matrices(rest)[0])
+        return Body(gaussians=gaussians, bind_means=bind_means, weights=weights, skeleton=skeleton, rest=rest)
+
+    def gaussians(self, pose: Pose, num_gaussians: int, generator: torch.Generator) -> Gaussians:
+        """Gaussians on the surface as it is in ``pose``, in the file's own place and units."""
+        skeleton = Skeleton(
+            parents=self.parents, joints=self.joints, inverse_bind=self.inverse_bind, world=torch.eye(4)
+        )
+        posed = skin(self.vertices, self.weights, skeleton.joint_matrices(pose))[0]
+        return self._sample(posed, num_gaussians, generator)[0]
+
+    def _sample(
+        self, vertices: Tensor, num_gaussians: int, generator: torch.Generator
+    ) -> tuple[Gaussians, SurfaceSamples]:
+        """Gaussians on the faces between ``vertices`` [V, 3], and where they lie."""
+        samples = sample_surface(vertices, self.faces, num_gaussians, generator)
         colors = samples.interpolate(self.face_colors)
         for mask, uv, image in self.textures:
             chosen = mask[samples.faces]
-            colors[chosen] = _lookup(image, samples.interpolate(uv)[chosen])
-        normals = face_normals(standing, self.faces)[samples.faces]
-        weights = samples.interpolate(self.weights[self.faces])
-        points = samples.interpolate(standing[self.faces])
-        # not the mesh's own bind position there: between vertices, skinning that would miss the surface by up to 0.015
-        bind_means = unskin(points, weights, skeleton.joint_matrices(rest)[0])
-        gaussians = flat_gaussians(points, normals, colors, samples.spacing)
-        return Body(gaussians=gaussians, bind_means=bind_means, weights=weights, skeleton=skeleton, rest=rest)
+            colors[chosen] *= _lookup(image, samples.interpolate(uv)[chosen])
+        normals = face_normals(vertices, self.faces)[samples.faces]
+        points = samples.interpolate(vertices[self.faces])
+        return flat_gaussians(points, normals, colors, samples.spacing), samples
 
 
 def read_rigged(path: Path) -> RiggedFile:
@@ -136,6 +176,15 @@ def read_rigged(path: Path) -> RiggedFile:
     except Exception as error:  # pygltflib raises whatever json and struct do; indices in the file may point anywhere
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise BadInput(f"{path} cannot be read as a .glb file: {reason}.", "Export it again.") from None
+
+
+def clip_names(path: Path) -> list[str]:
+    """Names of the clips in a ``.glb`` with a skin; none where it has no skin, or cannot be read."""
+    try:
+        gltf = pygltflib.GLTF2().load(str(path))
+        return [clip.name or f"clip{i}" for i, clip in enumerate(gltf.animations)] if gltf.skins else []
+    except Exception:  # whoever reads the mesh says what is wrong with it
+        return []
 
 
 def _take_apart(gltf: Any) -> RiggedFile:
@@ -159,7 +208,7 @@ def _take_apart(gltf: Any) -> RiggedFile:
             joint_ids = gltf.skins[node.skin].joints
             joints += [index[j] for j in joint_ids]
             accessor = gltf.skins[node.skin].inverseBindMatrices
-            matrices = _accessor(gltf, blob, accessor).reshape(-1, 4, 4).transpose(0, 2, 1)
+            matrices = read_accessor(gltf, blob, accessor).reshape(-1, 4, 4).transpose(0, 2, 1)
             inverse_bind += list(matrices)
         else:
             joints.append(index[node_id])
@@ -180,17 +229,17 @@ def _assemble(
     face_colors, weights = [], []
     textures: list[tuple[int, int, Tensor, Tensor]] = []
     for primitive, first, last, transform in geometry:
-        position = _accessor(gltf, blob, primitive.attributes.POSITION)
+        position = read_accessor(gltf, blob, primitive.attributes.POSITION)
         if transform is not None:
             position = position @ transform[:3, :3].T + transform[:3, 3]
         if primitive.indices is None:
             corner = np.arange(len(position)).reshape(-1, 3)
         else:
-            corner = _accessor(gltf, blob, primitive.indices).reshape(-1, 3).astype(np.int64)
+            corner = read_accessor(gltf, blob, primitive.indices).reshape(-1, 3).astype(np.int64)
         skin_weights = np.zeros((len(position), len(joints)), np.float32)
         if primitive.attributes.JOINTS_0 is not None:
-            who = _accessor(gltf, blob, primitive.attributes.JOINTS_0).astype(np.int64)
-            share = np.nan_to_num(_accessor(gltf, blob, primitive.attributes.WEIGHTS_0))
+            who = read_accessor(gltf, blob, primitive.attributes.JOINTS_0).astype(np.int64)
+            share = np.nan_to_num(read_accessor(gltf, blob, primitive.attributes.WEIGHTS_0))
             for k in range(who.shape[1]):
                 np.add.at(skin_weights, (np.arange(len(position)), first + who[:, k]), share[:, k])
             skin_weights[skin_weights.sum(axis=1) <= 0.0, first] = 1.0  # unweighted vertices follow the first joint
@@ -200,20 +249,23 @@ def _assemble(
         base, image = _material(gltf, blob, primitive)
         first_face = sum(len(f) for f in faces)
         if image is not None and primitive.attributes.TEXCOORD_0 is not None:
-            uv = torch.from_numpy(_accessor(gltf, blob, primitive.attributes.TEXCOORD_0)[corner])
+            uv = torch.from_numpy(read_accessor(gltf, blob, primitive.attributes.TEXCOORD_0)[corner])
             textures.append((first_face, first_face + len(corner), uv, image))
         faces.append(corner + sum(len(v) for v in vertices))
         vertices.append(position)
         weights.append(skin_weights)
-        face_colors.append(np.broadcast_to(base, (len(corner), 3, 3)))
+        tint = np.ones((len(position), 3))
+        if primitive.attributes.COLOR_0 is not None:
+            tint = read_accessor(gltf, blob, primitive.attributes.COLOR_0)[:, :3]
+        face_colors.append(_displayed(base * tint)[corner])
     num_faces = sum(len(f) for f in faces)
     clips = {
         (clip.name or f"clip{i}"): [
             Track(
                 index[channel.target.node],
                 channel.target.path,
-                _accessor(gltf, blob, clip.samplers[channel.sampler].input).reshape(-1).astype(np.float64),
-                _accessor(gltf, blob, clip.samplers[channel.sampler].output).astype(np.float64),
+                read_accessor(gltf, blob, clip.samplers[channel.sampler].input).reshape(-1).astype(np.float64),
+                read_accessor(gltf, blob, clip.samplers[channel.sampler].output).astype(np.float64),
                 clip.samplers[channel.sampler].interpolation or "LINEAR",
             )
             for channel in clip.channels
@@ -243,21 +295,25 @@ def _spread(num_faces: int, first: int, last: int, uv: Tensor, image: Tensor) ->
 
 
 def _material(gltf: Any, blob: bytes, primitive: Any) -> tuple[np.ndarray[Any, Any], Tensor | None]:
-    """Base colour as displayed [3], and its texture [H, W, 3] in [0, 1] if it has one."""
+    """Base colour [3] in linear light, and the texture [H, W, 3] it multiplies, as displayed, if it has one."""
     if primitive.material is None:
-        return np.full(3, 0.7), None
+        return np.full(3, PLAIN if primitive.attributes.COLOR_0 is None else 1.0), None
     shading = gltf.materials[primitive.material].pbrMetallicRoughness
     factor = np.array((shading.baseColorFactor if shading else None) or [1.0] * 4)[:3]
-    display = np.where(factor <= 0.0031308, 12.92 * factor, 1.055 * np.maximum(factor, 1e-8) ** (1 / 2.4) - 0.055)
     if shading is None or shading.baseColorTexture is None:
-        return display, None
+        return factor, None
     source = gltf.images[gltf.textures[shading.baseColorTexture.index].source]
     if source.bufferView is None:
-        return display, None
+        return factor, None
     view = gltf.bufferViews[source.bufferView]
     start = view.byteOffset or 0
     picture = Image.open(io.BytesIO(blob[start : start + view.byteLength])).convert("RGB")
-    return display, torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255.0)
+    return factor, torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255.0)
+
+
+def _displayed(linear: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """sRGB of linear light."""
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-8) ** (1 / 2.4) - 0.055)
 
 
 def _lookup(image: Tensor, uv: Tensor) -> Tensor:
@@ -312,18 +368,3 @@ def _node_pose(gltf: Any, order: list[int]) -> Pose:
         rotations.append([w, x, y, z])
         scales.append(node.scale or [1.0] * 3)
     return Pose(torch.tensor(translations)[None], torch.tensor(rotations)[None], torch.tensor(scales)[None])
-
-
-def _accessor(gltf: Any, blob: bytes, accessor_id: int) -> np.ndarray[Any, Any]:
-    """Values [count, width] of an accessor; normalised integers become floats."""
-    accessor = gltf.accessors[accessor_id]
-    view = gltf.bufferViews[accessor.bufferView]
-    dtype, width = np.dtype(_DTYPES[accessor.componentType]), _WIDTHS[accessor.type]
-    start = (view.byteOffset or 0) + (accessor.byteOffset or 0)
-    stride = view.byteStride or dtype.itemsize * width
-    raw = np.frombuffer(blob, np.uint8, count=stride * (accessor.count - 1) + dtype.itemsize * width, offset=start)
-    rows = np.lib.stride_tricks.as_strided(raw, (accessor.count, dtype.itemsize * width), (stride, 1))
-    values = np.ascontiguousarray(rows).view(dtype)
-    if accessor.normalized:
-        values = np.maximum(values.astype(np.float32) / np.iinfo(dtype.str).max, -1.0)
-    return values

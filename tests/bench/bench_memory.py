@@ -1,9 +1,10 @@
-"""Peak memory of every stage with published models at true size, worked out on fake tensors: no weights, no GPU.
+"""Peak memory and work of every stage with published models at true size, on fake tensors: no weights, no GPU.
 
     python -m tests.bench.bench_memory
 
 Every operation runs for its shapes only; what is alive is counted, storage by storage, as the stages' own functions go.
-Fragmentation, kernels' workspaces and the CUDA context (about 1 GiB) come on top. The last line is JSON.
+Fragmentation, kernels' workspaces and the CUDA context (about 1 GiB) come on top. TFLOP are those of matrix products,
+convolutions and attention. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
+from torch.utils.flop_counter import FlopCounterMode
 
 from stages.objectives.guidance import guided_prediction
 from stages.objectives.inversion import ddim_denoise, ddim_invert
@@ -32,6 +34,8 @@ from tests.bench.true_models import TRUE_MODELS, write_configs
 
 GIB = 2**30
 REFINED_FRAMES = 31
+EVALUATIONS = 5
+"""Forwards of the denoiser in ``distill`` below."""
 
 
 class Peak(TorchDispatchMode):
@@ -66,8 +70,9 @@ class Peak(TorchDispatchMode):
 
 
 def main() -> None:
-    """Every model and stage; GiB with the 24 GB profile."""
+    """Every model and stage: GiB with the 24 GB profile, and what it does in TFLOP."""
     found: dict[str, dict[str, float]] = {}
+    work: dict[str, dict[str, float]] = {}
     for name, model in TRUE_MODELS.items():
         mode = FakeTensorMode(allow_non_fake_inputs=True)
         with TemporaryDirectory() as folder:
@@ -83,30 +88,49 @@ def main() -> None:
                 prior = load_prior(folder, min_frames=REFINED_FRAMES if stage is refine else None)
                 assert isinstance(prior, PublishedPrior)
                 with mode:
-                    found[name][stage.__name__] = peak(name, prior, denoiser, vae, stage)
-        print(name, found[name], flush=True)
-    finish("memory", {"gib": found, "dtype": "bfloat16", "profile": "24gb", "pixels": 256})
+                    text = prepare(name, prior, denoiser, vae)
+                    found[name][stage.__name__] = peak(prior, text, stage)
+                    if stage is distill:
+                        work[name] = tflop(prior, text)
+        print(name, found[name], work[name], flush=True)
+    finish("memory", {"gib": found, "tflop": work, "dtype": "bfloat16", "profile": "24gb", "pixels": 256})
 
 
-def peak(
-    name: str, prior: PublishedPrior, denoiser: Any, vae: Any, stage: Callable[[PublishedPrior, Text], None]
-) -> float:
-    """GiB at most while ``stage`` goes, weights included."""
+def prepare(name: str, prior: PublishedPrior, denoiser: Any, vae: Any) -> Text:
+    """Hand a prior its fake parts; an encoded prompt."""
     prior.dtype = torch.bfloat16
     tokens, width = TRUE_MODELS[name].text
-    text = Text(
-        ("",), states=torch.zeros(1, tokens, width, dtype=prior.dtype), mask=torch.ones(1, tokens, dtype=torch.long)
-    )
-    prior.__dict__["vae"], prior.__dict__["denoiser"] = vae, denoiser
+    prior.__dict__["vae"], prior.__dict__["denoiser"] = vae, prior.prepared(denoiser)
     if hasattr(vae, "enable_gradient_checkpointing") and vae._supports_gradient_checkpointing:
         vae.enable_gradient_checkpointing()
-    prior.checkpoint_denoiser(denoiser)
+    states, mask = torch.zeros(1, tokens, width, dtype=prior.dtype), torch.ones(1, tokens, dtype=torch.long)
+    return Text(("",), states=states, mask=mask)
+
+
+def peak(prior: PublishedPrior, text: Text, stage: Callable[[PublishedPrior, Text], None]) -> float:
+    """GiB at most while ``stage`` goes, weights included."""
+    denoiser: Any = prior.denoiser
     gc.collect()
     with Peak() as counter:
-        for parameter in [*denoiser.parameters(), *vae.parameters(), *vae.buffers()]:
+        for parameter in [*denoiser.parameters(), *prior.vae.parameters(), *prior.vae.buffers()]:
             counter.count(parameter.data)
         stage(prior, text)
     return round(counter.most / GIB, 2)
+
+
+def tflop(prior: PublishedPrior, text: Text) -> dict[str, float]:
+    """A forward of the denoiser, the encoder there and back in ``distill``, and a step of ``fit-lora``."""
+    with FlopCounterMode(display=False) as step:
+        distill(prior, text)
+    with FlopCounterMode(display=False) as lora_step:
+        fit_lora(prior, text)
+    denoiser = sum(step.get_flop_counts()[type(prior.denoiser).__name__].values())
+    work = {
+        "evaluation": denoiser / EVALUATIONS,
+        "encode_and_back": step.get_total_flops() - denoiser,
+        "fit_lora_step": lora_step.get_total_flops(),
+    }
+    return {part: round(flop / 1e12, 3) for part, flop in work.items()}
 
 
 def _frames(prior: PublishedPrior) -> Tensor:

@@ -116,6 +116,16 @@ def test_other_formats(finished: Path, suffix: str) -> None:
         assert torch.equal(moved[0].means, rest.means) and not torch.equal(moved[2].means, rest.means)
 
 
+def test_a_camera_path_a_loop_and_a_comparison(finished: Path) -> None:
+    (finished / "path.json").write_text('{"keyframes": [{"time": 0, "azimuth": 0}, {"time": 1, "azimuth": 90}]}')
+    line = "render --frames 3 --size 32 --camera path.json --loop --compare --background transparent seen/clip.png"
+    done = animus3d(*line.split(), cwd=finished)
+    assert done.returncode == 0 and "64 x 32" in done.stdout, done.stderr
+    frames = [np.asarray(Image.open(path)).astype(int) for path in sorted((finished / "seen").glob("clip_*.png"))]
+    assert len(frames) == 3 and frames[0].shape == (32, 64, 4)
+    assert np.abs(frames[0] - frames[2]).max() > 20  # the camera has travelled
+
+
 def test_says_when_a_prompt_names_no_motion_it_knows(finished: Path) -> None:
     for prompt, warned in (("a goat plays the piano", True), ("a WALKING goat", False)):
         line = [*_distill(finished, "outside" if warned else "inside")[:-2], "--steps", "1", "--prompt", prompt]
@@ -205,6 +215,14 @@ def test_a_corrupt_checkpoint_is_one_line_and_can_be_stepped_over(finished: Path
         ("render --raster gsplat out.mp4", 9, "needs a CUDA device"),
         ("render out.avi", 3, "no format this command writes"),
         ("render --background transparent out.mp4", 3, "mp4 cannot be transparent"),
+        ("render --compare out.ply", 3, "cannot be compared"),
+        ("render --camera nowhere.json out.mp4", 3, "nowhere.json cannot be read"),
+        ("render --camera run/run.json out.mp4", 3, "neither keyframes nor frames"),
+        ("render --camera run/run.json --orbit 90 out.mp4", 3, "both move the camera"),
+        ("status fresh", 4, "no run directory fresh"),
+        ("view fresh", 4, "has no asset"),
+        ("view --port 70000", 3, "no port 70000"),
+        ("view --host 203.0.113.7", 3, "Cannot listen on 203.0.113.7"),
         ("render --background pinkish out.mp4", 3, "no background"),
         ("render --size big out.mp4", 3, "not a size"),
         ("render --size 32 /dev/null/x.mp4", 7, "Cannot write"),

@@ -11,10 +11,12 @@ import trimesh
 from PIL import Image
 
 from stages.errors import BadInput
+from stages.events import silent
 from stages.gaussians.mesh import PLAIN, gaussians_from_mesh
 from stages.gaussians.neighbours import nearest_neighbours
+from stages.gaussians.placement import turn_upright
 from stages.gaussians.sh import sh0_to_rgb
-from stages.reconstruct import ReconstructConfig, load_asset, turn_upright
+from stages.reconstruct import ReconstructConfig, load_asset
 from stages.rotations import quaternion_matrices
 from tests.gaussians.test_ply import splat
 
@@ -63,11 +65,11 @@ def test_material_vertex_and_texture_colours(tmp_path: Path) -> None:
 def test_bad_meshes_and_suffixes(tmp_path: Path) -> None:
     (tmp_path / "a.glb").write_bytes(b"not a mesh")
     with pytest.raises(BadInput, match="cannot be read as a mesh"):
-        load_asset(tmp_path / "a.glb", ReconstructConfig())
+        load_asset(tmp_path / "a.glb", ReconstructConfig(), silent)
     with pytest.raises(BadInput, match="There is no file"):
-        load_asset(tmp_path / "b.obj", ReconstructConfig())
+        load_asset(tmp_path / "b.obj", ReconstructConfig(), silent)
     with pytest.raises(BadInput, match="neither a splat nor a mesh"):
-        load_asset(tmp_path / "c.jpg", ReconstructConfig())
+        load_asset(tmp_path / "c.jpg", ReconstructConfig(), silent)
 
 
 def test_meshes_without_a_surface_or_with_stray_indices(tmp_path: Path) -> None:

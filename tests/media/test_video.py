@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
@@ -13,15 +14,16 @@ from PIL import Image
 
 from stages.media.contact_sheet import contact_sheet, to_bytes, write_png
 from stages.media.preview import write_preview
-from stages.media.video import write_gif, write_mp4
+from stages.media.video import write_gif, write_mov, write_mp4, write_webm
 
 
-def read_video(path: Path, height: int, width: int) -> np.ndarray:
-    """Frames uint8 [T, height, width, 3] of a video file, by ffmpeg itself."""
+def read_video(path: Path, height: int, width: int, pixels: str = "rgb24") -> np.ndarray:
+    """Frames uint8 [T, height, width, 3 or 4] of a video file, by ffmpeg itself."""
     ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
-    command = [ffmpeg, "-v", "error", "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    decoder = ["-c:v", "libvpx-vp9"] if path.suffix == ".webm" else []  # ffmpeg's own one drops the alpha
+    command = [ffmpeg, "-v", "error", *decoder, "-i", str(path), "-f", "rawvideo", "-pix_fmt", pixels, "-"]
     done = subprocess.run(command, capture_output=True, check=True)
-    return np.frombuffer(done.stdout, np.uint8).reshape(-1, height, width, 3)
+    return np.frombuffer(done.stdout, np.uint8).reshape(-1, height, width, len(pixels.removesuffix("24")))
 
 
 def moving_square(count: int, side: int) -> torch.Tensor:
@@ -42,6 +44,23 @@ def test_mp4_holds_the_frames(tmp_path: Path) -> None:
     left = red.argmax(axis=1)
     assert list(left - left[0]) == [0, 2, 4, 6, 8, 10]
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+@pytest.mark.parametrize(("write", "suffix"), [(write_webm, ".webm"), (write_mov, ".mov")])
+def test_alpha_reads_back(tmp_path: Path, write: Any, suffix: str) -> None:
+    """Alpha in steps from left to right on a red square whose surroundings are black and transparent."""
+    frames = torch.zeros(3, 48, 48, 4)
+    frames[:, 8:40, 8:40, 0] = 0.9
+    frames[:, 8:40, 8:40, 3] = torch.linspace(0.25, 1.0, 4).repeat_interleave(8)
+    write(tmp_path / f"clip{suffix}", frames, 8)
+    read = read_video(tmp_path / f"clip{suffix}", 48, 48, "rgba")
+    assert read.shape == (3, 48, 48, 4)
+    wanted = to_bytes(frames).numpy().astype(int)
+    assert np.abs(read[..., 3] - wanted[..., 3]).mean() < 2  # lossy
+    assert np.abs(read[:, 20, 12:36:8, 3].astype(int) - wanted[:, 20, 12:36:8, 3]).max() < 6
+    assert (read[:, 8:40, 8:40, 0] > 200).all()  # no dark outline
+    write(tmp_path / f"clip{suffix}", frames[..., :3], 8)
+    assert (read_video(tmp_path / f"clip{suffix}", 48, 48, "rgba")[..., 3] == 255).all()
 
 
 def test_odd_sizes_lose_a_row_and_a_column(tmp_path: Path) -> None:

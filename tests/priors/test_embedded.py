@@ -34,7 +34,7 @@ def tiny_prior(seed: int = 0) -> EmbeddedPrior:
         "tokenizer": tokenizer,
         "scheduler": cosine_scheduler(),
     }
-    return EmbeddedPrior("tiny", parts, motions={"walk": ["walk", "walks", "walking"]}, reach={"walk": 1.25})
+    return EmbeddedPrior("tiny", parts, motions={"walk": ["walk", "walks", "walking"]})
 
 
 def test_a_saved_prior_loads_to_the_same_predictions(tmp_path: Path) -> None:
@@ -46,7 +46,6 @@ def test_a_saved_prior_loads_to_the_same_predictions(tmp_path: Path) -> None:
     again = load_prior(str(tmp_path / "again"))
     assert not any(str(tmp_path) in path.read_text() for path in (tmp_path / "again").rglob("*.json"))
     assert loaded.clip == prior.clip and loaded.motions == again.motions == prior.motions
-    assert loaded.reach == again.reach == {"walk": 1.25}
     x, picture = torch.randn(1, 6, 4, 4, 4), torch.randn(1, 6, 4, 4)
     with torch.no_grad():
         mine, theirs, third = (

@@ -180,3 +180,29 @@ def test_an_impossible_folder_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotWrite, match="Cannot write"):
         begin(StageFolder(tmp_path / "file" / "motion"))
+
+
+def test_what_differs_from_the_defaults_is_noted_but_compared_by_nobody(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path / "motion")
+    usual = {"guidance": 1.0, "field": {"features": 16}, "steps": 10}
+    folder.begin(config=SETTINGS, defaults=usual, inputs={}, total_steps=10, force=False)
+    assert json.loads((folder.path / "config.json").read_text())["changed"] == {"guidance": 4.0}
+    folder.begin(config=SETTINGS, defaults=SETTINGS, inputs={}, total_steps=10, force=False)
+    assert json.loads((folder.path / "config.json").read_text())["changed"] == {}
+
+
+def test_the_same_result_has_the_same_hash_however_its_metadata_are_ordered(tmp_path: Path) -> None:
+    """safetensors writes them in another order every time."""
+    folder, tensors = StageFolder(tmp_path / "motion"), {"a": torch.arange(3.0)}
+    metadata = {f"name{i}": str(i) for i in range(8)}
+    hashes, files = set(), set()
+    for _ in range(6):
+        folder.write_result("field.safetensors", tensors, metadata)
+        hashes.add(folder.result_hash("field.safetensors"))
+        files.add((tmp_path / "motion" / "field.safetensors").read_bytes())
+    assert len(hashes) == 1 < len(files)
+    folder.write_result("field.safetensors", tensors, metadata | {"name0": "1"})
+    hashes.add(folder.result_hash("field.safetensors"))
+    folder.write_result("field.safetensors", {"a": torch.arange(3.0) + 1}, metadata)
+    hashes.add(folder.result_hash("field.safetensors"))
+    assert len(hashes) == 3

@@ -1,0 +1,62 @@
+"""animus3d export"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from animus3d_cli import options
+from animus3d_cli.session import session
+from animus3d_cli.settings import build_config
+
+
+def command(
+    format: Annotated[
+        str,
+        typer.Option("--format", metavar="NAME", help="ply-sequence, splat-sequence, html, usd or glb."),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="PATH", help="The file; for a sequence the name that numbers are added to.")
+    ],
+    run: options.Run = None,
+    frames: Annotated[int, typer.Option("--frames", help="Number of frames; the motion is continuous.")] = 31,
+    fps: Annotated[int, typer.Option("--fps", help="Frames a second.")] = 16,
+    source: Annotated[str, typer.Option("--source", help="auto, refined, motion or static.")] = "auto",
+    loop: Annotated[
+        bool, typer.Option("--loop", help="End where it begins: the end passes into the beginning.")
+    ] = False,
+    mesh: Annotated[
+        Path | None,
+        typer.Option(
+            "--mesh",
+            metavar="FILE",
+            help="For glb: the .glb, .gltf or .obj that shall move. Default: what reconstruct read",
+            show_default=False,
+        ),
+    ] = None,
+    credit: Annotated[
+        str,
+        typer.Option(
+            "--credit", metavar="TEXT", help="Who made the asset: kept in html, usd and glb.", show_default=False
+        ),
+    ] = "",
+) -> None:
+    """Take the moving asset to other tools.
+
+    ply-sequence: numbered .ply that SuperSplat opens as an animation. splat-sequence: numbered .splat or .spz. html:
+    one page that plays in any browser, without a network. usd: an animated ParticleField3DGaussianSplat. glb: the
+    motion on the mesh that the asset came from, as morph targets.
+
+    Reads asset/ and refined/ or motion/, writes PATH. Nothing is cached: the file is replaced.
+
+    Example: animus3d export --format html --out goat.html
+    """
+    from stages.export import PRESETS
+    from stages.export import run as export
+
+    flags = {"format": format, "frames": frames, "fps": fps, "source": source, "loop": loop, "credit": credit}
+    config = build_config(PRESETS, "default", flags, [])
+    with session("export", run, must_exist=True) as (run_dir, console):
+        export(run_dir, config, console, out=out, mesh=mesh)

@@ -1,0 +1,223 @@
+"""export: the moving asset in the formats of other tools.
+
+animus3d export --format html --out deer.html
+animus3d export --format ply-sequence --out frames/deer.ply      # deer_0000.ply, deer_0001.ply, ... for SuperSplat
+animus3d export --format glb --mesh deer.glb --out moving.glb    # the motion, back on the mesh the asset came from
+
+1. Ask the motion field where every Gaussian (or vertex) is in every frame.
+2. Write the format, beside first, then in place of what was there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stages.errors import BadInput, CannotWrite
+from stages.events import Caution, Finished, Note, Progress, Report, Started, Wrote
+from stages.exporting import Clip
+from stages.exporting.sequence import left_over, numbered, write_sequence
+from stages.moving_asset import MovingAsset, load_moving_asset
+from stages.run_dir import RunDir
+
+FORMATS = {
+    "ply-sequence": (".ply",),
+    "splat-sequence": (".splat", ".spz"),
+    "html": (".html", ".htm"),
+    "usd": (".usd", ".usdc", ".usda"),
+    "glb": (".glb",),
+}
+"""Format -> the suffixes that its files may have."""
+
+MESHES = (".glb", ".gltf", ".obj", ".stl")
+BATCH = 8
+"""Frames that are asked of the field together: bounds memory."""
+
+MOST_POSITIONS = 100_000_000
+"""Gaussians (or vertices) x frames that are exported at most: 2.8 GB of positions and rotations."""
+
+MADE_WITH = "animated with animus3d"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Settings of ``export``."""
+
+    format: str = "html"
+    frames: int = 31
+    fps: int = 16
+    source: str = "auto"
+    loop: bool = False  # end where it begins, see ``MovingAsset.offsets``
+    credit: str = ""  # who made the asset
+
+
+PRESETS = {"default": ExportConfig()}
+
+
+@torch.no_grad()
+def run(run: RunDir, config: ExportConfig, report: Report, *, out: Path, mesh: Path | None = None) -> Path:
+    """Write ``out`` and return it, or the first file of a sequence. ``mesh`` is only for glb: the mesh that shall move.
+
+    Raises:
+        BadInput: an unknown format or source, a suffix that does not go with the format, a count below 1 or too large,
+            or a mesh that is missing, unreadable or not the asset's.
+        MissingStage: the run has no asset or no motion yet.
+        NotAvailable: the format needs a package that is not installed.
+        CannotWrite: the output cannot be written; what was there before is kept.
+    """
+    _check(config, out, mesh)
+    asset = replace(load_moving_asset(run, config.source, "cpu"), loop=config.loop)
+    times = asset.times(config.frames)
+    if config.format == "glb":
+        return _export_mesh(run, asset, times, config, report, out=out, mesh=mesh)
+    clip = make_clip(asset, times, config)
+    if config.format.endswith("sequence"):
+        return _export_sequence(clip, report, out)
+    with _in_place(out) as temporary:
+        if config.format == "html":
+            from stages.exporting.player import player_page
+
+            temporary.write_text(player_page(clip), encoding="utf-8")
+        else:
+            from stages.exporting.usd import write_usd
+
+            write_usd(temporary, clip)
+    report(Wrote(out, f"{config.frames} frames, {out.stat().st_size / 1e6:.1f} MB, {asset.source}"))
+    return out
+
+
+def _check(config: ExportConfig, out: Path, mesh: Path | None) -> None:
+    if config.format not in FORMATS:
+        raise BadInput(f"There is no format {config.format!r}.", f"Choose one of: {', '.join(FORMATS)}.")
+    suffixes = FORMATS[config.format]
+    if out.suffix.lower() not in suffixes:
+        raise BadInput(f"--out {out} does not go with {config.format}.", f"End it in {' or '.join(suffixes)}.")
+    if config.frames < 1 or config.fps < 1:
+        raise BadInput("Frames and fps must be at least 1.")
+    if mesh is not None and config.format != "glb":
+        raise BadInput(f"--mesh does not go with {config.format}.", "Use --format glb, or leave it away.")
+
+
+def make_clip(asset: MovingAsset, times: Tensor, config: ExportConfig) -> Clip:
+    """Where every Gaussian is at ``times`` [T]. Raises ``BadInput`` when that would be more than memory holds."""
+    _check_size(asset.gaussians.num_gaussians, len(times), "Gaussians")
+    moments = [asset.at(part) for part in times.split(BATCH)]
+    return Clip(
+        gaussians=asset.gaussians,
+        means=torch.cat([means for means, _ in moments]),
+        quats=torch.cat([quats for _, quats in moments]),
+        fps=config.fps,
+        title=asset.prompt or "an asset at rest",
+        credit=_credit(config),
+    )
+
+
+def _credit(config: ExportConfig) -> str:
+    return f"{config.credit}, {MADE_WITH}" if config.credit else MADE_WITH
+
+
+def _check_size(count: int, frames: int, what: str) -> None:
+    if count * frames > MOST_POSITIONS:
+        raise BadInput(
+            f"{frames} frames of {count} {what} are more than fit into memory.",
+            f"Use --frames {max(1, MOST_POSITIONS // count)} or fewer.",
+        )
+
+
+def _export_sequence(clip: Clip, report: Report, out: Path) -> Path:
+    report(Started("export", clip.num_frames))
+    with _cannot_write(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_sequence(out, clip, lambda done: report(Progress(done)))
+    report(Finished("export"))
+    report(Wrote(numbered(out, 0), f"and {clip.num_frames - 1} more"))
+    if old := left_over(out, clip.num_frames):
+        report(Caution(f"{len(old)} frames of an earlier export are still there, from {old[0]} on."))
+    return numbered(out, 0)
+
+
+def _export_mesh(
+    run: RunDir,
+    asset: MovingAsset,
+    times: Tensor,
+    config: ExportConfig,
+    report: Report,
+    *,
+    out: Path,
+    mesh: Path | None,
+) -> Path:
+    """The vertices of a mesh, moved by the field: it is continuous, so it can be asked anywhere."""
+    from stages.exporting.glb import animate_mesh, read_mesh
+    from stages.exporting.placement import find_placement
+
+    if asset.field is None:
+        raise BadInput("--source static has no motion to put on a mesh.", "Leave --source away.")
+    source = mesh or _recorded_mesh(run)
+    source_mesh = read_mesh(source)
+    _check_size(source_mesh.num_vertices, len(times), "vertices")
+    placement = find_placement(*source_mesh.surface(), asset.gaussians.means)
+    if placement is None:
+        raise BadInput(
+            f"{source} is not the mesh of this asset: its surface is not where the Gaussians are.",
+            "Name the mesh that it was made from, in the same pose: --mesh FILE",
+        )
+    if placement.up != "y" or placement.offset is not None:
+        report(Note(f"{source.name} lies in the asset with {placement.up} up, {placement.scale:.4g} times as large."))
+
+    def displaced(points: Tensor) -> Tensor:  # [V, 3] -> [T, V, 3]
+        return torch.cat([asset.offsets(points, part).translation for part in times.split(BATCH)])
+
+    with _in_place(out) as temporary:
+        data = animate_mesh(
+            source_mesh,
+            displaced,
+            placement,
+            num_frames=len(times),
+            fps=config.fps,
+            title=asset.prompt,
+            credit=_credit(config),
+        )
+        temporary.write_bytes(data)
+    report(Wrote(out, f"{config.frames} frames, {source_mesh.num_vertices} vertices of {source}, {asset.source}"))
+    return out
+
+
+def _recorded_mesh(run: RunDir) -> Path:
+    """The mesh that ``reconstruct`` made the asset from. Raises ``BadInput`` when it was none, or is gone."""
+    recorded = run.source()
+    hint = "Name it: --mesh SOURCE.glb"
+    if recorded is None or recorded.suffix.lower() not in MESHES:
+        raise BadInput(f"{run.path} was not made from a mesh, so far as it is recorded.", hint)
+    if not recorded.is_file():
+        raise BadInput(f"{recorded}, which {run.path} was made from, is not there any more.", hint)
+    return recorded
+
+
+@contextmanager
+def _cannot_write(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CannotWrite(f"Cannot write {out}: {error.strerror or error}.", "Choose another --out.") from None
+
+
+@contextmanager
+def _in_place(out: Path) -> Iterator[Path]:
+    """A file beside ``out``, of the same suffix; when the block succeeds, it takes its place."""
+    temporary = out.with_name(f".{out.stem}.{os.getpid()}{out.suffix}")
+    with _cannot_write(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        try:
+            temporary.touch()
+            yield temporary
+            temporary.replace(out)
+        finally:
+            temporary.unlink(missing_ok=True)

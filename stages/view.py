@@ -1,0 +1,244 @@
+"""view: the asset and its motion in a browser, also while a stage is still working on it.
+
+    animus3d view
+    animus3d view demo --port 8090
+
+1. Serve a page with the splat, a time slider, and a choice between the asset at rest, moving, and refined.
+2. Look again and again for a newer checkpoint or result; neither takes the lock nor writes anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stages.errors import BadInput, CorruptCheckpoint, NotAvailable
+from stages.events import Note, Report
+from stages.gaussians import Gaussians
+from stages.gaussians.sh import sh0_to_rgb
+from stages.motion.hexplane import HexPlaneConfig, MotionField
+from stages.moving_asset import MovingAsset
+from stages.rotations import quaternion_matrices
+from stages.run_dir import RunDir
+from stages.run_dir.files import read_json
+from stages.run_dir.holder import lock_holder
+
+CLIP_S = 2.0
+"""Seconds that a clip takes: 16 frames at the 8 a second of the previews."""
+
+LOOK_S = 1.0
+"""Seconds between two looks for something newer."""
+
+CHOICES = {"refined": "refined", "motion": "moving", "static": "at rest"}
+"""Source -> what the page calls it; the best comes first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewConfig:
+    """Settings of ``view``."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    fps: int = 20  # of the page
+
+
+def run(run: RunDir, config: ViewConfig, report: Report, *, going: Callable[[], bool] = lambda: True) -> None:
+    """Serve the page until ``going`` says no or Ctrl-C is pressed.
+
+    Raises:
+        MissingStage: the run has no asset.
+        NotAvailable: viser is not installed.
+        BadInput: no such port, or no such address on this machine.
+    """
+    viewer = Viewer(run, config)
+    report(Note(f"{run.path} is at http://{config.host}:{viewer.port}  (Ctrl-C ends it)"))
+    try:
+        while going():
+            if viewer.watched:
+                viewer.tick(time.monotonic())
+            time.sleep(1.0 / config.fps)
+    except KeyboardInterrupt:
+        pass  # the way to end it
+    finally:
+        viewer.stop()
+
+
+class Viewer:
+    """A page and what it shows; ``tick`` brings it up to date."""
+
+    def __init__(self, run: RunDir, config: ViewConfig) -> None:
+        self.run, self.asset = run, run.load_asset()
+        self.moving: dict[str, Moment] = {}
+        self._looked = self._ticked = -LOOK_S
+        self._shown: Any = None  # what the splats on the page show: (source, version, time, loop)
+        self._chosen = False  # the person has chosen what to see
+        self.server = _serve(config)
+        self.port = self.server.get_port()
+        low, high = self.asset.bounds()
+        middle, size = 0.5 * (low + high), float((high - low).norm())
+        self.server.scene.set_up_direction("+y")
+        self.server.initial_camera.look_at = tuple(middle.tolist())
+        self.server.initial_camera.position = tuple((middle + size * torch.tensor([0.8, 0.35, 1.0])).tolist())
+        gui = self.server.gui
+        self.show = gui.add_dropdown("show", [CHOICES["static"]])
+        self.playing = gui.add_checkbox("play", True)
+        self.loop = gui.add_checkbox("loop", False, hint="pass from the end into the beginning")
+        self.slider = gui.add_slider("time", min=0.0, max=1.0, step=0.001, initial_value=0.0)
+        self.says = gui.add_markdown("")
+        self.show.on_update(self._choose)
+        self.splats = self.server.scene.add_gaussian_splats(
+            "/asset",
+            centers=self.asset.means.numpy(),
+            covariances=covariances(self.asset, self.asset.quats).numpy(),
+            rgbs=(sh0_to_rgb(self.asset.sh[:, 0]).clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).numpy(),
+            opacities=self.asset.opacities[:, None].numpy(),
+        )
+        self.look()
+
+    @property
+    def watched(self) -> bool:
+        """Whether a browser is looking: without one there is nothing to bring up to date."""
+        return bool(self.server.get_clients())
+
+    def stop(self) -> None:
+        """End the server."""
+        with _silence():
+            self.server.stop()
+
+    def tick(self, now: float) -> None:
+        """Advance the time to ``now`` (seconds) and show it; look for something newer from time to time."""
+        if now - self._looked >= LOOK_S:
+            self._looked = now
+            self.look()
+        passed, self._ticked = min(max(0.0, now - self._ticked), 0.5), now
+        if self.playing.value and self.source != "static":
+            self.slider.value = (float(self.slider.value) + passed / CLIP_S) % 1.0
+        self.draw()
+
+    @property
+    def source(self) -> str:
+        """What is shown: "refined", "motion" or "static"."""
+        return next(source for source, text in CHOICES.items() if text == self.show.value)
+
+    def look(self) -> None:
+        """Take over a newer motion, if there is one, and say what is shown."""
+        for source in ("motion", "refined"):
+            try:
+                moment = newest(self.run, source, self.asset, self.moving.get(source))
+            except (CorruptCheckpoint, OSError):
+                continue  # replaced while it was read: the next look finds the newer one
+            if moment is None:
+                self.moving.pop(source, None)
+            else:
+                self.moving[source] = moment
+        options = tuple(text for source, text in CHOICES.items() if source in self.moving or source == "static")
+        if options != tuple(self.show.options):
+            kept = self.show.value if self._chosen and self.show.value in options else options[0]
+            self.show.options = options
+            self.show.value = kept
+        self.says.content = self.caption()
+
+    def caption(self) -> str:
+        """One or two lines about what is shown and what is going on."""
+        moment = self.moving.get(self.source)
+        lines = [f"**{self.asset.num_gaussians:,} Gaussians**" + (f", {moment.says}" if moment else ", at rest")]
+        holder = lock_holder(self.run.path)
+        if holder is not None:
+            lines.append(f"`{holder.command}` is running")
+        return "\n\n".join(lines)
+
+    def draw(self) -> None:
+        """Put the splats where they are at the slider's time."""
+        moment = self.moving.get(self.source)
+        shown = (self.source, moment.version, self.slider.value, self.loop.value) if moment else None
+        if shown == self._shown:
+            return
+        asset = replace(moment.asset, loop=self.loop.value) if moment else MovingAsset(self.asset, None, "static", "")
+        means, quats = asset.at(torch.tensor([float(self.slider.value)]))
+        self.splats.centers = means[0].numpy()
+        self.splats.covariances = covariances(self.asset, quats[0]).numpy()
+        self._shown = shown
+
+    def _choose(self, event: Any) -> None:
+        self._chosen = self._chosen or event.client is not None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A motion as it was found."""
+
+    asset: MovingAsset
+    version: str  # tells it from an earlier or later one
+    says: str
+
+
+def newest(run: RunDir, source: str, gaussians: Gaussians, known: Moment | None) -> Moment | None:
+    """The motion of the stage folder ``source``: its latest checkpoint, or its result when that is as new; ``known``
+    itself when nothing has changed, None when there is no motion. Raises ``CorruptCheckpoint``."""
+    folder = run.stage(source)
+    complete = read_json(folder.path / "complete.json")
+    step, steps = folder.last_checkpoint(), int((complete or {}).get("steps", 0))
+    if complete is None and step == 0:
+        return None
+    version = f"{source} {step} {complete}"
+    if known is not None and known.version == version:
+        return known
+    if complete is not None and steps >= step:
+        tensors, metadata = folder.read_result("field.safetensors")
+        field, says = MotionField.from_tensors(tensors, metadata), f"{CHOICES[source]}, complete ({steps} steps)"
+    else:
+        field, says = _unfinished(run, source, gaussians, step), f"{CHOICES[source]}, after {step} steps"
+    return Moment(MovingAsset(gaussians, field, source, ""), version, says)
+
+
+def _unfinished(run: RunDir, source: str, gaussians: Gaussians, step: int) -> MotionField:
+    """The field of a checkpoint. That of ``refine`` is as large as the one it began with."""
+    _, tensors, _ = run.stage(source).load_checkpoint(step)
+    settings = (read_json(run.path / "motion" / "config.json") or {}).get("settings", {})
+    sizes = {name[len("field.") :]: value for name, value in settings.items() if name.startswith("field.")}
+    config = HexPlaneConfig(**{**sizes, "multires": tuple(sizes.get("multires", HexPlaneConfig().multires))})
+    with torch.random.fork_rng(devices=[]):
+        field = MotionField(config, *gaussians.bounds())
+    values = {name[len("parameter/") :]: value for name, value in tensors.items() if name.startswith("parameter/")}
+    try:
+        field.load_state_dict(values, strict=False)
+    except RuntimeError as error:  # other sizes: the stage was begun anew in between
+        raise CorruptCheckpoint(f"A checkpoint of {run.path / source} does not fit its settings: {error}.") from None
+    return field
+
+
+def covariances(gaussians: Gaussians, quats: Tensor) -> Tensor:
+    """[N, 3, 3] in world units, of Gaussians turned to ``quats`` [N, 4]."""
+    halves = quaternion_matrices(quats) * gaussians.scales[:, None, :]
+    return halves @ halves.mT
+
+
+def _silence() -> contextlib.AbstractContextManager[Any]:
+    """viser prints a banner and a farewell whatever it is told; our note says it already."""
+    return contextlib.redirect_stdout(io.StringIO())
+
+
+def _serve(config: ViewConfig) -> Any:
+    """A viser server on the port, or on the next one that is free."""
+    if not 0 < config.port < 65536:
+        raise BadInput(f"There is no port {config.port}.", "Use --port with a number from 1 to 65535.")
+    try:
+        import viser
+    except ImportError:
+        raise NotAvailable("view needs the package viser.", "Install it: pip install 'animus3d[view]'") from None
+    try:  # viser tries port after port, for ever where no port can be had
+        socket.create_server((config.host, 0)).close()
+    except OSError as error:
+        raise BadInput(
+            f"Cannot listen on {config.host}: {error.strerror or error}.", "Choose another --host."
+        ) from None
+    with _silence():
+        return viser.ViserServer(host=config.host, port=config.port, label="animus3d", verbose=False)

@@ -1,0 +1,142 @@
+"""status tells the truth at every moment: before, during, after; and changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from animus3d_cli.console import Console
+from stages.errors import MissingStage
+from stages.gaussians.ply import write_ply
+from stages.run_dir import RunDir
+from stages.run_dir.holder import lock_holder
+from stages.status import RunStatus, StageStatus
+from stages.status import run as status
+from tests.e2e.test_pipeline import animus3d, environment
+from tests.gaussians.test_ply import splat
+from tests.priors.test_embedded import tiny_prior
+
+
+def of(found: RunStatus, folder: str) -> StageStatus:
+    (one,) = [stage for stage in found.stages if stage.folder == folder]
+    return one
+
+
+def everything(path: Path) -> dict[str, int]:
+    return {str(file): file.stat().st_mtime_ns for file in path.rglob("*")}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path / "run")
+    run.put_asset(splat(1, count=30), "goat.ply", force=False)
+    return run
+
+
+def test_a_run_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(MissingStage, match="reconstruct FILE"):
+        status(RunDir(tmp_path / "nowhere"))
+
+
+def test_states_from_not_begun_to_outdated(run: RunDir) -> None:
+    found = status(run)
+    assert [stage.state for stage in found.stages] == ["complete"] + 5 * ["not begun"]
+    assert found.num_gaussians == 30 and found.source == "goat.ply" and found.next.startswith("animus3d fit-lora")
+    folder = run.stage("motion")
+    settings = {"prompt": "a 'sly' goat", "steps": 40, "field": {"features": 8, "multires": [1, 2]}, "quiet": True}
+    usual = {"prompt": "", "steps": 40, "field": {"features": 16, "multires": [1]}, "quiet": False}
+    inputs = {"asset": run.asset_hash()}
+    folder.begin(config=settings, defaults=usual, inputs=inputs, total_steps=40, force=False)
+    for step in range(1, 26):
+        folder.log_metrics(step, loss=1.0)
+    with (folder.path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 2')  # as a reader may find it
+    (folder.path / "checkpoints" / "step_000020").mkdir(parents=True)
+
+    before = everything(run.path)
+    found = status(run)
+    motion = of(found, "motion")
+    assert (motion.state, motion.step, motion.steps) == ("interrupted", 20, 40)
+    changed = {"prompt": "a 'sly' goat", "field.features": 8, "field.multires": [1, 2], "quiet": True}
+    assert motion.changed == changed and motion.read == inputs and motion.seconds is not None
+    typed = "--set field.features=8 --set field.multires=1,2 --set quiet=true"
+    assert found.next == f"""animus3d distill --prompt 'a '"'"'sly'"'"' goat' {typed} --run {run.path}"""
+    with run.lock("distill"):
+        found = status(run)
+        assert (of(found, "motion").state, of(found, "motion").step) == ("running", 25)
+        assert found.running is not None and found.running.pid == os.getpid() and "animus3d view" in found.next
+    before[str(run.path / ".lock")] = (run.path / ".lock").stat().st_mtime_ns
+    assert status(run).running is None  # the file still says who it was
+    assert everything(run.path) == before
+
+    (folder.path / "field.safetensors").write_bytes(b"a field")
+    folder.finish(40)
+    assert of(status(run), "motion").state == "complete"
+    run._write_manifest("goat.ply")
+    (run.path / "run.json").write_text((run.path / "run.json").read_text().replace(run.asset_hash(), "0" * 16))
+    outdated = of(status(run), "motion")
+    assert outdated.state == "outdated" and "another asset" in outdated.problem
+    assert status(run).next.endswith("--force")
+    (folder.path / "config.json").write_text("{")
+    assert of(status(run), "motion").state == "damaged"
+
+
+def test_a_lock_of_a_dead_process_is_nobodys(run: RunDir) -> None:
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as gone:
+        gone.wait()
+    (run.path / ".lock").write_text(f"animus3d distill (pid {gone.pid})")
+    assert lock_holder(run.path) is None
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the system does not list locks")
+def test_a_live_process_that_does_not_hold_the_lock_is_not_the_holder(run: RunDir) -> None:
+    (run.path / ".lock").write_text(f"animus3d distill (pid {os.getpid()})")
+    assert lock_holder(run.path) is None
+
+
+def test_the_screen_fits_80_columns(run: RunDir, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("COLUMNS", "80")
+    found = status(run)
+    changed = {"prompt": "a very small but very brave [goat] that jumps over everything", "steps": 1000}
+    long = replace(of(found, "motion"), state="running", step=480, steps=1000, seconds=7203.0, changed=changed)
+    Console().status(replace(found, stages=[*found.stages[:2], long, *found.stages[3:]]))
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines()[1:-1])) <= 80 and "[goat]" in shown
+    assert "480/1000" in shown and "120:03" in shown and "…" not in shown
+
+
+def test_while_distill_is_running(tmp_path: Path) -> None:
+    """The real command, asked from beside: the JSON is whole, names it, and does not disturb it."""
+    asset = splat(1, count=40)
+    write_ply(tmp_path / "asset.ply", replace(asset, log_scales=asset.log_scales - 3.0))
+    tiny_prior().save(tmp_path / "prior")
+    assert animus3d("reconstruct", "asset.ply", cwd=tmp_path).returncode == 0
+    line = ["distill", "--prompt=walking", "--prior", "prior", "--preset", "preview", "--steps", "100000",
+            "--tensorboard", "--set", "field.spatial_resolution=6", "--set", "preview_every=0"]  # fmt: skip
+    command = [sys.executable, "-m", "animus3d_cli", *line]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=quiet, stderr=quiet) as process:
+        try:
+            while process.poll() is None and not list((tmp_path / "run/motion").glob("checkpoints/step_*")):
+                time.sleep(0.02)
+            shown = animus3d("status", "--json", cwd=tmp_path)
+            assert shown.returncode == 0, shown.stderr
+            found = json.loads(shown.stdout)
+            assert found["running"] == {"command": "distill", "pid": process.pid}
+            (motion,) = [stage for stage in found["stages"] if stage["command"] == "distill"]
+            assert motion["state"] == "running" and 0 < motion["step"] < motion["steps"] == 100000
+            assert motion["changed"]["prompt"] == "walking" and found["next"] == "animus3d view"
+            assert process.poll() is None
+        finally:
+            process.terminate()
+            process.wait()
+    after = animus3d("status", cwd=tmp_path)
+    assert after.returncode == 0 and "interrupted" in after.stdout and "is running" not in after.stdout
+    assert list((tmp_path / "run/tensorboard/distill").iterdir())

@@ -1,0 +1,47 @@
+"""Runs with an asset and a motion, made without optimising anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stages.gaussians import Gaussians
+from stages.moving_asset import MovingAsset, load_moving_asset
+from stages.run_dir import RunDir
+from tests.gaussians.test_ply import splat
+from tests.motion.test_hexplane import moving_field
+
+PROMPT = 'a "walking" </script> goat & {{PAYLOAD}}'
+"""What a page has to survive."""
+
+
+def small_splat(degree: int = 0, count: int = 60) -> Gaussians:
+    """Gaussians about a unit across, small against their distances."""
+    asset = splat(degree, count)
+    return Gaussians(
+        means=0.3 * asset.means,
+        quats=asset.quats,
+        log_scales=0.3 * asset.log_scales - 3.0,
+        logit_opacities=asset.logit_opacities + 1.0,
+        sh=0.3 * asset.sh,
+    )
+
+
+def moving_run(folder: Path, gaussians: Gaussians, source: str = "goat.ply", prompt: str = PROMPT) -> RunDir:
+    """A run in ``folder`` as ``distill`` leaves it."""
+    run = RunDir(folder)
+    run.put_asset(gaussians, source, force=True)
+    field = moving_field(gaussians)
+    motion = run.stage("motion")
+    motion.write_result("field.safetensors", field.tensors(), field.metadata() | {"prompt": prompt})
+    motion.finish(1)
+    return run
+
+
+def moments(run: RunDir, times: Tensor) -> tuple[MovingAsset, Tensor, Tensor]:
+    """The asset, and the field's own means [T, N, 3] and quats [T, N, 4], asked frame by frame."""
+    asset = load_moving_asset(run, "auto", "cpu")
+    frames = [asset.at(time[None]) for time in times]
+    return asset, torch.cat([means for means, _ in frames]), torch.cat([quats for _, quats in frames])

@@ -1,0 +1,129 @@
+"""The HTML player: its payload is the field, it loads nothing, and a browser draws what our own rasterizer draws."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import math
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stages.cameras import Camera, orbit_camera
+from stages.conventions import frame_times
+from stages.events import silent
+from stages.export import ExportConfig
+from stages.export import run as export
+from stages.exporting import Clip
+from stages.exporting.player import decode, encode, player_page
+from stages.gaussians.sh import sh0_to_rgb
+from stages.raster import choose, render
+from tests.exporting.runs import PROMPT, moments, moving_run, small_splat
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+SIDE = 200
+
+
+def element(page: str, name: str) -> str:
+    found = re.search(rf'<script type="[^"]*" id="{name}">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return found[1]
+
+
+def read_page(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
+    """Header and arrays of a page, as its own script reads them."""
+    page = path.read_text(encoding="utf-8")
+    header = json.loads(element(page, "header"))
+    return header, decode(header, base64.b64decode(element(page, "payload")))
+
+
+@pytest.mark.parametrize("degree", [0, 2])
+def test_the_payload_is_the_field_within_quantisation(tmp_path: Path, degree: int) -> None:
+    run, out = moving_run(tmp_path / "run", small_splat(degree)), tmp_path / "goat.html"
+    export(run, ExportConfig(frames=5, fps=9, credit="Some <b>body</b>"), silent, out=out)
+    header, arrays = read_page(out)
+    asset, means, quats = moments(run, frame_times(5))
+    assert (header["title"], header["fps"], header["frames"], header["gaussians"]) == (PROMPT, 9, 5, 60)
+    assert header["credit"] == "Some <b>body</b>, animated with animus3d"
+    side = (means.amax(dim=(0, 1)) - means.amin(dim=(0, 1))).numpy()
+    assert (np.abs(arrays["positions"] - means.numpy()) <= 0.51 / 65535 * side + 1e-6).all()
+    assert np.abs(arrays["rotations"] - quats.numpy()).max() <= 0.51 * 2 / 255
+    assert np.abs(arrays["log_scales"][0] - asset.gaussians.log_scales.numpy()).max() < 1e-4
+    assert np.abs(arrays["opacities"][0, :, 0] - asset.gaussians.opacities.numpy()).max() <= 0.51 / 255
+    assert np.abs(arrays["colors"][0] - sh0_to_rgb(asset.gaussians.sh[:, 0]).numpy()).max() < 1e-4
+    if degree:
+        assert np.abs(arrays["harmonics"][0] - asset.gaussians.sh[:, 1:].flatten(1).numpy()).max() < 0.01
+        assert np.abs(arrays["rest_rotations"][0] - asset.gaussians.quats.numpy()).max() <= 0.51 * 2 / 255
+
+
+def test_the_page_loads_nothing_and_no_title_breaks_out_of_it(tmp_path: Path) -> None:
+    run, out = moving_run(tmp_path / "run", small_splat()), tmp_path / "goat.html"
+    export(run, ExportConfig(frames=2), silent, out=out)
+    page = out.read_text(encoding="utf-8")
+    code = page.replace(element(page, "payload"), "")
+    assert not re.search(r"https?:|//[a-z]|\bsrc\s*=|\bhref\s*=|@import|url\(|fetch\(|XMLHttpRequest|import\(", code)
+    assert page.count("<script") == page.count("</script") == 3
+    assert f"<title>{html.escape(PROMPT)}</title>" in page
+
+
+def test_twenty_thousand_gaussians_of_degree_two_fit_in_ten_megabytes() -> None:
+    asset = small_splat(2, 20_000)
+    field_like = torch.sin(3.0 * asset.means + 1.0)
+    moves = torch.linspace(0, 1, 31)[:, None, None] * field_like
+    turned = torch.nn.functional.normalize(asset.quats + 0.5 * torch.nn.functional.pad(moves, (0, 1)), dim=-1)
+    clip = Clip(gaussians=asset, means=asset.means + moves, quats=turned, fps=16, title="many")
+    assert len(player_page(clip)) < 10_000_000
+
+
+def test_one_gaussian_and_one_frame() -> None:
+    asset = small_splat(0, 1)
+    clip = Clip(gaussians=asset, means=asset.means[None], quats=asset.quats[None], fps=16, title="one")
+    arrays = decode(*encode(clip))
+    assert np.allclose(arrays["positions"][0], asset.means.numpy())
+
+
+def players_camera(means: torch.Tensor) -> Camera:
+    """Where the page's camera begins: the cylinder around the motion takes 0.75 of the height, 0.9 of the width."""
+    low, high = means.amin(dim=(0, 1)), means.amax(dim=(0, 1))
+    centre, tangent = 0.5 * (low + high), math.tan(math.radians(17.5))
+    around = float((means - centre)[..., [0, 2]].norm(dim=-1).max())
+    up = around + 0.5 * float(high[1] - low[1]) / (0.75 * tangent)
+    radius = max(up, around * math.hypot(1.0, 1.0 / (0.9 * tangent)))
+    return orbit_camera(
+        azimuth_deg=35, elevation_deg=15, radius=radius, fov_deg=35, width=SIDE, height=SIDE, target=centre
+    )
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+@pytest.mark.parametrize("degree", [0, 3])
+def test_a_browser_draws_what_the_rasterizer_draws(tmp_path: Path, degree: int) -> None:
+    """One frame on white. A clip of two equal frames shows the same picture whenever the browser takes it."""
+    run = moving_run(tmp_path / "run", small_splat(degree))
+    asset, means, quats = moments(run, torch.tensor([0.7, 0.7]))
+    clip = Clip(gaussians=asset.gaussians, means=means, quats=quats, fps=16, title="")
+    bare = "<style>body{background:#fff!important}header,#bar,#hint{display:none!important}</style></head>"
+    (tmp_path / "goat.html").write_text(player_page(clip).replace("</head>", bare), encoding="utf-8")
+    subprocess.run(
+        [
+            str(BROWSER), "--headless", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader",
+            "--enable-unsafe-swiftshader", "--hide-scrollbars", f"--window-size={SIDE},{SIDE}",
+            "--virtual-time-budget=4000", f"--user-data-dir={tmp_path}/profile",
+            f"--screenshot={tmp_path}/shot.png", (tmp_path / "goat.html").as_uri(),
+        ],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    shot = torch.from_numpy(np.asarray(Image.open(tmp_path / "shot.png").convert("RGB")) / 255.0)
+    cameras = [players_camera(means)]
+    ours = render(
+        asset.gaussians, cameras, choose("cpu"), means=means[:1], quats=quats[:1], background=torch.ones(3)
+    ).rgb[0].clamp(0.0, 1.0)  # fmt: skip
+    assert (ours < 0.9).any(dim=-1).float().mean() > 0.02  # there is something to see
+    assert (shot - ours).abs().mean() < 0.003  # 0.0001 to 0.001 measured

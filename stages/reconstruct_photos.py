@@ -15,32 +15,34 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from stages.cameras import Camera
 from stages.captures import Capture, Photo, read_capture
-from stages.captures.capture import upright
+from stages.captures.capture import AXES, upright
 from stages.captures.hull import has_masks, seen_box, visual_hull
-from stages.captures.read import read_photos, scaled
+from stages.captures.read import read_photos
 from stages.conventions import step_generator
 from stages.errors import BadInput, SettingsDiffer
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
-from stages.fitting.relocation import DEAD_OPACITY, relocations, shared_out
+from stages.fitting.parameters import assemble, make_optimiser, relocate, stored
+from stages.fitting.photo_loss import PhotoLoss, compare, measure
+from stages.fitting.relocation import DEAD_OPACITY
 from stages.fitting.start import gaussians_at, spread
 from stages.gaussians import Gaussians
 from stages.media.contact_sheet import contact_sheet, write_png
-from stages.metrics.image import psnr, ssim, structural_similarity
-from stages.raster import Rasterizer, choose, render
+from stages.raster import Rasterizer, choose
 from stages.run_dir import RunDir, StageFolder
 from stages.run_dir.files import file_hash, write_json
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 
 LEVELS = ((0.0, 4), (0.3, 2), (0.6, 1))
 """From which share of the steps on pictures are reduced by how much."""
-SSIM_WINDOW = 11
+MIN_GAUSSIANS = 4
+"""As many as the width of a Gaussian needs: three neighbours."""
+MAX_SH_DEGREE = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,50 +83,57 @@ def run(run: RunDir, config: PhotosConfig, report: Report, *, file: Path, force:
         BadInput: the photos or their cameras cannot be used.
         SettingsDiffer: the run has another asset, or this stage with other settings.
     """
+    check(config)
+    rasterizer = choose(config.device, config.raster)
+
     # 1. cameras and photos
     capture = upright(read_capture(file), config.up)
     folder = run.stage("reconstruction")
     refuse_other_asset(run, folder, config.steps, force)
+    photos = read_photos(capture, config.size_px)
+    held_out, training = split(capture, photos, config.hold_out)
+    masked = has_masks(photos)
     begin = folder.begin(
         config=asdict(config), inputs={"photos": fingerprint(capture)}, total_steps=config.steps, force=force
     )
     if begin.done:
         put(run, result_of(folder), file, report, force)
         return
-    photos = read_photos(capture, config.size_px)
-    held_out, training = split(capture, photos, config.hold_out)
-    masked = has_masks(photos)
 
     # 2. where to start
     start, extent, origin = starting_gaussians(capture, training, masked, config)
     report(Note(f"{len(training)} views to fit, {len(held_out)} held out; starting from {origin}."))
     parameters = {name: nn.Parameter(value.to(config.device)) for name, value in stored(start).items()}
-    optimiser = make_optimiser(parameters, extent, config)
+    optimiser = make_optimiser(parameters, rates(config, extent))
     if begin.resume_step:
         restore_optimisation(folder.load_checkpoint()[1], parameters.items(), optimiser)
 
     # 3. fit
-    rasterizer = choose(config.device, config.raster)
+    loss_of = PhotoLoss(
+        rasterizer=rasterizer, masked=masked, extent=extent, ssim_weight=config.ssim_weight,
+        opacity_weight=config.opacity_weight, scale_weight=config.scale_weight,
+    )  # fmt: skip
+    shown = held_out or training[:4]
     report(Started("reconstruct", config.steps, begin.resume_step))
     for step in range(begin.resume_step, config.steps):
         share = step / config.steps
         optimiser.param_groups[0]["lr"] = config.means_rate * extent * 0.01**share
-        batch = draw(training, step, config)
-        factor = next(factor for begin_share, factor in reversed(LEVELS) if share >= begin_share)
-        loss, error = batch_loss(assemble(parameters), batch, factor, masked, rasterizer, step, extent, config)
+        factor = next(factor for from_share, factor in reversed(LEVELS) if share >= from_share)
+        batch, background = draw(training, step, config), backdrop(masked, step, config)
+        loss, error = loss_of(assemble(parameters), batch, factor, background)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         done = step + 1
         if done % config.relocate_every == 0 and share < 0.8:
             relocate(parameters, optimiser, step_generator(config.seed, step, stream=2))
-        scalars = {"loss": loss.item(), "psnr": -10.0 * torch.log10(error).item()}
+        scalars = {"loss": loss.item(), "psnr": -10.0 * torch.log10(error.clamp(min=1e-10)).item()}
         report(Progress(done, scalars))
         folder.log_metrics(done, **scalars)
         if done % config.checkpoint_every == 0 and done < config.steps:
             folder.save_checkpoint(done, optimisation_tensors(parameters.items(), optimiser), {})
         if config.preview_every and done % config.preview_every == 0 and done < config.steps:
-            preview(folder, assemble(parameters), held_out or training[:4], masked, rasterizer)
+            preview(folder, assemble(parameters), shown, masked, rasterizer)
     folder.save_checkpoint(config.steps, optimisation_tensors(parameters.items(), optimiser), {})
     report(Finished("reconstruct"))
 
@@ -133,12 +142,28 @@ def run(run: RunDir, config: PhotosConfig, report: Report, *, file: Path, force:
     fitted = fitted.select(fitted.opacities > DEAD_OPACITY)
     if fitted.num_gaussians == 0:
         raise BadInput(f"Nothing opaque is in the photos of {file}.", "Are the cameras the right ones?")
-    measure(folder, fitted, held_out, len(training), masked, rasterizer, report)
-    sheet = preview(folder, fitted, held_out or training[:4], masked, rasterizer)
+    measured = measure(fitted, held_out, masked, rasterizer)
+    write_measures(folder, measured, fitted.num_gaussians, len(training), report)
+    sheet = preview(folder, fitted, shown, masked, rasterizer)
     report(Wrote(sheet, "photos, and beside each what was reconstructed"))
     folder.write_result("gaussians.safetensors", stored(fitted.to("cpu")), {})
     folder.finish(config.steps)
     put(run, fitted.to("cpu"), file, report, force)
+
+
+def check(config: PhotosConfig) -> None:
+    """Raises ``BadInput`` for settings that no photos can meet."""
+    if config.up != "auto" and config.up not in AXES:
+        raise BadInput(f"--up-axis {config.up} is not an axis.", f"Choose one of: auto, {', '.join(AXES)}.")
+    if config.num_gaussians < MIN_GAUSSIANS:
+        raise BadInput(f"--num-gaussians must be at least {MIN_GAUSSIANS}, not {config.num_gaussians}.")
+    if not 0 <= config.sh_degree <= MAX_SH_DEGREE:
+        raise BadInput(f"sh_degree must be from 0 to {MAX_SH_DEGREE}, not {config.sh_degree}.")
+    for name in ("hold_out", "preview_every"):
+        if getattr(config, name) < 0:
+            raise BadInput(f"{name} must be at least 0, not {getattr(config, name)}.")
+    if config.relocate_every < 1:
+        raise BadInput(f"relocate_every must be at least 1, not {config.relocate_every}.")
 
 
 def refuse_other_asset(run: RunDir, folder: StageFolder, steps: int, force: bool) -> None:
@@ -196,32 +221,10 @@ def starting_gaussians(
         centre, half = seen_box([photo.camera for photo in training])
         points = centre + half * (2.0 * torch.rand(count, 3, generator=generator) - 1.0)
         colors, origin = torch.full((count, 3), 0.5), "random points in the box that the cameras see"
-    extent = max(float((points - points.median(dim=0).values).norm(dim=-1).quantile(0.9)), 1e-6)
+    distances = (points - points.median(dim=0).values).norm(dim=-1).sort().values
+    extent = max(float(distances[int(0.9 * (len(distances) - 1))]), 1e-6)
     points, colors = spread(points, colors, count, generator)
     return gaussians_at(points, colors, config.sh_degree, extent), extent, origin
-
-
-def stored(gaussians: Gaussians) -> dict[str, Tensor]:
-    """The tensors that are optimised, by name; colour apart from what depends on the direction of view."""
-    return {
-        "means": gaussians.means,
-        "quats": gaussians.quats,
-        "log_scales": gaussians.log_scales,
-        "logit_opacities": gaussians.logit_opacities,
-        "sh0": gaussians.sh[:, :1],
-        "sh_rest": gaussians.sh[:, 1:],
-    }
-
-
-def assemble(tensors: dict[str, Tensor]) -> Gaussians:
-    """The Gaussians of ``stored`` tensors."""
-    return Gaussians(
-        means=tensors["means"],
-        quats=nn.functional.normalize(tensors["quats"], dim=-1),
-        log_scales=tensors["log_scales"],
-        logit_opacities=tensors["logit_opacities"],
-        sh=torch.cat([tensors["sh0"], tensors["sh_rest"]], dim=1),
-    )
 
 
 def result_of(folder: StageFolder) -> Gaussians:
@@ -229,9 +232,9 @@ def result_of(folder: StageFolder) -> Gaussians:
     return assemble(folder.read_result("gaussians.safetensors")[0])
 
 
-def make_optimiser(parameters: dict[str, nn.Parameter], extent: float, config: PhotosConfig) -> torch.optim.Adam:
-    """Adam with a rate a tensor; the means come first."""
-    rates = {
+def rates(config: PhotosConfig, extent: float) -> dict[str, float]:
+    """Learning rate of each tensor; the means come first."""
+    return {
         "means": config.means_rate * extent,
         "quats": config.quats_rate,
         "log_scales": config.scales_rate,
@@ -239,7 +242,12 @@ def make_optimiser(parameters: dict[str, nn.Parameter], extent: float, config: P
         "sh0": config.sh_rate,
         "sh_rest": config.sh_rate / 20.0,
     }
-    return torch.optim.Adam([{"params": [parameters[name]], "lr": rate} for name, rate in rates.items()], eps=1e-15)
+
+
+def backdrop(masked: bool, step: int, config: PhotosConfig) -> Tensor:
+    """What stands behind the renders of a step, [3]: a random colour where the photos have masks, else black."""
+    color = torch.rand(3, generator=step_generator(config.seed, step, stream=4)) if masked else torch.zeros(3)
+    return color.to(config.device)
 
 
 def draw(training: list[Photo], step: int, config: PhotosConfig) -> list[Photo]:
@@ -252,117 +260,16 @@ def draw(training: list[Photo], step: int, config: PhotosConfig) -> list[Photo]:
     return batch
 
 
-def target_of(photo: Photo, factor: int, masked: bool, device: str) -> tuple[Camera, Tensor]:
-    """The camera and premultiplied RGBA [H, W, 4] of a photo reduced by ``factor``."""
-    width, height = max(1, photo.camera.width // factor), max(1, photo.camera.height // factor)
-    rgba = photo.rgba.to(device).float() / 255.0
-    if not masked:
-        rgba = torch.cat([rgba[..., :3], torch.ones_like(rgba[..., 3:])], dim=-1)
-    rgba = torch.cat([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], dim=-1)
-    if factor > 1:
-        rgba = nn.functional.interpolate(rgba.permute(2, 0, 1)[None], (height, width), mode="area")[0].permute(1, 2, 0)
-    return scaled(photo.camera, width, height).to(device), rgba
-
-
-def batch_loss(
-    gaussians: Gaussians,
-    batch: Sequence[Photo],
-    factor: int,
-    masked: bool,
-    rasterizer: Rasterizer,
-    step: int,
-    extent: float,
-    config: PhotosConfig,
-) -> tuple[Tensor, Tensor]:
-    """Loss of a batch, and its mean squared error.
-
-    L1 and SSIM as Kerbl et al. 2023, Eq. 7. Where photos have masks, both sides stand before a new random colour each
-    step, so that the alpha is learnt too. Opacities and scales are drawn to zero as by Kheradmand et al. 2024, Eq. 10.
-    """
-    generator = step_generator(config.seed, step, stream=4)
-    background = (torch.rand(3, generator=generator) if masked else torch.zeros(3)).to(config.device)
-    losses, errors = [], []
-    targets = [target_of(photo, factor, masked, config.device) for photo in batch]
-    for cameras, truths in same_size(targets):
-        images = render(gaussians, cameras, rasterizer, background=background).rgb
-        for image, rgba in zip(images, truths, strict=True):
-            truth = rgba[..., :3] + (1.0 - rgba[..., 3:]) * background
-            loss = (image - truth).abs().mean()
-            if min(image.shape[:2]) >= SSIM_WINDOW:
-                dissimilarity = 1.0 - structural_similarity(image, truth)
-                loss = (1.0 - config.ssim_weight) * loss + config.ssim_weight * dissimilarity
-            losses.append(loss)
-            errors.append((image.detach() - truth).square().mean())
-    penalty = config.opacity_weight * gaussians.opacities.mean()
-    penalty = penalty + config.scale_weight * gaussians.scales.mean() / extent
-    return torch.stack(losses).mean() + penalty, torch.stack(errors).mean()
-
-
-def same_size(targets: list[tuple[Camera, Tensor]]) -> list[tuple[list[Camera], list[Tensor]]]:
-    """Views of one size together, which the rasterizer renders at once."""
-    groups: dict[tuple[int, int], tuple[list[Camera], list[Tensor]]] = {}
-    for camera, rgba in targets:
-        cameras, truths = groups.setdefault((camera.width, camera.height), ([], []))
-        cameras.append(camera)
-        truths.append(rgba)
-    return list(groups.values())
-
-
-@torch.no_grad()
-def relocate(parameters: dict[str, nn.Parameter], optimiser: torch.optim.Adam, generator: torch.Generator) -> None:
-    """Move transparent Gaussians onto others, which share their opacity with them; Adam forgets both."""
-    opacities = torch.sigmoid(parameters["logit_opacities"])
-    dead, chosen = (index.to(opacities.device) for index in relocations(opacities, generator))
-    if len(dead) == 0:
-        return
-    copies = torch.bincount(chosen, minlength=len(opacities))[chosen] + 1
-    shared, scales = shared_out(opacities[chosen], parameters["log_scales"][chosen].exp(), copies)
-    parameters["logit_opacities"][chosen] = shared.clamp(DEAD_OPACITY, 1.0 - 1e-6).logit()
-    parameters["log_scales"][chosen] = scales.log()
-    for parameter in parameters.values():
-        parameter[dead] = parameter[chosen]
-        for moment in ("exp_avg", "exp_avg_sq"):
-            optimiser.state[parameter][moment][dead] = 0.0
-            optimiser.state[parameter][moment][chosen] = 0.0
-
-
-@torch.no_grad()
-def compare(
-    gaussians: Gaussians, photos: Sequence[Photo], masked: bool, rasterizer: Rasterizer
-) -> list[tuple[Tensor, Tensor]]:
-    """``(photo, render)`` [H, W, 3] of each view: before white where photos have masks, else before black."""
-    background = torch.full((3,), 1.0 if masked else 0.0, device=gaussians.means.device)
-    pairs = []
-    for photo in photos:
-        camera, rgba = target_of(photo, 1, masked, str(gaussians.means.device))
-        image = render(gaussians, [camera], rasterizer, background=background).rgb[0].clamp(0.0, 1.0)
-        pairs.append((rgba[..., :3] + (1.0 - rgba[..., 3:]) * background, image))
-    return pairs
-
-
-def measure(
-    folder: StageFolder,
-    gaussians: Gaussians,
-    held_out: Sequence[Photo],
-    num_training: int,
-    masked: bool,
-    rasterizer: Rasterizer,
-    report: Report,
+def write_measures(
+    folder: StageFolder, measured: dict[str, Any], num_gaussians: int, views_fitted: int, report: Report
 ) -> None:
     """Write ``held_out.json`` and say what is in it."""
-    views = []
-    for photo, (truth, image) in zip(held_out, compare(gaussians, held_out, masked, rasterizer), strict=True):
-        similarity = ssim(image, truth) if min(image.shape[:2]) >= SSIM_WINDOW else None
-        views.append({"picture": photo.name, "psnr_db": psnr(image, truth), "ssim": similarity})
-    mean = sum(view["psnr_db"] for view in views) / len(views) if views else None
-    similarities = [view["ssim"] for view in views if view["ssim"] is not None]
-    mean_ssim = sum(similarities) / len(similarities) if similarities else None
-    result = {"psnr_db": mean, "ssim": mean_ssim, "num_gaussians": gaussians.num_gaussians}
-    result |= {"views_fitted": num_training, "background": "white" if masked else "black", "held_out": views}
-    write_json(folder.path / "held_out.json", result)
-    if mean is not None:
-        shown = f", SSIM {mean_ssim:.3f}" if mean_ssim is not None else ""
-        report(Wrote(folder.path / "held_out.json", f"{len(views)} held-out views: PSNR {mean:.1f} dB{shown}"))
+    path = folder.path / "held_out.json"
+    write_json(path, {"num_gaussians": num_gaussians, "views_fitted": views_fitted, **measured})
+    if measured["psnr_db"] is not None:
+        shown = f", SSIM {measured['ssim']:.3f}" if measured["ssim"] is not None else ""
+        count = len(measured["views"])
+        report(Wrote(path, f"{count} held-out views: PSNR {measured['psnr_db']:.1f} dB{shown}"))
 
 
 def preview(

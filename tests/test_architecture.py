@@ -24,7 +24,7 @@ BETWEEN_BLOCKS = {
     "objectives": {"priors"},
     "zoo": {"gaussians", "cameras"},
     "captures": {"cameras"},
-    "fitting": {"gaussians"},
+    "fitting": {"gaussians", "cameras", "captures", "raster", "metrics"},  # renders are compared with photos
     "motion": {"gaussians"},  # the field is applied to an asset
     "exporting": {"gaussians"},  # every format is of an asset in frames
     "run_dir": {"gaussians"},  # the run keeps the canonical asset

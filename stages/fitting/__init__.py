@@ -1,1 +1,1 @@
-"""Fitting Gaussians to pictures: where they start, and how those that are of no use are moved."""
+"""Fitting Gaussians to photos: where they start, what is optimised, the loss, and how those of no use are moved."""

@@ -37,6 +37,7 @@ PACKAGES = {
     "tokenizers": "video priors",
     "sentencepiece": "published video models",
     "protobuf": "published video models",
+    "zstandard": ".spz splats",
     "peft": "fit-lora",
     "imageio": "videos",
     "imageio-ffmpeg": "videos",
@@ -46,7 +47,11 @@ PACKAGES = {
 }
 """Every package that animus3d depends on, and what for."""
 
-EXTRAS = {"viser": ("view", "animus3d view"), "tensorboard": ("tensorboard", "logs for TensorBoard")}
+EXTRAS = {
+    "usd-core": ("usd", "export --format usd"),
+    "viser": ("view", "animus3d view"),
+    "tensorboard": ("tensorboard", "logs for TensorBoard"),
+}
 """Packages of the extras: name -> (extra, what for)."""
 
 SAME = 1e-4

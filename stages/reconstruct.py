@@ -92,6 +92,8 @@ def _read(path: Path, config: ReconstructConfig, report: Report) -> Gaussians:
     suffix = path.suffix.lower()
     if config.pose is not None:
         return _posed(path, config.pose, config)
+    if suffix in (*READERS, *MESHES) and not path.exists():
+        raise BadInput(f"There is no file {path}.", "Check the path.")
     if suffix in MESHES and (suffix != ".ply" or is_mesh_ply(path)):
         from stages.gaussians.mesh import gaussians_from_mesh
 

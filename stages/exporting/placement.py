@@ -13,16 +13,10 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from stages.conventions import step_generator
+from stages.gaussians.placement import UPRIGHT
 from stages.gaussians.surface import sample_surface
+from stages.rotations import quaternion_matrices
 
-TURNS = {  # rows of the rotation that turns the axis up
-    "y": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
-    "-y": ((1, 0, 0), (0, -1, 0), (0, 0, -1)),
-    "z": ((1, 0, 0), (0, 0, 1), (0, -1, 0)),
-    "-z": ((1, 0, 0), (0, 0, -1), (0, 1, 0)),
-    "x": ((0, -1, 0), (1, 0, 0), (0, 0, 1)),
-    "-x": ((0, 1, 0), (-1, 0, 0), (0, 0, 1)),
-}
 NUM_SAMPLES = 8000
 NUM_MEANS = 2000
 FITTING_STEPS = 20
@@ -62,7 +56,7 @@ def find_placement(vertices: Tensor, faces: Tensor, means: Tensor) -> Placement 
     samples = sample_surface(vertices, faces, NUM_SAMPLES, step_generator(0, 0))
     surface = samples.interpolate(vertices[faces])
     some = means[torch.linspace(0, len(means) - 1, min(NUM_MEANS, len(means))).long()]
-    turned = [Placement(up, torch.tensor(rows, dtype=means.dtype)) for up, rows in TURNS.items()]
+    turned = [Placement(up, quaternion_matrices(torch.tensor(turn, dtype=means.dtype))) for up, turn in UPRIGHT.items()]
     for candidates in (turned, [_fitted(placement, surface, some) for placement in turned]):
         best, nearest = None, TOLERANCE
         for placement in candidates:

@@ -11,25 +11,27 @@ from stages.gaussians.asset import Gaussians
 from stages.gaussians.sh import rotate_sh
 from stages.rotations import quaternion_matrices, quaternion_multiply
 
-UP_AXES = ("y", "-y", "z", "-z", "x", "-x")
+_HALF = 0.5**0.5
+
+UPRIGHT = {
+    "y": (1.0, 0.0, 0.0, 0.0),
+    "-y": (0.0, 1.0, 0.0, 0.0),
+    "z": (_HALF, -_HALF, 0.0, 0.0),
+    "-z": (_HALF, _HALF, 0.0, 0.0),
+    "x": (_HALF, 0.0, 0.0, _HALF),
+    "-x": (_HALF, 0.0, 0.0, -_HALF),
+}
+"""The turn, wxyz, that makes an axis of a file +y."""
 
 
 def turn_upright(gaussians: Gaussians, up: str) -> Gaussians:
     """Turn the asset so that its axis ``up`` becomes +y: means, quats and colours."""
-    if up not in UP_AXES:
-        raise BadInput(f"--up-axis {up} is not an axis.", f"Choose one of: {', '.join(UP_AXES)}.")
+    if up not in UPRIGHT:
+        raise BadInput(f"--up-axis {up} is not an axis.", f"Choose one of: {', '.join(UPRIGHT)}.")
     if up == "y":
         return gaussians
-    half = 0.5**0.5
-    turn = {  # wxyz
-        "-y": (0.0, 1.0, 0.0, 0.0),
-        "z": (half, -half, 0.0, 0.0),
-        "-z": (half, half, 0.0, 0.0),
-        "x": (half, 0.0, 0.0, half),
-        "-x": (half, 0.0, 0.0, -half),
-    }[up]
-    R = quaternion_matrices(torch.tensor(turn))
-    quats = quaternion_multiply(torch.tensor(turn), gaussians.quats)
+    turn = torch.tensor(UPRIGHT[up])
+    R, quats = quaternion_matrices(turn), quaternion_multiply(turn, gaussians.quats)
     return replace(gaussians, means=gaussians.means @ R.T, quats=quats, sh=rotate_sh(gaussians.sh, R))
 
 

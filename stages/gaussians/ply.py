@@ -6,7 +6,6 @@ channel by channel; opacities as logits, scales as logarithms, rotations wxyz.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ import numpy as np
 import torch
 from plyfile import PlyData, PlyElement
 
-from stages.errors import BadInput, CannotWrite
+from stages.errors import BadInput
 from stages.gaussians.asset import Gaussians
+from stages.gaussians.checked import replacing
 from stages.gaussians.compressed_ply import PACKED, unpack_ply
 from stages.gaussians.ply_file import open_ply
 
@@ -124,13 +124,5 @@ def write_ply(path: Path, gaussians: Gaussians, *, pad_sh_degree: int | None = N
     table = np.empty(num, dtype=[(name, "f4") for name in columns])
     for name, values in columns.items():
         table[name] = values.numpy()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as temporary:
         PlyData([PlyElement.describe(table, "vertex")], byte_order="<").write(str(temporary))
-        temporary.replace(path)
-    except OSError as error:
-        raise CannotWrite(
-            f"Cannot write {path}: {error.strerror or error}.", "Free space or choose another place."
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import torch
 from stages.cameras.camera import orbit_camera
 from stages.errors import BadInput
 from stages.gaussians import Gaussians
-from stages.gaussians.placement import UP_AXES, centre, looks_upside_down, mirror, rescale, turn_upright
+from stages.gaussians.placement import UPRIGHT, centre, looks_upside_down, mirror, rescale, turn_upright
 from stages.raster import choose, render
 from tests.gaussians.test_ply import splat
 
@@ -37,7 +37,7 @@ def _picture(asset: Gaussians, turn: torch.Tensor | None = None) -> torch.Tensor
     return render(asset, [camera], choose("cpu", "reference")).rgb[0]
 
 
-@pytest.mark.parametrize("up", UP_AXES)
+@pytest.mark.parametrize("up", UPRIGHT)
 def test_a_turned_asset_seen_by_a_turned_camera_is_the_same_picture(up: str) -> None:
     """Positions, orientations and all harmonics go along."""
     asset = _asset()

@@ -34,7 +34,7 @@ from stages.fitting.start import gaussians_at, spread
 from stages.gaussians import Gaussians
 from stages.media.contact_sheet import contact_sheet, write_png
 from stages.raster import Rasterizer, choose
-from stages.run_dir import RunDir, StageFolder
+from stages.run_dir import FITTED, RunDir, StageFolder
 from stages.run_dir.files import file_hash, write_json
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 
@@ -88,14 +88,15 @@ def run(run: RunDir, config: PhotosConfig, report: Report, *, file: Path, force:
 
     # 1. cameras and photos
     capture = upright(read_capture(file), config.up)
-    folder = run.stage("reconstruction")
+    folder = run.stage(FITTED)
     refuse_other_asset(run, folder, config.steps, force)
     photos = read_photos(capture, config.size_px)
     held_out, training = split(capture, photos, config.hold_out)
     masked = has_masks(photos)
     begin = folder.begin(
-        config=asdict(config), inputs={"photos": fingerprint(capture)}, total_steps=config.steps, force=force
-    )
+        config=asdict(config), defaults=asdict(PhotosConfig()), total_steps=config.steps, force=force,
+        inputs={"photos": fingerprint(capture), "file": str(file)},
+    )  # fmt: skip
     if begin.done:
         put(run, result_of(folder), file, report, force)
         return
@@ -176,7 +177,7 @@ def refuse_other_asset(run: RunDir, folder: StageFolder, steps: int, force: bool
 
 def put(run: RunDir, gaussians: Gaussians, file: Path, report: Report, force: bool) -> None:
     """Make the result the asset of the run, if it is not already."""
-    if run.put_asset(gaussians, str(file), force=force):
+    if run.put_asset(gaussians, str(file), force=force, fitted=True):
         report(Wrote(run.canonical_ply, f"{gaussians.num_gaussians} Gaussians, SH degree {gaussians.sh_degree}"))
     else:
         report(Note(f"{run.path} already holds this asset; nothing to do."))

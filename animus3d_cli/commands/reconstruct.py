@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,7 +22,7 @@ def _numbers(text: str | None) -> tuple[float, ...] | None:
         raise BadInput(f"--crop {text} is not a list of numbers.", "Write them like 0,0.5,0,1.2") from None
 
 
-def _refuse(flags: dict[str, object], used_for: str) -> None:
+def _refuse(flags: Mapping[str, object], used_for: str) -> None:
     """Raise ``BadInput`` when a flag is given that only the other kind of input has."""
     given = [f"--{name.replace('_', '-')}" for name, value in flags.items() if value is not None]
     if given:
@@ -120,25 +121,26 @@ def command(
 
     Example: animus3d reconstruct photos/ --num-gaussians 10000
     """
+    from stages.captures import is_capture
+
     shared = {"num_gaussians": num_gaussians, "up": up, "seed": seed}
     placing = {
         "pose": pose, "flip": flip, "min_opacity": min_opacity, "max_size": max_size, "crop": _numbers(crop),
         "largest": largest or None, "center": center or None, "scale": scale,
     }  # fmt: skip
     fitting = {"steps": steps, "device": device, "raster": raster}
-
-    from stages.captures import is_capture
-
+    stage: Any
+    flags: dict[str, Any]
     if is_capture(file):
-        from stages import reconstruct_photos as stage
+        from stages import reconstruct_photos
 
         _refuse(placing, "a splat or a mesh, and FILE names photos")
-        presets, flags = stage.PRESETS, shared | fitting | {"device": resolve_device(device or "auto")}
+        stage, flags = reconstruct_photos, {**shared, **fitting, "device": resolve_device(device or "auto")}
     else:
-        from stages import reconstruct as stage
+        from stages import reconstruct
 
-        _refuse(fitting, "photos, and FILE is none: a folder or a transforms.json")
-        presets, flags = stage.PRESETS, shared | placing
-    config = build_config(presets, "default", flags, settings or [])
+        _refuse(fitting, "photos, and FILE is neither a folder nor a transforms.json")
+        stage, flags = reconstruct, {**shared, **placing}
+    config = build_config(stage.PRESETS, "default", flags, settings or [])
     with session("reconstruct", run) as (run_dir, console):
         stage.run(run_dir, config, console, file=file, force=force)

@@ -2,8 +2,8 @@
 
 A model is a folder with ``cameras``, ``images`` and perhaps ``points3D``; the photos lie in ``images`` beside
 ``sparse``. COLMAP's camera frame is the project's own: x right, y down, z forward, poses camera-from-world. The
-format is COLMAP's
-documentation, "Output format"; pycolmap is not used because it never returns from a ``points3D.bin`` cut short.
+format is that of COLMAP's documentation, "Output Format"; pycolmap is not used because it never returns from a
+``points3D.bin`` cut short.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def _images_txt(file: Path) -> list[PosedImage]:
         if line.strip():
             _, *pose, camera, name = line.split(maxsplit=9)
             values = tuple(float(value) for value in pose)
-            images.append(PosedImage(name, values[:4], values[4:], int(camera)))
+            images.append(PosedImage(name.strip(), values[:4], values[4:], int(camera)))
     return images
 
 

@@ -29,24 +29,24 @@ def read_capture(path: Path) -> Capture:
     """The capture in a folder or described by a ``transforms.json``; pictures are only looked for, not decoded.
 
     Raises:
-        BadInput: there is none, or it cannot be used.
-        NotAvailable: it is a COLMAP model and pycolmap is not installed.
+        BadInput: there is none, or its cameras cannot be used, or a picture is missing or not as large as they say.
     """
     from stages.captures.colmap import model_folder, read_colmap
     from stages.captures.transforms import find_transforms, read_transforms
 
-    if path.is_dir():
-        files, model = find_transforms(path), model_folder(path)
-        if not files and model is None:
-            raise BadInput(
-                f"{path} holds neither transforms.json nor a COLMAP model (sparse/0 with cameras, images, points3D).",
-                "Give a folder of photos with known cameras, a .ply splat, or a mesh.",
-            )
-        capture = read_transforms(files) if files else read_colmap(path, model)
-    elif path.exists():
-        capture = read_transforms([path])
+    if not path.exists():
+        raise BadInput(f"There is no file {path}.", "Check the path.")
+    files = find_transforms(path) if path.is_dir() else [path]
+    model = None if files else model_folder(path)
+    if files:
+        capture = read_transforms(files)
+    elif model is not None:
+        capture = read_colmap(path, model)
     else:
-        raise BadInput(f"There is no file {path}.")
+        raise BadInput(
+            f"{path} holds neither transforms.json nor a COLMAP model (sparse/0 with cameras, images, points3D).",
+            "Give a folder of photos with known cameras, a .ply splat, or a mesh.",
+        )
     for view in capture.views:
         _header(view)
     return capture

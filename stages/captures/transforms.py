@@ -20,6 +20,7 @@ from stages.errors import BadInput
 
 NAMES = ("transforms.json", "transforms_train.json", "transforms_test.json")
 ENDINGS = ("", ".png", ".jpg", ".jpeg", ".JPG", ".webp")
+PERSPECTIVE = ("PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "OPENCV", "SIMPLE_RADIAL", "RADIAL", "FULL_OPENCV")
 DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
 MAX_BYTES = 100_000_000
 OPENGL_TO_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
@@ -72,6 +73,9 @@ def _view(file: Path, document: dict[str, Any], frame: dict[str, Any], index: in
             f"{where}: the photos have lens distortion ({', '.join(k for k in DISTORTION if values.get(k))}).",
             "Undistort them first, for example with: colmap image_undistorter",
         )
+    model = values.get("camera_model", PERSPECTIVE[0])
+    if model not in PERSPECTIVE or values.get("is_fisheye"):
+        raise BadInput(f"{where}: the camera is no pinhole (camera_model {model!r}).", "Undistort the photos first.")
     path = _picture(file.parent, name)
     width, height = _size(values, path, where)
     return View(

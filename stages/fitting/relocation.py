@@ -1,7 +1,9 @@
 """3D Gaussian Splatting as Markov Chain Monte Carlo (Kheradmand et al. 2024): a fixed number of Gaussians, of which
 those that have become transparent move to where the others are.
 
-gsplat's ``MCMCStrategy`` does the same with a CUDA kernel; this runs on any device, with draws that can be repeated.
+gsplat's ``MCMCStrategy`` moves them the same way. It is used on no device, because its kernel needs CUDA and its draws
+take no generator: a resumed fit would differ from one that was not interrupted. Its ``DefaultStrategy`` needs the
+gradients of projected means, which only gsplat's rasterizer gives.
 The paper's noise on the means is left out: it reaches only Gaussians that are about to move, and a fit here is short.
 """
 

@@ -24,8 +24,9 @@ from typing import Any
 from stages.errors import CorruptCheckpoint, SettingsDiffer
 from stages.run_dir.files import file_hash, read_json, replacing, write_json, writing
 
-UNTRACKED = ("steps", "checkpoint_every", "preview_every", "device", "raster", "processes", "compile")
-"""Settings that do not make another result: ``steps`` is an absolute target, the rest say how, not what."""
+UNTRACKED = ("steps", "checkpoint_every", "preview_every", "device", "raster", "processes", "compile", "file")
+"""Settings and inputs that do not make another result: ``steps`` is an absolute target, ``file`` where the same content
+lay, the rest say how, not what."""
 
 
 @dataclass(frozen=True)

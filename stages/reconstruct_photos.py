@@ -40,8 +40,8 @@ from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimis
 
 LEVELS = ((0.0, 4), (0.3, 2), (0.6, 1))
 """From which share of the steps on pictures are reduced by how much."""
-MIN_GAUSSIANS = 4
-"""As many as the width of a Gaussian needs: three neighbours."""
+MIN_GAUSSIANS, MAX_GAUSSIANS = 4, 10_000_000
+"""As many as the width of a Gaussian needs (three neighbours), and as Adam keeps in a few gigabytes."""
 MAX_SH_DEGREE = 3
 
 
@@ -156,8 +156,10 @@ def check(config: PhotosConfig) -> None:
     """Raises ``BadInput`` for settings that no photos can meet."""
     if config.up != "auto" and config.up not in AXES:
         raise BadInput(f"--up-axis {config.up} is not an axis.", f"Choose one of: auto, {', '.join(AXES)}.")
-    if config.num_gaussians < MIN_GAUSSIANS:
-        raise BadInput(f"--num-gaussians must be at least {MIN_GAUSSIANS}, not {config.num_gaussians}.")
+    if not MIN_GAUSSIANS <= config.num_gaussians <= MAX_GAUSSIANS:
+        raise BadInput(
+            f"--num-gaussians must be at least {MIN_GAUSSIANS} and at most {MAX_GAUSSIANS}, not {config.num_gaussians}."
+        )
     if not 0 <= config.sh_degree <= MAX_SH_DEGREE:
         raise BadInput(f"sh_degree must be from 0 to {MAX_SH_DEGREE}, not {config.sh_degree}.")
     for name in ("hold_out", "preview_every"):

@@ -1,4 +1,4 @@
-"""Writes captures as other programs do, from cameras that are known: a NeRF's transforms.json, COLMAP's sparse model."""
+"""Writes captures as other programs do, from known cameras: a NeRF's transforms.json, COLMAP's sparse model."""
 
 from __future__ import annotations
 

@@ -250,7 +250,7 @@ def test_pictures_that_cannot_be_used(tmp_path: Path) -> None:
 
 def test_a_folder_without_cameras(tmp_path: Path) -> None:
     plain_pictures(tmp_path, cameras())
-    with pytest.raises(BadInput, match="neither transforms.json nor a COLMAP model"):
+    with pytest.raises(BadInput, match=r"neither transforms\.json nor a COLMAP model"):
         read_capture(tmp_path)
     with pytest.raises(BadInput, match="There is no file"):
         read_capture(tmp_path / "nowhere.json")

@@ -109,9 +109,7 @@ def _photos_of(masked: bool) -> tuple:  # type: ignore[type-arg]
     asset.sh.mul_(0.5)
     photos = []
     for azimuth in (0.0, 100.0, 200.0):
-        camera = orbit_camera(
-            azimuth_deg=azimuth, elevation_deg=10.0, radius=6.0, fov_deg=45.0, width=24, height=20
-        )
+        camera = orbit_camera(azimuth_deg=azimuth, elevation_deg=10.0, radius=6.0, fov_deg=45.0, width=24, height=20)
         shown = render(asset, [camera], choose("cpu"))
         alpha = shown.alpha[0] if masked else torch.ones_like(shown.alpha[0])
         straight = (shown.rgb[0] / alpha.clamp(min=1e-6)).clamp(0.0, 1.0)
@@ -131,11 +129,11 @@ def test_the_truth_has_the_smallest_loss(masked: bool) -> None:
     background = torch.tensor([0.2, 0.7, 0.4]) if masked else torch.zeros(3)
     parameters = {name: nn.Parameter(value.clone()) for name, value in stored(asset).items()}
     loss, error = loss_of(assemble(parameters), photos, 1, background)
-    assert float(loss) < 5e-3 and float(error) < 1e-5
+    assert loss.item() < 5e-3 and error.item() < 1e-5
     assert measure(asset, photos, masked, rasterizer)["psnr_db"] > 45.0
     for name in ("means", "logit_opacities", "log_scales", "sh0"):
         moved = assemble({**stored(asset), name: stored(asset)[name] + 0.3})
-        assert float(loss_of(moved, photos, 1, background)[0]) > 2.0 * float(loss), name
+        assert loss_of(moved, photos, 1, background)[0].item() > 2.0 * loss.item(), name
     loss.backward()
     for name in ("means", "quats", "log_scales", "logit_opacities", "sh0"):
         assert parameters[name].grad is not None and parameters[name].grad.abs().max() > 0, name

@@ -149,7 +149,7 @@ def run(run: RunDir, config: PhotosConfig, report: Report, *, file: Path, force:
     report(Wrote(sheet, "photos, and beside each what was reconstructed"))
     folder.write_result("gaussians.safetensors", stored(fitted.to("cpu")), {})
     folder.finish(config.steps)
-    put(run, fitted.to("cpu"), file, report, force)
+    put(run, result_of(folder), file, report, force)  # as a later call reads it, to the last bit
 
 
 def check(config: PhotosConfig) -> None:

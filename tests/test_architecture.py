@@ -13,19 +13,20 @@ ROOT = Path(__file__).parent.parent
 BASE = {"conventions", "errors", "events", "rotations", "assets", "tables"}
 BLOCKS = {
     "gaussians", "cameras", "raster", "motion", "priors", "objectives", "zoo", "metrics", "media", "exporting",
-    "reporting", "ablation", "run_dir",
+    "reporting", "ablation", "captures", "fitting", "run_dir",
 }  # fmt: skip
 ORCHESTRATOR = "ablate"
 """The one that runs other stages, each in a run of its own."""
 STAGES = {
-    ORCHESTRATOR,
-    "reconstruct", "fit_lora", "distill", "refine", "render", "export", "evaluate", "train_prior", "status", "view",
-    "doctor", "report", "prefer",
+    ORCHESTRATOR, "reconstruct", "reconstruct_photos", "fit_lora", "distill", "refine", "render", "export", "evaluate",
+    "train_prior", "status", "view", "doctor", "report", "prefer",
 }  # fmt: skip
 BETWEEN_BLOCKS = {
     "raster": {"gaussians", "cameras"},
     "objectives": {"priors"},
     "zoo": {"gaussians", "cameras"},
+    "captures": {"cameras"},
+    "fitting": {"gaussians", "cameras", "captures", "raster", "metrics"},  # renders are compared with photos
     "motion": {"gaussians"},  # the field is applied to an asset
     "exporting": {"gaussians"},  # every format is of an asset in frames
     "reporting": {"run_dir", "media"},  # pages are about runs, and show their videos

@@ -25,8 +25,9 @@ from stages.errors import CorruptCheckpoint, SettingsDiffer
 from stages.run_dir.files import file_hash, read_json, replacing, write_json, writing
 from stages.run_dir.provenance import made_with
 
-UNTRACKED = ("steps", "checkpoint_every", "preview_every", "device", "raster", "processes", "compile")
-"""Settings that do not make another result: ``steps`` is an absolute target, the rest say how, not what."""
+UNTRACKED = ("steps", "checkpoint_every", "preview_every", "device", "raster", "processes", "compile", "file")
+"""Settings and inputs that do not make another result: ``steps`` is an absolute target, ``file`` where the same content
+lay, the rest say how, not what."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,10 @@ class StageFolder:
     def is_complete(self) -> bool:
         """Whether the stage has finished in this folder."""
         return (self.path / "complete.json").exists()
+
+    def steps_finished(self) -> int:
+        """The step at which the stage was finished in this folder; 0 when it is not."""
+        return int((read_json(self.path / "complete.json") or {}).get("steps", 0))
 
     def finish(self, steps: int) -> None:
         """Mark the stage complete, and note what made it."""

@@ -14,9 +14,7 @@ from stages.gaussians.ply import write_ply
 from stages.priors.catalogue import CATALOGUE
 from tests.bench.record import RESULTS
 from tests.gaussians.test_ply import splat
-from tests.priors.tiny_models import MODELS, save_model
-
-FRAMES = {"modelscope": 4, "wan": 5, "wan-ti2v": 5}
+from tests.priors.tiny_models import MODELS, save_model, small_clips
 
 
 @pytest.fixture
@@ -41,11 +39,13 @@ def animus3d(line: str, monkeypatch: pytest.MonkeyPatch) -> int:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_family_runs_every_stage(workplace: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     save_model(name, workplace / "model")
-    clip = f"--prior model --set size_px=32 --set num_frames={FRAMES.get(name, 9)}"
+    small = small_clips(name)
+    clip = "--prior model " + " ".join(f"--set {key}={value}" for key, value in small.items())
     quick = "--set num_cameras=2 --set num_timesteps=2 --set inversion_steps=1 --set field.spatial_resolution=6"
     assert animus3d(f"fit-lora asset.ply --steps 1 --set num_cameras=2 {clip}", monkeypatch) == 0
     assert animus3d(f"distill --prompt=walking --steps 2 {quick} {clip}", monkeypatch) == 0
-    refine = "refine --prior model --set size_px=32 --set num_frames=7 --set num_cameras=1 --steps 1"
+    size = f"--set size_px={small['size_px']}" if "size_px" in small else ""
+    refine = f"refine --prior model {size} --set num_frames=7 --set num_cameras=1 --steps 1"
     assert animus3d(f"{refine} --set denoise_steps=2", monkeypatch) == 0
     found = [load_file(workplace / "run" / part / "field.safetensors") for part in ("motion", "refined")]
     assert any((found[0][key] != found[1][key]).any() for key in found[0])

@@ -82,8 +82,8 @@ class VideoPrior(Protocol):
         ...
 
     def encode_picture(self, frame: Tensor) -> Tensor | None:
-        """The ``image_latents`` of ``frame`` [1, H, W, 3], which only the prior itself reads: [1, C, h, w], or [1, D] where
-        more than one frame's latents are wanted; None for a model that sees no picture."""
+        """The ``image_latents`` of ``frame`` [1, H, W, 3]: [1, C, h, w], or [1, D] of what only the prior itself can
+        tell apart; None for a model that sees no picture."""
         ...
 
     def decode(self, latents: Tensor) -> Tensor:

@@ -130,11 +130,14 @@ class WanPrior(PublishedPrior):
         return torch.cat(read, dim=1)
 
     def _tokens(self, frame: Tensor) -> Tensor:
-        """CLIP's last states but one, [1, L, D], of ``frame`` [1, H, W, 3] as a picture of whole numbers."""
-        seen = (255.0 * frame[0].detach().clamp(0.0, 1.0)).round().to(torch.uint8).cpu().numpy()
-        pixels = self._image_processor(images=seen, return_tensors="pt").pixel_values
-        out = self.image_encoder(pixels.to(self.device, self.dtype), output_hidden_states=True)
-        return out.hidden_states[-2].float()  # type: ignore[no-any-return]
+        """What CLIP makes of ``frame`` [1, H, W, 3]: its last states but one, [1, L, D]."""
+        pixels = self._pixels(frame).to(self.device, self.dtype)
+        return self.image_encoder(pixels, output_hidden_states=True).hidden_states[-2].float()  # type: ignore[no-any-return]
+
+    def _pixels(self, frame: Tensor) -> Tensor:
+        """``frame`` as CLIP is shown it, [1, 3, H', W'], by way of a picture of whole numbers."""
+        picture = (255.0 * frame[0].detach().clamp(0.0, 1.0)).round().to(torch.uint8).cpu().numpy()
+        return self._image_processor(images=picture, return_tensors="pt").pixel_values  # type: ignore[no-any-return]
 
     def run(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None) -> Tensor:
         """Time is the noise level times 1000."""

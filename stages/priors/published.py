@@ -214,11 +214,15 @@ class PublishedPrior(ABC):
 
     def _load(self, part: str) -> Any:
         """A part's module with its weights, frozen, on the device."""
-        library, class_name = self.index[part]
+        library, class_name = self.index.get(part) or (None, None)
+        if class_name is None:
+            raise BadInput(f"{self.folder / 'model_index.json'} names no {part}, which this model needs.")
         module = self._from_folder(part, getattr(diffusers if library == "diffusers" else transformers, class_name))
         return module.to(self.device).eval().requires_grad_(False)
 
     def _from_folder(self, part: str, kind: Any) -> Any:
+        if not (self.folder / part).is_dir():
+            raise BadInput(f"{self.folder / part} is missing; the model's folder is incomplete.", "Download it again.")
         options: dict[str, Any] = {}
         if part not in ("tokenizer", "image_processor"):
             options = {"use_safetensors": True, "torch_dtype" if _is_diffusers(kind) else "dtype": self.dtype}

@@ -43,9 +43,9 @@ class CogVideoXPrior(PublishedPrior):
         clip, size, most = self.clip, self._learnt_size, self.denoiser_config["sample_frames"]
         if size and ((clip.height, clip.width) != size or clip.num_frames > most):
             raise BadInput(
-                f"{self.name} has learnt where pixels are, for clips of at most {most} frames of {size[1]} x {size[0]}; it "
-                f"makes none of {clip.num_frames} of {clip.width} x {clip.height}.",
-                "Leave out --set size_px." if (clip.height, clip.width) != size else "",
+                f"{self.name} has learnt where pixels are, in clips of at most {most} frames of {size[1]} x {size[0]}: "
+                f"it makes none of {clip.num_frames} frames of {clip.width} x {clip.height}.",
+                f"Leave out size_px, and ask for {most} frames at most.",
             )
 
     def prepared(self, module: Any) -> Any:

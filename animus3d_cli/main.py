@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from animus3d_cli.commands import (
+    ablate,
     distill,
     doctor,
     evaluate,
@@ -86,6 +87,7 @@ app.command("refine")(refine.command)
 app.command("render")(render.command)
 app.command("export")(export.command)
 app.command("eval")(evaluate.command)
+app.command("ablate")(ablate.command)
 app.command("status")(status.command)
 app.command("view")(view.command)
 app.command("doctor")(doctor.command)

@@ -61,7 +61,8 @@ class DistillConfig:
     steps: int = 240
     seed: int = 0
     guidance: float = 1.1
-    inversion_steps: int = 1
+    inversion_steps: int = 1  # 0: random noise instead
+    static_branch: Literal["lora", "prompt", "none"] = "lora"  # what is subtracted; the others are for ``ablate``
     own_noise: bool = True  # each branch's score relative to its own noise, see ``stages.objectives.msd``
     start_noise: Literal["fresh", "fixed", "none"] = "fresh"  # in which inversion begins, see ``ddim_invert``
     timestep_min: float = 0.95  # as fractions of the schedule
@@ -131,11 +132,9 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
     if not config.prompt.strip():
         raise BadInput("distill needs a sentence.", 'For example: animus3d distill --prompt "a walking goat"')
     scored = config.score_weight > 0.0
-    if scored and config.objective == "msd" and config.start_noise == "fresh" and not config.own_noise:
-        raise BadInput(
-            "own_noise=false compares branches that hold the same noise; start_noise=fresh gives each its own.",
-            "Add: --set start_noise=fixed",
-        )
+    compared = scored and config.objective == "msd" and config.static_branch != "none"  # with the asset standing still
+    if scored and config.objective == "msd":
+        check_noise(config)
     if not scored and not (config.flow_weight and says_flow(load_prior(config.prior))):
         raise BadInput(
             f"Without its score the prior {config.prior!r} says nothing to follow.", "Add: --set score_weight=1"
@@ -143,7 +142,7 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
     asset = run.load_asset()
     folder = run.stage("motion")
     inputs = {"asset": run.asset_hash(), "prior": prior_fingerprint(config.prior)}
-    if scored and config.objective == "msd":
+    if compared:
         if not run.stage("lora").is_complete():
             raise MissingStage(
                 f"{run.path} has no static LoRA, which MSD compares with.", "Run first: animus3d fit-lora"
@@ -172,7 +171,7 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
             )
         )
     static_prompt = ""
-    if scored and config.objective == "msd":
+    if compared:
         tensors, metadata = run.stage("lora").read_result("adapter.safetensors")
         static_prompt = metadata["static_prompt"]
         prior.encode_text(
@@ -209,6 +208,21 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
     folder.write_result("field.safetensors", field_.tensors(), field_.metadata() | {"prompt": config.prompt})
     folder.finish(config.steps)
     report(Finished("distill"))
+
+
+def check_noise(config: DistillConfig) -> None:
+    """Raise ``BadInput`` for settings of MSD's noise that contradict each other."""
+    if config.start_noise == "fresh" and not config.own_noise:
+        raise BadInput(
+            "own_noise=false compares branches that hold the same noise; start_noise=fresh gives each its own.",
+            "Add: --set start_noise=fixed",
+        )
+    if config.inversion_steps == 0 and config.start_noise == "none":
+        raise BadInput(
+            "inversion_steps=0 adds random noise; start_noise=none has none.", "Add: --set start_noise=fresh"
+        )
+    if config.static_branch == "none" and not config.own_noise:
+        raise BadInput("static_branch=none leaves a clip's own noise to subtract.", "Add: --set own_noise=true")
 
 
 def new_field(asset: Gaussians, config: DistillConfig) -> MotionField:
@@ -334,7 +348,9 @@ class Distillation:
         return torch.stack(pairs).mean(dim=0)
 
     def static_eps(self, view: int, timestep: int) -> Tensor:
-        """The static branch of one camera and timestep, computed once."""
+        """The static branch of one camera and timestep, computed once; zero where there is none."""
+        if self.config.static_branch == "none":
+            return torch.zeros_like(self.stills[view])
         key = (view, timestep)
         if key not in self._static_eps:
             self._static_eps[key] = static_score(
@@ -346,6 +362,7 @@ class Distillation:
                 self.pictures[view],
                 self.start_noise(view),
                 self.config.own_noise,
+                self.config.static_branch == "lora",
             )
         return self._static_eps[key]
 

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BASE = {"conventions", "errors", "events", "rotations", "assets"}
+BASE = {"conventions", "errors", "events", "rotations", "assets", "tables"}
 BLOCKS = {
     "gaussians", "cameras", "raster", "motion", "priors", "objectives", "zoo", "metrics", "media", "exporting",
-    "run_dir",
+    "ablation", "run_dir",
 }  # fmt: skip
+ORCHESTRATOR = "ablate"
+"""The one that runs other stages, each in a run of its own."""
 STAGES = {
+    ORCHESTRATOR,
     "reconstruct", "fit_lora", "distill", "refine", "render", "export", "evaluate", "train_prior", "status", "view",
     "doctor",
 }  # fmt: skip
@@ -71,6 +74,8 @@ def test_imports_point_down(path: Path) -> None:
         return
     assert not any(name.startswith("animus3d_cli") for name in imports(path))
     own = where.parts[1].removesuffix(".py")
+    if own == ORCHESTRATOR:
+        return
     if own in STAGES:
         assert not (ours & STAGES) - {own}, "a stage imports another stage"
     elif own in BLOCKS:

@@ -55,12 +55,12 @@ CATALOGUE = (
         text_gib=10.58, fit_lora_gib=10.88, distill_gib=13.46, refine_gib=11.32,
     ),
     Published(
-        name="Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", licence="Apache-2.0", billions=0,
-        text_gib=10.58, fit_lora_gib=0, distill_gib=0, refine_gib=0,
+        name="Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", licence="Apache-2.0", billions=16.39,
+        text_gib=10.58, fit_lora_gib=32.87, distill_gib=38.65, refine_gib=32.61,
     ),
     Published(
-        name="Wan-AI/Wan2.2-I2V-A14B-Diffusers", licence="Apache-2.0", billions=0,
-        text_gib=10.58, fit_lora_gib=0, distill_gib=0, refine_gib=0,
+        name="Wan-AI/Wan2.2-I2V-A14B-Diffusers", licence="Apache-2.0", billions=28.58,
+        text_gib=10.58, fit_lora_gib=54.37, distill_gib=60.16, refine_gib=54.13,
     ),
     Published(
         name="Lightricks/LTX-Video", licence="LTXV", billions=1.92,

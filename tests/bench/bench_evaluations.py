@@ -33,9 +33,9 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "300 steps": {"steps": 300},
     "5,000 steps": {"inversion_steps": 5, "steps": 5000},
     "4 frames of 16": {},
-    "8 frames of 16": {},
 }
-GRADIENT_FRAMES = {"4 frames of 16": 4, "8 frames of 16": 8}
+GRADIENT_FRAMES = {"4 frames of 16": 4}
+"""Through how many frames the gradient goes, of candidates where that is not all."""
 SEEDS = range(5)
 LOG = RESULTS / "evaluations.json"
 

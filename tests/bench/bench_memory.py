@@ -4,7 +4,8 @@
 
 Every operation runs for its shapes only; what is alive is counted, storage by storage, as the stages' own functions go.
 Fragmentation, kernels' workspaces and the CUDA context (about 1 GiB) come on top. TFLOP are those of matrix products,
-convolutions and attention. The last line is JSON.
+convolutions and attention. Clips are those that a model makes unless it is told otherwise: 256 x 256 pixels, or its
+only size. The last line is JSON.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ Config = TypeVar("Config")
 COUNTS = (
     "steps", "checkpoint_every", "batch_size", "rank", "neighbours", "denoise_steps", "num_cameras",
     "num_timesteps", "num_views", "num_clips", "frames_per_step", "flow_samples", "arap_anchors",
-    "score_every", "num_frames", "size_px",
+    "score_every", "num_frames", "size_px", "max_gaussians",
 )  # fmt: skip
 """Settings that mean nothing below 1, in whichever stage they occur."""
 

@@ -111,7 +111,7 @@ def render_clip(clip: Clip, rasterize: Rasterizer, size_px: int, generator: torc
     """One clip from one random camera over a random plain background: frames uint8 [T, H, W, 3] and flow [2, T, H, W]
     in pixels, float16."""
     low, high = clip.gaussians.bounds()
-    camera = sample_orbit_cameras(1, low=low, high=high, size_px=size_px, generator=generator)[0]
+    camera = sample_orbit_cameras(1, low=low, high=high, width=size_px, height=size_px, generator=generator)[0]
     cameras = [camera] * clip.means.shape[0]
     shade = torch.rand(4, generator=generator)
     background = torch.ones(3) if shade[3] < 0.6 else 0.5 + 0.5 * shade[:3] if shade[3] < 0.8 else torch.full((3,), 0.5)

@@ -23,7 +23,7 @@ from stages.objectives.flow import flow_loss, flow_pair, guided_flow
 from stages.objectives.msd import distillation_loss, msd_gradient, static_score
 from stages.objectives.sds import sds_gradient
 from stages.objectives.smoothing import smooth_gradient
-from stages.priors.prior import VideoPrior, says_flow
+from stages.priors.prior import ClipShape, VideoPrior, says_flow
 from stages.raster import Rasterizer, render, render_flow
 from stages.run_dir import StageFolder
 
@@ -46,7 +46,7 @@ class Distillation:
         self, asset: Gaussians, prior: VideoPrior, rasterizer: Rasterizer, config: DistillConfig, static_prompt: str
     ) -> None:
         self.asset, self.prior, self.rasterizer, self.config = asset, prior, rasterizer, config
-        self.cameras = [c.to(config.device) for c in self.sample_cameras(asset, prior.clip.height, config)]
+        self.cameras = [c.to(config.device) for c in self.sample_cameras(asset, prior.clip, config)]
         rungs = torch.linspace(config.timestep_min, config.timestep_max, config.num_timesteps).tolist()
         self.timesteps = [prior.parameterization.timestep_at(rung) for rung in rungs]
         self.times = frame_times(prior.clip.num_frames, config.device)
@@ -56,16 +56,18 @@ class Distillation:
             prompts = [config.prompt, config.negative_prompt, static_prompt]
             self.text, self.negative, self.static_text = prior.encode_text(prompts).split()
             frames = [render(asset, [camera], rasterizer, background=self.background).rgb for camera in self.cameras]
-            self.pictures = [prior.encode_picture(frame) for frame in frames]  # [1, C, h, w] each
+            self.pictures = [prior.encode_picture(frame) for frame in frames]  # [1, ...] each
             self.stills = [prior.encode_still(frame) for frame in frames]  # [1, C, t, h, w] each
         self._static_eps: dict[tuple[int, int], Tensor] = {}
 
     @staticmethod
-    def sample_cameras(asset: Gaussians, size_px: int, config: DistillConfig) -> list[Camera]:
-        """The fixed set of cameras that the seed draws."""
+    def sample_cameras(asset: Gaussians, clip: ClipShape, config: DistillConfig) -> list[Camera]:
+        """The fixed set of cameras that the seed draws, for pictures of the size of ``clip``."""
         low, high = asset.bounds()
         generator = step_generator(config.seed, 0, stream=1)
-        return sample_orbit_cameras(config.num_cameras, low=low, high=high, size_px=size_px, generator=generator)
+        return sample_orbit_cameras(
+            config.num_cameras, low=low, high=high, width=clip.width, height=clip.height, generator=generator
+        )
 
     def step(self, field_: MotionField, step: int) -> dict[str, Tensor]:
         """Losses of optimiser step ``step``: "loss" is their weighted sum."""

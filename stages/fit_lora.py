@@ -140,7 +140,8 @@ def static_views(asset: Gaussians, prior: VideoPrior, rasterizer: Rasterizer, co
         config.num_cameras,
         low=low,
         high=high,
-        size_px=prior.clip.height,
+        width=prior.clip.width,
+        height=prior.clip.height,
         generator=step_generator(config.seed, 0, stream=1),
     )
     background = torch.full((3,), config.background, device=config.device)

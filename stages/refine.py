@@ -103,7 +103,12 @@ def run(run: RunDir, config: RefineConfig, report: Report, *, force: bool = Fals
     low, high = asset.bounds()
     generator = step_generator(config.seed, 0, stream=5)
     cameras = sample_orbit_cameras(
-        config.num_cameras, low=low, high=high, size_px=prior.clip.height, generator=generator
+        config.num_cameras,
+        low=low,
+        high=high,
+        width=prior.clip.width,
+        height=prior.clip.height,
+        generator=generator,
     )
     cameras = [camera.to(config.device) for camera in cameras]
     report(Started("repairing videos", len(cameras)))

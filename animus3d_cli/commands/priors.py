@@ -22,7 +22,8 @@ def command() -> None:
     console = Console()
     console.table(("prior", "licence", "disk", "size", "lora", "distill", "refine"), rows)
     console.note(
-        "GiB: size of the weights; memory of fit-lora, distill and refine at 256 pixels with --profile 24gb, computed, "
-        "not measured on a card. Models not on disk are fetched by the first command that names them, or by: "
-        "hf download NAME. CC-BY-NC-4.0 forbids commercial use; read each model's card."
+        "GiB: size of the weights; memory of fit-lora, distill and refine at 256 pixels (CogVideoX-5b-I2V: 720 x 480, "
+        "all it makes) with --profile 24gb, computed, not measured on a card. What says more than 22 does not fit one "
+        "of 24 GB. I2V, TI2V and LTX models are given the asset's picture. Models not on disk are fetched by the first "
+        "command that names them, or by: hf download NAME. CC-BY-NC-4.0 forbids commercial use; read each model's card."
     )

@@ -86,7 +86,8 @@ def sample_orbit_cameras(
     *,
     low: Tensor,  # [3] box of the asset
     high: Tensor,  # [3]
-    size_px: int,
+    width: int,
+    height: int,
     generator: torch.Generator,
     elevation_deg: tuple[float, float] = (0.0, 30.0),
     fov_deg: tuple[float, float] = (30.0, 40.0),
@@ -111,8 +112,8 @@ def sample_orbit_cameras(
                 elevation_deg=uniform(elevation_deg),
                 radius=fitting_radius(low, high, fov, uniform(fill)),
                 fov_deg=fov,
-                width=size_px,
-                height=size_px,
+                width=width,
+                height=height,
                 target=0.5 * (low + high),
             )
         )

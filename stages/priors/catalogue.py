@@ -1,7 +1,8 @@
 """Published models that the families here can run: terms, sizes, and the graphics memory that each stage needs.
 
-Memory is what is alive at most at 256 x 256 pixels in bfloat16 with the profile "24gb", worked out on fake tensors, not
-measured on a card (``tests/bench/results/memory.json``); a CUDA context and fragmentation add a gigabyte or two.
+Memory is what is alive at most at 256 x 256 pixels (CogVideoX-5b-I2V: 720 x 480, all it makes) in bfloat16 with the
+profile "24gb", worked out on fake tensors, not measured on a card (``tests/bench/results/memory.json``); a CUDA context
+and fragmentation add a gigabyte or two.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ class Published:
 
     name: str
     licence: str
-    billions: float  # parameters of the denoiser
+    billions: float  # parameters of the denoiser, or of both experts
     text_gib: float  # of the text encoder, which leaves before the others come
     fit_lora_gib: float
     distill_gib: float
@@ -35,15 +36,31 @@ CATALOGUE = (
     ),
     Published(
         name="THUDM/CogVideoX-2b", licence="Apache-2.0", billions=1.69,
-        text_gib=8.87, fit_lora_gib=4.74, distill_gib=6.05, refine_gib=6.38,
+        text_gib=8.87, fit_lora_gib=4.99, distill_gib=6.31, refine_gib=6.63,
     ),
     Published(
         name="THUDM/CogVideoX-5b", licence="CogVideoX", billions=5.57,
         text_gib=8.87, fit_lora_gib=11.96, distill_gib=13.28, refine_gib=13.6,
     ),
     Published(
+        name="THUDM/CogVideoX-5b-I2V", licence="CogVideoX", billions=5.57,
+        text_gib=8.87, fit_lora_gib=17.41, distill_gib=24.35, refine_gib=26.06,
+    ),
+    Published(
         name="Wan-AI/Wan2.1-T2V-1.3B-Diffusers", licence="Apache-2.0", billions=1.42,
         text_gib=10.58, fit_lora_gib=3.35, distill_gib=9.58, refine_gib=3.54,
+    ),
+    Published(
+        name="Wan-AI/Wan2.2-TI2V-5B-Diffusers", licence="Apache-2.0", billions=5.0,
+        text_gib=10.58, fit_lora_gib=10.88, distill_gib=13.46, refine_gib=11.32,
+    ),
+    Published(
+        name="Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", licence="Apache-2.0", billions=16.39,
+        text_gib=10.58, fit_lora_gib=32.87, distill_gib=38.65, refine_gib=32.61,
+    ),
+    Published(
+        name="Wan-AI/Wan2.2-I2V-A14B-Diffusers", licence="Apache-2.0", billions=28.58,
+        text_gib=10.58, fit_lora_gib=54.37, distill_gib=60.16, refine_gib=54.13,
     ),
     Published(
         name="Lightricks/LTX-Video", licence="LTXV", billions=1.92,

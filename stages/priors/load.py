@@ -18,13 +18,16 @@ from stages.errors import BadInput, NotAvailable
 from stages.priors.autoencoder import PatchAutoencoder
 from stages.priors.embedded import CLASSES, PIPELINE, EmbeddedPrior
 from stages.priors.families import FAMILIES
-from stages.priors.prior import ClipShape, VideoPrior
+from stages.priors.prior import VideoPrior
 from stages.priors.profiles import PROFILES
 from stages.priors.published import PublishedPrior
 from stages.priors.transformer import AnimusTransformer3DModel
 
 EMBEDDED = "embedded"
-PARTS = ("scheduler", "tokenizer", "text_encoder", "vae", "transformer", "unet")
+PARTS = (
+    "scheduler", "tokenizer", "text_encoder", "image_processor", "image_encoder", "vae", "transformer", "transformer_2",
+    "unet",
+)  # fmt: skip
 """Folders of a published model that are used; others are not downloaded."""
 
 WHOLE = 64 * 2**20
@@ -74,16 +77,16 @@ def load_prior(
             raise BadInput(f"{name} makes clips of {prior.clip.num_frames} frames of {prior.clip.width} pixels only.")
         return prior
     family = family_of(name, index)
-    shape = family.clip_default
-    if num_frames or size_px:
-        side = size_px or shape.height
-        shape = ClipShape(num_frames or shape.num_frames, side, side)
-    prior_ = family(name, folder, device, clip=shape, profile=profile, compiled=compiled)
-    rule = prior_.frames_rule
-    if min_frames is not None and rule > 1:
-        frames = -(-(min_frames - 1) // rule) * rule + 1
-        prior_.clip = ClipShape(frames, shape.height, shape.width)
-    return prior_
+    return family(
+        name,
+        folder,
+        device,
+        num_frames=num_frames,
+        size_px=size_px,
+        min_frames=min_frames,
+        profile=profile,
+        compiled=compiled,
+    )
 
 
 def load_embedded(name: str, device: torch.device | str = "cpu") -> EmbeddedPrior:

@@ -82,7 +82,8 @@ class VideoPrior(Protocol):
         ...
 
     def encode_picture(self, frame: Tensor) -> Tensor | None:
-        """The ``image_latents`` [1, C, h, w] of ``frame`` [1, H, W, 3]; None for a model that sees no picture."""
+        """The ``image_latents`` of ``frame`` [1, H, W, 3]: [1, C, h, w], or [1, D] of what only the prior itself can
+        tell apart; None for a model that sees no picture."""
         ...
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -98,7 +99,7 @@ class VideoPrior(Protocol):
         latents: Tensor,  # [B, C, T, h, w] noisy
         timestep: int,
         text: Text,  # B prompts
-        image_latents: Tensor | None = None,  # [B, C, h, w] the static asset from the same camera
+        image_latents: Tensor | None = None,  # [B, ...] the static asset from the same camera, see ``encode_picture``
     ) -> Tensor:  # [B, C, T, h, w] in the kind of ``parameterization``
         ...
 
@@ -117,7 +118,7 @@ class FlowPrior(VideoPrior, Protocol):
         latents: Tensor,  # [B, C, T, h, w] noisy
         timestep: int,
         text: Text,  # B prompts
-        image_latents: Tensor | None = None,  # [B, C, h, w] the static asset from the same camera
+        image_latents: Tensor | None = None,  # [B, ...] the static asset from the same camera, see ``encode_picture``
     ) -> Tensor:  # [B, 2, T, H, W] from where they are in the picture, as (x, y) in pixels
         ...
 

@@ -39,6 +39,7 @@ class PublishedPrior(ABC):
 
     denoiser_part: ClassVar[str] = "transformer"
     clip_default: ClassVar[ClipShape]
+    """The clips it makes unless others are asked for."""
     frames_rule: ClassVar[int] = 1
     """Clips have k times this, plus one, frames."""
     max_tokens: ClassVar[int]
@@ -52,16 +53,19 @@ class PublishedPrior(ABC):
         folder: Path,
         device: torch.device | str = "cpu",
         *,
-        clip: ClipShape | None = None,
+        num_frames: int | None = None,
+        size_px: int | None = None,
+        min_frames: int | None = None,
         dtype: torch.dtype | None = None,
         profile: str = "24gb",
         compiled: bool = False,
     ) -> None:
-        """``clip`` None: the family's own; ``dtype`` None: bfloat16 on CUDA and for large models, else float32;
-        ``compiled``: the denoiser goes through ``torch.compile``, on CUDA into graphs, when it is first used.
+        """``num_frames``, ``size_px`` and ``min_frames`` ask for clips of another shape, see ``load_prior``; ``dtype``
+        None: bfloat16 on CUDA and for large models, else float32; ``compiled``: the denoiser goes through
+        ``torch.compile``, on CUDA into graphs, when it is first used.
 
         Raises:
-            BadInput: ``clip`` breaks a rule of the family; a part's config cannot be read.
+            BadInput: the shape of the clips breaks a rule of the family; a part's config cannot be read.
             NotAvailable: ``compiled``, and there is no compiler.
         """
         if compiled and not any(map(shutil.which, ("c++", "g++", "clang++"))):
@@ -82,7 +86,10 @@ class PublishedPrior(ABC):
         self.parameterization = self.schedule()
         self.noise_levels: list[float] = (1000.0 * self.parameterization.sigmas).tolist()
         """What models of straight paths take for the time."""
-        self.clip = clip or self.clip_default
+        usual, rule = self.clip_default, self.frames_rule
+        if min_frames is not None and rule > 1:
+            num_frames = -(-(min_frames - 1) // rule) * rule + 1
+        self.clip = ClipShape(num_frames or usual.num_frames, size_px or usual.height, size_px or usual.width)
         self._check_clip()
         self._texts: dict[str, Text] = {}
 
@@ -186,7 +193,7 @@ class PublishedPrior(ABC):
     def predict(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None = None) -> Tensor:
         """See ``VideoPrior.predict``."""
         if image_latents is not None:
-            image_latents = image_latents.expand(latents.shape[0], -1, -1, -1).to(self.dtype)
+            image_latents = image_latents.expand(len(latents), *image_latents.shape[1:]).to(self.dtype)
         if self.profile.one_at_a_time and latents.shape[0] > 1:
             pictures = [None] * len(latents) if image_latents is None else image_latents.split(1)
             parts = zip(latents.split(1), text.split(), pictures, strict=True)
@@ -207,13 +214,17 @@ class PublishedPrior(ABC):
 
     def _load(self, part: str) -> Any:
         """A part's module with its weights, frozen, on the device."""
-        library, class_name = self.index[part]
+        library, class_name = self.index.get(part) or (None, None)
+        if class_name is None:
+            raise BadInput(f"{self.folder / 'model_index.json'} names no {part}, which this model needs.")
         module = self._from_folder(part, getattr(diffusers if library == "diffusers" else transformers, class_name))
         return module.to(self.device).eval().requires_grad_(False)
 
     def _from_folder(self, part: str, kind: Any) -> Any:
+        if not (self.folder / part).is_dir():
+            raise BadInput(f"{self.folder / part} is missing; the model's folder is incomplete.", "Download it again.")
         options: dict[str, Any] = {}
-        if part != "tokenizer":
+        if part not in ("tokenizer", "image_processor"):
             options = {"use_safetensors": True, "torch_dtype" if _is_diffusers(kind) else "dtype": self.dtype}
         try:
             return kind.from_pretrained(self.folder / part, **options)

@@ -2,8 +2,10 @@
 
 A step of ``distill --preset published`` asks the model ``inversion_steps + 2`` times (guidance is two), and the static
 branch once for each camera and timestep that comes up. Candidates have fewer of these than the preset, or more, as
-plain runs of 5,000 steps have. Results are added to ``results/evaluations.json``; the last line is JSON: the median
-ratio (see ``tests.bench.exact``) and the evaluations of every candidate run so far.
+plain runs of 5,000 steps have. Others let the gradient through few frames of a clip, drawn anew in each step, which
+would spare an autoencoder of single frames the way back through the others. Results are added to
+``results/evaluations.json``; the last line is JSON: the median ratio (see ``tests.bench.exact``) and the evaluations of
+every candidate run so far.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -29,7 +32,10 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "1 inversion step": {"inversion_steps": 1},
     "300 steps": {"steps": 300},
     "5,000 steps": {"inversion_steps": 5, "steps": 5000},
+    "4 frames of 16": {},
 }
+GRADIENT_FRAMES = {"4 frames of 16": 4}
+"""Through how many frames the gradient goes, of candidates where that is not all."""
 SEEDS = range(5)
 LOG = RESULTS / "evaluations.json"
 
@@ -60,8 +66,26 @@ def run(name: str, seed: int) -> dict[str, Any]:
         return predict(latents, *rest)
 
     world.prior.predict = counted  # type: ignore[method-assign]
+    if name in GRADIENT_FRAMES:
+        encode = through_few_frames(world.prior.encode, GRADIENT_FRAMES[name], seed)
+        world.prior.encode = encode  # type: ignore[method-assign]
     ratio, _ = distil(world, config)
     return {"candidate": name, "seed": seed, "ratio": round(ratio, 4), "evaluations": evaluations}
+
+
+def through_few_frames(encode: Callable[[Tensor], Tensor], count: int, seed: int) -> Callable[[Tensor], Tensor]:
+    """``encode`` with the same latents, and the gradient of ``count`` random frames times T / count: on the mean over
+    draws that of all."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def encoding(frames: Tensor) -> Tensor:
+        if not frames.requires_grad:
+            return encode(frames)
+        share = torch.zeros(len(frames), 1, 1, 1)
+        share[torch.randperm(len(frames), generator=generator)[:count]] = len(frames) / count
+        return encode(frames.detach() + share * (frames - frames.detach()))
+
+    return encoding
 
 
 def summary(runs: list[dict[str, Any]], name: str) -> dict[str, Any]:

@@ -4,7 +4,8 @@
 
 Every operation runs for its shapes only; what is alive is counted, storage by storage, as the stages' own functions go.
 Fragmentation, kernels' workspaces and the CUDA context (about 1 GiB) come on top. TFLOP are those of matrix products,
-convolutions and attention. The last line is JSON.
+convolutions and attention. Clips are those that a model makes unless it is told otherwise: 256 x 256 pixels, or its
+only size. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -30,12 +31,10 @@ from stages.priors.load import load_prior
 from stages.priors.prior import Text
 from stages.priors.published import PublishedPrior
 from tests.bench.record import finish
-from tests.bench.true_models import TRUE_MODELS, write_configs
+from tests.bench.true_models import TRUE_MODELS, Parts, write_configs
 
 GIB = 2**30
 REFINED_FRAMES = 31
-EVALUATIONS = 5
-"""Forwards of the denoiser in ``distill`` below."""
 
 
 class Peak(TorchDispatchMode):
@@ -74,63 +73,66 @@ def main() -> None:
     found: dict[str, dict[str, float]] = {}
     work: dict[str, dict[str, float]] = {}
     for name, model in TRUE_MODELS.items():
-        mode = FakeTensorMode(allow_non_fake_inputs=True)
-        with TemporaryDirectory() as folder:
-            with mode:
-                torch.set_default_dtype(torch.bfloat16)
-                denoiser, vae = (build().eval().requires_grad_(False) for build in (model.denoiser, model.vae))
-                torch.set_default_dtype(torch.float32)
-            billions = sum(p.numel() for p in denoiser.parameters()) / 1e9
-            assert abs(billions / model.billions - 1.0) < 0.03, f"{name}: {billions:.2f} billion parameters"
-            write_configs(name, denoiser, vae, Path(folder))
-            found[name] = {"denoiser_billions": round(billions, 2), "text": round(2 * model.text_encoder / GIB, 2)}
-            for stage in (fit_lora, distill, refine):
+        found[name] = {"text": round(2 * model.text_encoder / GIB, 2)}
+        for stage in (fit_lora, distill, refine):
+            mode = FakeTensorMode(allow_non_fake_inputs=True)
+            with TemporaryDirectory() as folder:
+                with mode:
+                    torch.set_default_dtype(torch.bfloat16)
+                    parts = model.build()
+                    torch.set_default_dtype(torch.float32)
+                billions = sum(p.numel() for denoiser in parts.denoisers for p in denoiser.parameters()) / 1e9
+                assert abs(billions / model.billions - 1.0) < 0.03, f"{name}: {billions:.2f} billion parameters"
+                found[name]["denoiser_billions"] = round(billions, 2)
+                write_configs(name, parts, Path(folder))
                 prior = load_prior(folder, min_frames=REFINED_FRAMES if stage is refine else None)
                 assert isinstance(prior, PublishedPrior)
                 with mode:
-                    text = prepare(name, prior, denoiser, vae)
-                    found[name][stage.__name__] = peak(prior, text, stage)
+                    text = prepare(name, prior, parts)
+                    found[name][stage.__name__] = peak(prior, parts, text, stage)
                     if stage is distill:
                         work[name] = tflop(prior, text)
         print(name, found[name], work[name], flush=True)
     finish("memory", {"gib": found, "tflop": work, "dtype": "bfloat16", "profile": "24gb", "pixels": 256})
 
 
-def prepare(name: str, prior: PublishedPrior, denoiser: Any, vae: Any) -> Text:
+def prepare(name: str, prior: PublishedPrior, parts: Parts) -> Text:
     """Hand a prior its fake parts; an encoded prompt."""
     prior.dtype = torch.bfloat16
     tokens, width = TRUE_MODELS[name].text
-    prior.__dict__["vae"], prior.__dict__["denoiser"] = vae, prior.prepared(denoiser)
+    parts.hand_to(prior)
+    vae: Any = parts.vae
     if hasattr(vae, "enable_gradient_checkpointing") and vae._supports_gradient_checkpointing:
         vae.enable_gradient_checkpointing()
     states, mask = torch.zeros(1, tokens, width, dtype=prior.dtype), torch.ones(1, tokens, dtype=torch.long)
     return Text(("",), states=states, mask=mask)
 
 
-def peak(prior: PublishedPrior, text: Text, stage: Callable[[PublishedPrior, Text], None]) -> float:
+def peak(prior: PublishedPrior, parts: Parts, text: Text, stage: Callable[[PublishedPrior, Text], None]) -> float:
     """GiB at most while ``stage`` goes, weights included."""
-    denoiser: Any = prior.denoiser
     gc.collect()
     with Peak() as counter:
-        for parameter in [*denoiser.parameters(), *prior.vae.parameters(), *prior.vae.buffers()]:
-            counter.count(parameter.data)
+        for module in parts.modules():
+            for tensor in [*module.parameters(), *module.buffers()]:
+                counter.count(tensor.data)
         stage(prior, text)
     return round(counter.most / GIB, 2)
 
 
 def tflop(prior: PublishedPrior, text: Text) -> dict[str, float]:
     """A forward of the denoiser, the encoder there and back in ``distill``, and a step of ``fit-lora``."""
-    with FlopCounterMode(display=False) as step:
-        distill(prior, text)
+    frames = _frames(prior).requires_grad_(True)
+    with torch.no_grad():
+        picture = prior.encode_picture(frames[:1])
+    with FlopCounterMode(display=False) as encoding:
+        latents = prior.encode(frames)
+        distillation_loss(latents, torch.zeros_like(latents)).backward()
+    with FlopCounterMode(display=False) as evaluation, torch.no_grad():
+        prior.predict(latents, 500, text, picture)
     with FlopCounterMode(display=False) as lora_step:
         fit_lora(prior, text)
-    denoiser = sum(step.get_flop_counts()[type(prior.denoiser).__name__].values())
-    work = {
-        "evaluation": denoiser / EVALUATIONS,
-        "encode_and_back": step.get_total_flops() - denoiser,
-        "fit_lora_step": lora_step.get_total_flops(),
-    }
-    return {part: round(flop / 1e12, 3) for part, flop in work.items()}
+    work = {"evaluation": evaluation, "encode_and_back": encoding, "fit_lora_step": lora_step}
+    return {part: round(counter.get_total_flops() / 1e12, 3) for part, counter in work.items()}
 
 
 def _frames(prior: PublishedPrior) -> Tensor:

@@ -127,13 +127,13 @@ def random_prior(name: str, device: str, profile: str, folder: Path, *, compiled
     model = TRUE_MODELS[name]
     torch.set_default_dtype(torch.bfloat16)
     with torch.device(device):
-        denoiser, vae = (build().eval().requires_grad_(False) for build in (model.denoiser, model.vae))
+        parts = model.build()
     torch.set_default_dtype(torch.float32)
-    write_configs(name, denoiser, vae, folder)
+    write_configs(name, parts, folder)
     prior = load_prior(str(folder), device, profile=profile, compiled=compiled)
     assert isinstance(prior, PublishedPrior)
     prior.dtype = torch.bfloat16
-    prior.__dict__["denoiser"], prior.__dict__["vae"] = prior.prepared(denoiser), vae
+    parts.hand_to(prior)
     tokens, width = model.text
     states = 0.1 * torch.randn(1, tokens, width, dtype=prior.dtype, device=device)
     mask = torch.ones(1, tokens, dtype=torch.long, device=device)

@@ -18,6 +18,7 @@ from stages.gaussians import Gaussians
 from stages.motion.hexplane import HexPlaneConfig, MotionField, apply_offsets
 from stages.priors.exact import ExactPrior
 from stages.priors.parameterization import Parameterization
+from stages.priors.prior import ClipShape
 from stages.raster import choose, render
 from stages.zoo.clips import RIGS, Rig, rigged_file
 from stages.zoo.skeleton import Body
@@ -82,7 +83,7 @@ def build_world(config: DistillConfig, rig: Rig = RIG, verb: str = "walk") -> Wo
     fine = [cycle(rig, verb, body, phase / FINE_PHASES) for phase in range(FINE_PHASES)]
     truth = torch.stack([means for means, _ in fine])
     schedule = Parameterization.from_betas(ddpm_betas(), "epsilon")
-    cameras = Distillation.sample_cameras(body.gaussians, SIZE_PX, config)
+    cameras = Distillation.sample_cameras(body.gaussians, ClipShape(NUM_FRAMES, SIZE_PX, SIZE_PX), config)
     stride = FINE_PHASES // NUM_PHASES
     bank, pictures, stills = [], [], []
     for camera in cameras:

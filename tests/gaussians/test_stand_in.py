@@ -62,6 +62,6 @@ def test_from_afar_it_looks_the_same() -> None:
     asset = read_ply(asset_path("splats", "deer.ply"))
     low, high = asset.bounds()
     half, white = stand_in(asset, asset.num_gaussians // 2), torch.ones(3)
-    for camera in sample_orbit_cameras(3, low=low, high=high, size_px=64, generator=step_generator(0, 0)):
+    for camera in sample_orbit_cameras(3, low=low, high=high, width=64, height=64, generator=step_generator(0, 0)):
         seen, meant = (render(g, [camera], choose("cpu"), background=white).rgb[0] for g in (half, asset))
         assert psnr(seen, meant) > 26.0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,11 +15,9 @@ from stages.objectives.inversion import ddim_denoise, ddim_invert
 from stages.priors.load import load_prior
 from stages.priors.lora import adapter_on, add_adapter
 from stages.priors.published import PublishedPrior
-from tests.priors.tiny_models import MODELS, save_model
+from tests.priors.tiny_models import MODELS, SEES_PICTURE, save_model, small_clips
 
-FRAMES = {"wan": 5, "wan-ti2v": 5, "modelscope": 5}
 KINDS = {"modelscope": "epsilon", "cogvideox": "v_prediction", "wan": "flow", "ltx": "flow"}
-SEES_PICTURE = ("cogvideox-i2v", "cogvideox-1.5-i2v", "wan-ti2v", "ltx")
 
 
 @pytest.fixture(scope="session")
@@ -26,21 +26,22 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def tiny(folders: dict[str, Path], name: str, profile: str = "24gb") -> PublishedPrior:
-    prior = load_prior(str(folders[name]), num_frames=FRAMES.get(name, 9), size_px=32, profile=profile)
+    prior = load_prior(str(folders[name]), profile=profile, **small_clips(name))
     assert isinstance(prior, PublishedPrior)
     return prior
 
 
 def some_frames(prior: PublishedPrior) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    still = torch.rand(1, 8, 8, 3, generator=generator).repeat_interleave(4, 1).repeat_interleave(4, 2)
+    still = torch.rand(1, prior.clip.height // 4, prior.clip.width // 4, 3, generator=generator)
+    still = still.repeat_interleave(4, 1).repeat_interleave(4, 2)
     return (still + 0.2 * torch.linspace(0.0, 1.0, prior.clip.num_frames)[:, None, None, None]).clamp(0.0, 1.0)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_predicts_from_words_and_picture(folders: dict[str, Path], name: str) -> None:
     prior = tiny(folders, name)
-    assert prior.parameterization.kind == KINDS[name.removesuffix("-i2v").removesuffix("-ti2v").removesuffix("-1.5")]
+    assert prior.parameterization.kind == KINDS[name.split("-")[0]]
     frames = some_frames(prior)
     with torch.no_grad():
         latents = prior.encode(frames)
@@ -124,10 +125,10 @@ def test_gradients_reach_pixels_and_adapter_the_same_with_checkpoints(folders: d
         (latents * torch.linspace(-1, 1, latents.numel()).view_as(latents)).sum().backward()
         text = prior.encode_text(["a deer walks"])
         parameters = add_adapter(prior.denoiser, rank=2, alpha=2.0, seed=0)
+        picture = prior.encode_picture(frames[:1].detach())
         with adapter_on(prior.denoiser):
-            prior.predict(
-                latents.detach(), 500, text, prior.encode_picture(frames[:1].detach())
-            ).square().sum().backward()
+            for timestep in (500, 100):  # of two experts each is asked once
+                prior.predict(latents.detach(), timestep, text, picture).square().sum().backward()
         assert frames.grad is not None and frames.grad.abs().max() > 0.0
         found.append([frames.grad, *(p.grad for _, p in parameters if p.grad is not None)])
         assert len(found[-1]) == len(parameters) + 1
@@ -156,8 +157,79 @@ def test_refuses_lengths_it_cannot_make(folders: dict[str, Path], name: str, fra
         load_prior(str(folders[name]), num_frames=17, size_px=33)
 
 
+def test_says_which_part_is_missing(tmp_path: Path) -> None:
+    folder = save_model("wan-i2v", tmp_path / "wan-i2v")
+    frame = torch.full((1, 32, 32, 3), 0.5)
+    (folder / "image_encoder").rename(tmp_path / "elsewhere")
+    with pytest.raises(BadInput, match=r"wan-i2v/image_encoder is missing.*Download it again"):
+        load_prior(str(folder), **small_clips("wan-i2v")).encode_picture(frame)
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | {"image_encoder": [None, None]}))
+    with pytest.raises(BadInput, match="names no image_encoder"):
+        load_prior(str(folder), **small_clips("wan-i2v")).encode_picture(frame)
+
+
+def test_makes_clips_of_the_size_whose_places_it_has_learnt(folders: dict[str, Path]) -> None:
+    folder = str(folders["cogvideox-5b-i2v"])
+    clip = load_prior(folder).clip
+    assert (clip.num_frames, clip.height, clip.width) == (17, 32, 48)
+    for asked in ({"size_px": 32}, {"num_frames": 25}, {"min_frames": 18}):
+        with pytest.raises(BadInput, match=r"at most 17 frames of 48 x 32: it makes none of"):
+            load_prior(folder, **asked)
+
+
+def test_fewer_frames_have_the_places_learnt_for_the_first_ones(folders: dict[str, Path]) -> None:
+    """Not computed ones, which the module by itself would take."""
+    prior = tiny(folders, "cogvideox-5b-i2v")
+    assert prior.clip.num_frames == 9
+    latents, text = torch.randn(1, 4, 3, 4, 6), prior.encode_text(["a deer"])
+    tokens, patches = prior.max_tokens, 2 * 3 * 3
+    learnt = prior._load("transformer").patch_embed.pos_embedding
+    places: Any = prior.denoiser.patch_embed  # type: ignore[union-attr]
+    assert learnt.shape[1] == tokens + 2 * 3 * 5
+    torch.testing.assert_close(places.pos_embedding, learnt[:, : tokens + patches])
+    with torch.no_grad():
+        before = prior.predict(latents, 500, text)
+        places.pos_embedding += torch.randn(places.pos_embedding.shape)
+        assert (prior.predict(latents, 500, text) - before).abs().max() > 1e-3
+
+
+def test_each_expert_is_asked_on_its_side_of_the_boundary(folders: dict[str, Path]) -> None:
+    """And a LoRA changes both."""
+    prior = tiny(folders, "wan-2.2-t2v")
+    experts: Any = prior.denoiser
+    latents, text = torch.randn(1, 16, 2, 4, 4), prior.encode_text(["a deer"])
+    below = max(t for t, level in enumerate(prior.noise_levels) if level < 500.0)
+    names = [name for name, _ in add_adapter(experts, rank=2, alpha=2.0, seed=0)]
+    assert {name.split(".")[0] for name in names} == {"high", "low"}
+    with torch.no_grad():
+        before = [prior.predict(latents, timestep, text) for timestep in (below, below + 1)]
+        experts["low"].proj_out.weight.zero_()
+        after = [prior.predict(latents, timestep, text) for timestep in (below, below + 1)]
+    assert (before[0] - after[0]).abs().max() > 1e-3 and torch.equal(before[1], after[1])
+
+
+def test_the_picture_is_given_to_wan_i2v_and_nothing_else(folders: dict[str, Path]) -> None:
+    """Of the clip beside the noisy one the first frame counts, and only where there is a picture."""
+    prior = tiny(folders, "wan-i2v")
+    frame, latents = some_frames(prior)[:1], torch.randn(2, 16, 2, 4, 4)
+    with torch.no_grad():
+        picture = prior.encode_picture(frame)
+        assert picture is not None and picture.shape == (1, 16 * 2 * 4 * 4 + 5 * 16)
+        beside, tokens = prior._beside(latents, picture.expand(2, -1))  # type: ignore[attr-defined]
+        nothing, none = prior._beside(latents, None)  # type: ignore[attr-defined]
+        grey = prior.encode(torch.cat([frame, torch.full((4, 32, 32, 3), 0.5)]))
+    assert beside.shape == (2, 20, 2, 4, 4) and tokens.shape == (2, 5, 16)
+    assert (beside[:, :4, 0] == 1).all() and (beside[:, :4, 1] == 0).all()
+    torch.testing.assert_close(beside[:, 4:], grey.expand(2, -1, -1, -1, -1))
+    assert not nothing.any() and not none.any()
+
+
 def test_rounds_up_to_a_length_it_can_make(folders: dict[str, Path]) -> None:
-    lengths = {name: load_prior(str(folders[name]), size_px=32, min_frames=31).clip.num_frames for name in MODELS}
+    lengths = {
+        name: load_prior(str(folders[name]), size_px=32, min_frames=31).clip.num_frames
+        for name in ("modelscope", "cogvideox", "wan", "ltx")
+    }
     assert lengths["modelscope"] == 16 and lengths["ltx"] == lengths["wan"] == lengths["cogvideox"] == 33
 
 
@@ -167,12 +239,14 @@ def test_says_what_it_cannot_run(folders: dict[str, Path], tmp_path: Path) -> No
     (folder / "model_index.json").write_text(index.replace("WanTransformer3DModel", "NoSuchTransformer"))
     with pytest.raises(NotAvailable, match="no family that is known"):
         load_prior(str(folder))
-    (folder / "model_index.json").write_text(
-        index.replace('"wan', '"wan')[:-1] + ', "transformer_2": ["diffusers", "W"]}'
-    )
-    with pytest.raises(NotAvailable, match="two experts"):
-        load_prior(str(folder))
     (folder / "model_index.json").write_text(index)
+    config = folder / "transformer" / "config.json"
+    says = json.loads(config.read_text())
+    for more in ({"in_channels": 48}, {"in_channels": 36, "pos_embed_seq_len": 514}):  # control, first and last frame
+        config.write_text(json.dumps(says | more))
+        with pytest.raises(NotAvailable, match="more than a sentence and a picture"):
+            load_prior(str(folder))
+    config.write_text(json.dumps(says))
     (folder / "vae" / "config.json").unlink()
     with pytest.raises(BadInput, match=r"vae/config\.json is missing"):
         load_prior(str(folder))

@@ -24,7 +24,16 @@ from diffusers import (
     UniPCMultistepScheduler,
     WanTransformer3DModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    T5Config,
+    T5EncoderModel,
+    UMT5Config,
+    UMT5EncoderModel,
+)
 
 from stages.priors.text import build_tokenizer
 from stages.zoo.captions import motion_words
@@ -66,7 +75,7 @@ def _unet3d() -> dict[str, Any]:
     }
 
 
-def _cogvideox(*, picture: bool = False, joined: bool = False) -> dict[str, Any]:
+def _cogvideox(*, picture: bool = False, joined: bool = False, learnt: bool = False) -> dict[str, Any]:
     return {
         "transformer": CogVideoXTransformer3DModel(
             num_attention_heads=2,
@@ -77,14 +86,15 @@ def _cogvideox(*, picture: bool = False, joined: bool = False) -> dict[str, Any]
             ofs_embed_dim=8 if joined and picture else None,
             text_embed_dim=32,
             num_layers=2,
-            sample_width=8,
-            sample_height=8,
-            sample_frames=9,
+            sample_width=6 if learnt else 8,
+            sample_height=4 if learnt else 8,
+            sample_frames=17 if learnt else 9,
             patch_size=2,
             patch_size_t=2 if joined else None,
             patch_bias=not joined,
             max_text_seq_length=16,
             use_rotary_positional_embeddings=True,
+            use_learned_positional_embeddings=learnt,
         ),
         "vae": AutoencoderKLCogVideoX(
             block_out_channels=(8, 8, 8, 8),
@@ -105,18 +115,29 @@ def _cogvideox(*, picture: bool = False, joined: bool = False) -> dict[str, Any]
     }
 
 
-def _wan() -> dict[str, Any]:
+def _wan_transformer(*, picture: bool = False, reads: bool = False) -> WanTransformer3DModel:
+    return WanTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=12,
+        in_channels=36 if picture else 16,
+        out_channels=16,
+        text_dim=32,
+        ffn_dim=32,
+        num_layers=2,
+        rope_max_seq_len=32,
+        image_dim=16 if reads else None,
+        added_kv_proj_dim=24 if reads else None,
+    )
+
+
+def _wan(*, picture: bool = False, reads: bool = False, experts: bool = False) -> dict[str, Any]:
+    clip = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14
+    )
     return {
-        "transformer": WanTransformer3DModel(
-            num_attention_heads=2,
-            attention_head_dim=12,
-            in_channels=16,
-            out_channels=16,
-            text_dim=32,
-            ffn_dim=32,
-            num_layers=2,
-            rope_max_seq_len=32,
-        ),
+        "transformer": _wan_transformer(picture=picture, reads=reads),
+        **({"transformer_2": _wan_transformer(picture=picture)} if experts else {}),
+        **({"image_encoder": CLIPVisionModel(clip)} if reads else {}),
         "vae": AutoencoderKLWan(base_dim=3, dim_mult=[1, 1, 1, 1], num_res_blocks=1),
         "text_encoder": UMT5EncoderModel(UMT5Config(**T5)),
         "scheduler": UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0),
@@ -153,12 +174,24 @@ MODELS: dict[str, tuple[str, Callable[[], dict[str, Any]], dict[str, Any]]] = {
     "modelscope": ("TextToVideoSDPipeline", _unet3d, {}),
     "cogvideox": ("CogVideoXPipeline", _cogvideox, {}),
     "cogvideox-i2v": ("CogVideoXImageToVideoPipeline", lambda: _cogvideox(picture=True), {}),
+    "cogvideox-5b-i2v": ("CogVideoXImageToVideoPipeline", lambda: _cogvideox(picture=True, learnt=True), {}),
     "cogvideox-1.5-i2v": ("CogVideoXImageToVideoPipeline", lambda: _cogvideox(picture=True, joined=True), {}),
     "wan": ("WanPipeline", _wan, {}),
     "wan-ti2v": ("WanPipeline", _wan, {"expand_timesteps": True, "transformer_2": [None, None]}),
+    "wan-i2v": ("WanImageToVideoPipeline", lambda: _wan(picture=True, reads=True), {}),
+    "wan-2.2-t2v": ("WanPipeline", lambda: _wan(experts=True), {"boundary_ratio": 0.5}),
+    "wan-2.2-i2v": ("WanImageToVideoPipeline", lambda: _wan(picture=True, experts=True), {"boundary_ratio": 0.5}),
     "ltx": ("LTXPipeline", _ltx, {}),
 }
 """Name -> pipeline class, parts, and what else ``model_index.json`` says."""
+
+SEES_PICTURE = {name for name in MODELS if "i2v" in name} | {"ltx"}
+
+
+def small_clips(name: str) -> dict[str, int]:
+    """Settings for clips as small as a model makes them."""
+    size = {} if name == "cogvideox-5b-i2v" else {"size_px": 32}
+    return {"num_frames": 5 if name.startswith(("wan", "modelscope")) else 9, **size}
 
 
 def save_model(name: str, folder: Path) -> Path:
@@ -167,13 +200,17 @@ def save_model(name: str, folder: Path) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         parts = build()
-        for parameter in (p for p in _denoiser(parts).parameters() if not p.any()):
+        denoisers = [parts[part] for part in ("unet", "transformer", "transformer_2") if part in parts]
+        for parameter in (p for denoiser in denoisers for p in denoiser.parameters() if not p.any()):
             torch.nn.init.normal_(parameter, std=0.05)  # zero-initialised outputs would hide mistakes
     index: dict[str, Any] = {"_class_name": pipeline, **more, "tokenizer": ["transformers", "PreTrainedTokenizerFast"]}
     for part, module in parts.items():
         module.save_pretrained(folder / part)
         library = "diffusers" if hasattr(diffusers, type(module).__name__) else "transformers"
         index[part] = [library, type(module).__name__]
+    if "image_encoder" in parts:
+        _save_image_processor(folder / "image_processor")
+        index["image_processor"] = ["transformers", "CLIPImageProcessor"]
     if name.startswith("cogvideox"):
         _save_pieces(folder / "tokenizer")
         index["tokenizer"] = ["transformers", "T5Tokenizer"]
@@ -201,5 +238,15 @@ def _save_pieces(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps({**says, "unk_token": "<unk>"}))
 
 
-def _denoiser(parts: dict[str, Any]) -> torch.nn.Module:
-    return parts["unet"] if "unet" in parts else parts["transformer"]  # type: ignore[no-any-return]
+def _save_image_processor(folder: Path) -> None:
+    """As on the hub, for smaller pictures."""
+    folder.mkdir()
+    says = {
+        "image_processor_type": "CLIPImageProcessor",
+        "size": {"shortest_edge": 28},
+        "crop_size": {"height": 28, "width": 28},
+        "resample": 3,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(says))

@@ -1,11 +1,11 @@
 """CogVideoX: a transformer over latents of four frames each, v-prediction down to zero signal-to-noise.
 
-The image-to-video members see the picture as further channels of the first latent frame.
+The image-to-video members see the picture as further channels of the first latent frame. CogVideoX-5b-I2V has learnt
+where a patch is, for one size of picture and 49 frames; fewer frames are the first of these.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from diffusers import CogVideoXDDIMScheduler
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from torch import Tensor
 
-from stages.errors import NotAvailable
+from stages.errors import BadInput
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Text
 from stages.priors.published import PublishedPrior
@@ -25,15 +25,39 @@ OFS = 2.0
 class CogVideoXPrior(PublishedPrior):
     """``CogVideoXTransformer3DModel`` with ``AutoencoderKLCogVideoX`` and T5's encoder."""
 
-    clip_default = ClipShape(17, 256, 256)
+    @property
+    def clip_default(self) -> ClipShape:  # type: ignore[override]
+        """Where places are learnt the size is given."""
+        return ClipShape(17, *(self._learnt_size or (256, 256)))
 
-    def __init__(self, name: str, folder: Path, *args: Any, **options: Any) -> None:
-        super().__init__(name, folder, *args, **options)
-        if self.denoiser_config.get("use_learned_positional_embeddings"):
-            raise NotAvailable(
-                f"{name} has learnt where pixels are for one size of clip, 49 frames of 720 x 480, too large here.",
-                "Use THUDM/CogVideoX-2b, THUDM/CogVideoX-5b or zai-org/CogVideoX1.5-5B-I2V.",
+    @property
+    def _learnt_size(self) -> tuple[int, int] | None:
+        """Height and width of the pictures whose places are learnt; None where they are computed."""
+        config = self.denoiser_config
+        if not config.get("use_learned_positional_embeddings"):
+            return None
+        return self._shrink * config["sample_height"], self._shrink * config["sample_width"]
+
+    def _check_clip(self) -> None:
+        super()._check_clip()
+        clip, size, most = self.clip, self._learnt_size, self.denoiser_config["sample_frames"]
+        if size and ((clip.height, clip.width) != size or clip.num_frames > most):
+            raise BadInput(
+                f"{self.name} has learnt where pixels are, in clips of at most {most} frames of {size[1]} x {size[0]}: "
+                f"it makes none of {clip.num_frames} frames of {clip.width} x {clip.height}.",
+                f"Leave out size_px, and ask for {most} frames at most.",
             )
+
+    def prepared(self, module: Any) -> Any:
+        """Where places are learnt, those of the clip's frames are kept: asked for fewer frames than it has places for,
+        the module itself would put computed ones there, which this member has never seen."""
+        if self._learnt_size:
+            places, clip = module.patch_embed, self.clip
+            frames = (clip.num_frames - 1) // self.vae_config["temporal_compression_ratio"] + 1
+            patches = frames * (clip.height // self.size_multiple) * (clip.width // self.size_multiple)
+            places.pos_embedding = places.pos_embedding[:, : places.max_text_seq_length + patches]
+            places.sample_frames = clip.num_frames
+        return super().prepared(module)
 
     @property
     def max_tokens(self) -> int:  # type: ignore[override]

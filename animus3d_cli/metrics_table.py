@@ -56,6 +56,9 @@ def remarks(results: Results, width: int) -> list[str]:
         if amplitude < NOT_MOVING:
             who = "It" if len(results) == 1 else _letter(column)
             lines.append(f"{who} hardly moves (motion amplitude {amplitude:.2g} %): ↓ is then low by standing still.")
+    warnings = (entry["warning"] for _, entries in _lines(results) for entry in entries if "warning" in entry)
+    for warning in dict.fromkeys(warnings):
+        lines += textwrap.wrap(f"warning: {warning}", width - 1, subsequent_indent="  ")
     groups: dict[str, list[str]] = {}
     for name, entries in _lines(results):
         if all(entry["value"] is None for entry in entries):

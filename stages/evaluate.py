@@ -24,7 +24,7 @@ from torch import Tensor
 
 from stages.conventions import frame_times
 from stages.errors import BadInput
-from stages.events import Caution, Finished, Progress, Report, Started, Wrote
+from stages.events import Finished, Progress, Report, Started, Wrote
 from stages.feature_networks import NetworkPlaces, Networks, load_networks
 from stages.filming import Shot, View, film
 from stages.gaussians.neighbours import nearest_neighbours
@@ -143,9 +143,6 @@ def run(
         "views": config.num_views,
         "metrics": {name: metrics[name] for name in CATALOGUE},
     }
-    for entry in metrics.values():
-        if "warning" in entry:
-            report(Caution(entry["warning"]))
     for path in filter(None, (run.path / "eval" / "metrics.json", json_file)):
         write_json(path, result)
         report(Wrote(path, "metrics with their definitions"))

@@ -87,8 +87,9 @@ def _fitted(start: Placement, surface: Tensor, means: Tensor) -> Placement:
     (low, high), (to_low, to_high) = (torch.aminmax(points, dim=0) for points in (turned, means))
     scale = float((to_high - to_low).norm() / (high - low).norm().clamp(min=1e-12))
     offset = 0.5 * (to_low + to_high) - scale * 0.5 * (low + high)
+    tree = cKDTree(turned.numpy())
     for _ in range(FITTING_STEPS):
-        _, nearest = cKDTree((scale * turned + offset).numpy()).query(means.numpy())
+        _, nearest = tree.query(((means - offset) / max(scale, 1e-12)).numpy())
         partners = turned[torch.from_numpy(nearest)]
         centre, to_centre = partners.mean(dim=0), means.mean(dim=0)
         a, b = partners - centre, means - to_centre

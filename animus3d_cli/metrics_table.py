@@ -93,7 +93,14 @@ def _best(entries: Sequence[Mapping[str, Any]]) -> list[int]:
 
 
 def _shown(entry: Mapping[str, Any]) -> str:
-    return NOTHING if entry["value"] is None else f"{entry['value']:.4g}"
+    """At most seven characters, so that four runs fit beside each other."""
+    value = entry["value"]
+    if value is None:
+        return NOTHING
+    for below, digits in ((1e-3, ".0e"), (1e-2, ".2g"), (1e-1, ".3g"), (1e4, ".4g")):
+        if abs(value) < below:
+            return f"{value:{digits}}" if value else "0"
+    return f"{value:.1e}"
 
 
 def _letter(column: int) -> str:

@@ -125,7 +125,7 @@ def run(
     tools = tools or prepare(config, [run])
     asset = load_moving_asset(run, config.source, config.device)
     metrics = against_truth(asset, config) | on_gaussians(asset, config)  # a wrong truth is told before the work
-    report(Started("eval", config.num_views))
+    report(Started("eval", config.num_views + 1))  # the views, and what the networks say of them
     views = []
     for view in film(asset, config.shot):
         views.append(view)
@@ -133,6 +133,7 @@ def run(
     metrics |= on_renders(asset, views, config)
     frames, stills = (torch.stack([to_bytes(getattr(view, name)) for view in views]) for name in ("moving", "still"))
     metrics |= by_networks(tools.networks, tools.reference, frames, stills, asset.prompt)
+    report(Progress(config.num_views + 1))
     report(Finished("eval"))
     result = {
         "run": str(run.path),

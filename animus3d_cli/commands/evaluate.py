@@ -15,7 +15,7 @@ from animus3d_cli.settings import build_config
 def command(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[RUN]...", help="Run directories to compare, or one as --run.", show_default=False),
+        typer.Argument(metavar="RUN", help="Run directories to compare, or one as --run.", show_default=False),
     ] = None,
     run: options.Run = None,
     json_file: Annotated[

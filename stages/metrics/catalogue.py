@@ -19,7 +19,7 @@ INCEPTION = "--inception FILE, the Inception weights of pytorch-fid or torch-fid
 I3D = "--i3d FILE, the TorchScript I3D of StyleGAN-V's and most other FVD code"
 RAFT = "--raft FILE, torchvision's raft_large as TorchScript"
 AMT = "--amt FILE, the interpolation network AMT-S as TorchScript"
-EXTRA = "pip install 'animus3d[metrics]'"
+EXTRA = "pip install 'animus3d[metrics]', with networks.builtin=true as by default"
 REFERENCE = "--reference RUN, or a folder of videos or frames"
 TRUTH = "--truth FILE.glb#Clip, or --truth RUN with the same asset"
 PROMPT = "a run that was distilled from a sentence"

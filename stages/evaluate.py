@@ -30,7 +30,7 @@ from stages.filming import Shot, View, film
 from stages.gaussians.neighbours import nearest_neighbours
 from stages.media.contact_sheet import to_bytes
 from stages.metrics import trajectory
-from stages.metrics.catalogue import CATALOGUE, TRUTH, Entry, measured, missing
+from stages.metrics.catalogue import CATALOGUE, MORE_FRAMES, TRUTH, Entry, measured, missing
 from stages.metrics.image import off_object_alpha, psnr, ssim
 from stages.metrics.motion import jerk, motion_amplitude, neighbour_distance_change
 from stages.metrics.video import is_dynamic, smoothness
@@ -50,6 +50,9 @@ REACH = 0.04
 
 SIZE_PX, NETWORKS_SIZE_PX = 128, 256
 """Side of the pictures by default, and where a network looks that was trained on larger ones."""
+
+MOST_PIXELS = 100_000_000
+"""In all pictures together, each of which is held in 30 bytes until it is measured: 3 GB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +106,11 @@ def prepare(config: EvaluateConfig, runs: Sequence[RunDir]) -> Tools:
         load_moving_asset(run, config.source, "cpu")
     if shot.frames < 2 or shot.num_views < 1 or shot.size < 16:
         raise BadInput("eval needs at least 2 frames, 1 view and 16 pixels.")
+    if shot.frames * shot.num_views * shot.size**2 > MOST_PIXELS:
+        raise BadInput(
+            f"{shot.num_views} views of {shot.frames} frames of {shot.size} px are more than fit into memory.",
+            "Lower --set size, frames or num_views.",
+        )
     reference = None if config.reference is None else ReferenceSet(Path(config.reference), shot)
     return Tools(load_networks(config.networks, config.device), reference)
 
@@ -193,7 +201,7 @@ def on_renders(asset: MovingAsset, views: list[View], config: EvaluateConfig) ->
     entries = {name: measured(name, value, **where) for name, value in found.items()}
     name = "smoothness_gaussians"
     if config.frames < 3:
-        return entries | {name: missing(name, "--set frames=3 or more")}
+        return entries | {name: missing(name, MORE_FRAMES)}
     smooth = mean([smoothness(view.moving[1 : 2 * len(view.halfway) : 2], view.halfway) for view in views])
     return entries | {name: measured(name, smooth, **where)}
 

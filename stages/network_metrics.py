@@ -70,7 +70,9 @@ def _vbench(networks: Networks, frames: Tensor, stills: Tensor, where: dict[str,
     if (raft := networks.raft) is not None:
         moves = [float(is_dynamic(raft.flow(clip))) for clip in frames]
         entries["dynamic_degree"] = measured("dynamic_degree", _mean(moves), backbone=raft.backbone, **where)
-    if (amt := networks.amt) is not None and frames.shape[1] >= 3:
+    if (amt := networks.amt) is not None and frames.shape[1] < 3:
+        entries["motion_smoothness"] = missing("motion_smoothness", catalogue.MORE_FRAMES)
+    elif amt is not None:
         smooth = [smoothness(_odd(clip), amt.between(clip[::2])) for clip in frames]
         entries["motion_smoothness"] = measured("motion_smoothness", _mean(smooth), backbone=amt.backbone, **where)
     return entries

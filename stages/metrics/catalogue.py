@@ -6,6 +6,7 @@ someone else's metric has a name of its own.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ AMT = "--amt FILE, the interpolation network AMT-S as TorchScript"
 EXTRA = "pip install 'animus3d[metrics]', with networks.builtin=true as by default"
 REFERENCE = "--reference RUN, or a folder of videos or frames"
 TRUTH = "--truth FILE.glb#Clip, or --truth RUN with the same asset"
+MORE_FRAMES = "--set frames=3 or more"
 PROMPT = "a run that was distilled from a sentence"
 
 
@@ -131,6 +133,8 @@ ARAP) is then best by standing still. [ours]"""
 
 def measured(name: str, value: float, **where: Any) -> Entry:
     """The entry of a metric; ``where`` says on what: backbone, views, frames, size_px, reference, samples, ..."""
+    if not math.isfinite(value):
+        return missing(name, "other weights: what these give is not a number", **where)
     return {"value": value} | _said(name) | where
 
 

@@ -10,10 +10,12 @@ import torch
 from stages.assets import asset_path
 from stages.conventions import step_generator
 from stages.errors import BadInput, MissingStage
+from stages.exporting.placement import find_placement
 from stages.gaussians.mesh import gaussians_from_mesh
 from stages.metrics.trajectory import is_loop
 from stages.true_motion import true_motion
 from stages.zoo.rigged import read_rigged
+from stages.zoo.skeleton import Skeleton, skin
 from tests.exporting.runs import moving_run, small_splat
 
 DOLPHIN = asset_path("rigged", "Dolphin.glb")
@@ -46,6 +48,18 @@ def test_as_reconstruct_samples_a_file() -> None:
     rest = posed.gaussians(posed.named_pose("swim@0.4"), 500, step_generator(0, 0)).means
     found = true_motion(f"{DOLPHIN}#Swim", rest, 27, pose="swim@0.4").means
     assert (found - rest).norm(dim=-1).mean(dim=1).min() < 0.01 * size  # on its way it passes through that pose
+
+
+def test_a_body_with_much_surface_is_found_too() -> None:
+    """A robot of plates: samples of its surface lie farther apart than those of an animal of its size."""
+    file = read_rigged(asset_path("rigged", "Leela.glb"))
+    idle = file.named_pose("idle")
+    skeleton = Skeleton(parents=file.parents, joints=file.joints, inverse_bind=file.inverse_bind, world=torch.eye(4))
+    standing = skin(file.vertices, file.weights, skeleton.joint_matrices(idle))[0]
+    found = find_placement(standing, file.faces, file.body(idle, 800, step_generator(0, 0)).gaussians.means)
+    assert found is not None and found.up == "y"
+    side = (standing.amax(0) - standing.amin(0)).max()
+    assert found.scale == pytest.approx(2.0 / float(side), rel=0.02)  # bodies are two units long
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,19 @@ class Console:
                 state = one.state if index == 0 else ""
                 self._out.print(Text.assemble((f"{state:<8}", STYLES[one.state]), line))
 
+    def orderings(self, found: Iterable[Mapping[str, Any]]) -> None:
+        """The last screen of ``ablate``: what the paper claims, and what was seen."""
+
+        def seen(one: Mapping[str, Any]) -> str:
+            where = one["metric"].replace("_", " ")
+            if one["difference"] is None:
+                return where
+            return "{}: {:.3g} {:+.3g} [{:+.3g}, {:+.3g}]".format(where, one["full"], *one["difference"])
+
+        rows = [(one["verdict"], one["claim"], seen(one)) for one in found]
+        if rows:
+            self.table(("verdict", "the paper's claim", "full method, difference, its 95 % interval"), rows)
+
     def note(self, text: str) -> None:
         """A line of text."""
         self._out.print(text, markup=False)

@@ -16,15 +16,18 @@ from typing import Annotated
 import typer
 
 from animus3d_cli.commands import (
+    ablate,
     distill,
     doctor,
     evaluate,
     export,
     fit_lora,
+    prefer,
     priors,
     reconstruct,
     refine,
     render,
+    report,
     status,
     train_prior,
     view,
@@ -86,6 +89,9 @@ app.command("refine")(refine.command)
 app.command("render")(render.command)
 app.command("export")(export.command)
 app.command("eval")(evaluate.command)
+app.command("report")(report.command)
+app.command("prefer")(prefer.command)
+app.command("ablate")(ablate.command)
 app.command("status")(status.command)
 app.command("view")(view.command)
 app.command("doctor")(doctor.command)

@@ -15,11 +15,14 @@ from stages.errors import BadInput
 Config = TypeVar("Config")
 
 COUNTS = (
-    "steps", "checkpoint_every", "batch_size", "rank", "neighbours", "inversion_steps", "denoise_steps", "num_cameras",
+    "steps", "checkpoint_every", "batch_size", "rank", "neighbours", "denoise_steps", "num_cameras",
     "num_timesteps", "num_views", "num_clips", "frames_per_step", "flow_samples", "arap_anchors",
-    "score_every", "num_frames", "size_px",
+    "score_every", "num_frames", "size_px", "max_gaussians",
 )  # fmt: skip
 """Settings that mean nothing below 1, in whichever stage they occur."""
+
+LEAST = dict.fromkeys(COUNTS, 1) | {"inversion_steps": 0}
+"""The least that a setting may be."""
 
 
 def build_config(
@@ -39,10 +42,10 @@ def build_config(
         if not separator:
             raise BadInput(f"--set {assignment} has no value.", "Write --set name=value.")
         config = _assign(config, name.strip(), text.strip(), name.strip())
-    for name in COUNTS:
+    for name, least in LEAST.items():
         value = getattr(config, name, None)
-        if value is not None and value < 1:
-            raise BadInput(f"{name} must be at least 1, not {value}.")
+        if value is not None and value < least:
+            raise BadInput(f"{name} must be at least {least}, not {value}.")
     return config
 
 

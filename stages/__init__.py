@@ -1,21 +1,25 @@
 """The stages of the pipeline and the blocks they are made of.
 
-==============  ===============================  ==========================================
-stage           reads                            writes
-==============  ===============================  ==========================================
-reconstruct     a splat or mesh file             asset/canonical.ply
-fit_lora        asset/                           lora/adapter.safetensors
-distill         asset/, lora/                    motion/field.safetensors
-refine          asset/, motion/                  refined/field.safetensors
-render          asset/, refined/ or motion/      renders/ or the path that was asked for
-export          asset/, refined/ or motion/      the path that was asked for
-evaluate        asset/, refined/ or motion/      eval/metrics.json
-train_prior     assets/rigged, the zoo           a prior: a folder in diffusers' format
-status, view    the whole run                    nothing
-doctor          this machine                     nothing
-==============  ===============================  ==========================================
+==================  ===============================  ==========================================
+stage               reads                            writes
+==================  ===============================  ==========================================
+reconstruct         a splat or mesh file             asset/canonical.ply
+reconstruct_photos  photos with known cameras        reconstruction/, asset/canonical.ply
+fit_lora            asset/                           lora/adapter.safetensors
+distill             asset/, lora/                    motion/field.safetensors
+refine              asset/, motion/                  refined/field.safetensors
+render              asset/, refined/ or motion/      renders/ or the path that was asked for
+export              asset/, refined/ or motion/      the path that was asked for
+evaluate            asset/, refined/ or motion/      eval/metrics.json
+ablate              assets and sentences             a folder of runs, and tables
+report              whole runs                       the page and tables that were asked for
+prefer              asset/, refined/ or motion/      a page for a study, and its key
+train_prior         assets/rigged, the zoo           a prior: a folder in diffusers' format
+status, view        the whole run                    nothing
+doctor              this machine                     nothing
+==================  ===============================  ==========================================
 
-Imports point down: command -> stage -> block -> ``conventions``, ``errors``, ``events``. Stages never import each
-other; they meet in the run directory. Between blocks only ``raster -> gaussians, cameras``, ``objectives -> priors``,
-``zoo -> gaussians, cameras`` and ``exporting -> gaussians``. ``tests/test_architecture.py`` holds these rules.
+Imports point down: command -> stage -> block -> ``conventions``, ``errors``, ``events``, ``tables``. Stages never
+import each other, but for ``ablate``, which runs others; they meet in the run directory. What blocks may import of
+each other ``tests/test_architecture.py`` lists, which holds these rules.
 """

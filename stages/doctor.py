@@ -42,6 +42,7 @@ PACKAGES = {
     "imageio": "videos",
     "imageio-ffmpeg": "videos",
     "pillow": "pictures",
+    "jinja2": "report and prefer",
     "typer": "the command line",
     "rich": "the command line",
 }

@@ -19,6 +19,7 @@ from stages.conventions import frame_times, step_generator
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
 from stages.gaussians import Gaussians
 from stages.gaussians.neighbours import nearest_neighbours
+from stages.gaussians.stand_in import stand_in
 from stages.media.preview import write_preview
 from stages.motion.hexplane import MotionField, apply_offsets
 from stages.motion.regularizers import arap, tv3d
@@ -41,6 +42,7 @@ class RefineConfig:
     denoise_steps: int = 10
     guidance: float = 2.0
     num_cameras: int = 4
+    max_gaussians: int = 10_000  # as in distill
     background: float = 1.0
     tv_weight: float = 0.001
     arap_weight: float = 10.0
@@ -61,13 +63,15 @@ class RefineConfig:
 
 PRESETS = {
     "default": RefineConfig(),
-    "published": replace(RefineConfig(), denoise_steps=20, guidance=5.0),  # not tried with published weights
+    "published": replace(
+        RefineConfig(), denoise_steps=20, guidance=5.0, max_gaussians=100_000
+    ),  # not tried with published weights
 }
 
 
 def run(run: RunDir, config: RefineConfig, report: Report, *, force: bool = False) -> None:
     """Write ``refined/field.safetensors`` into the run. Raises ``MissingStage`` when there is no motion to refine."""
-    asset = run.load_asset().to(config.device)
+    asset = stand_in(run.load_asset(), config.max_gaussians).to(config.device)
     tensors, metadata = run.require("motion").read_result("field.safetensors")
     folder = run.stage("refined")
     inputs = {

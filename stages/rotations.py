@@ -17,6 +17,18 @@ def quaternion_matrices(quats: Tensor) -> Tensor:
     return torch.stack(rows, dim=-2)
 
 
+def matrix_quaternions(matrices: Tensor) -> Tensor:
+    """Unit quaternions wxyz of the rotations nearest to ``matrices`` [..., 3, 3] (few of them: uses scipy)."""
+    from scipy.spatial.transform import Rotation
+
+    U, _, Vh = torch.linalg.svd(matrices)
+    sign = torch.linalg.det(U @ Vh)
+    U = torch.cat([U[..., :2], U[..., 2:] * sign[..., None, None]], dim=-1)
+    xyzw = Rotation.from_matrix((U @ Vh).reshape(-1, 3, 3).numpy()).as_quat()
+    quats = torch.from_numpy(xyzw).to(matrices)[:, [3, 0, 1, 2]]
+    return quats.reshape(*matrices.shape[:-2], 4)
+
+
 def quaternion_multiply(a: Tensor, b: Tensor) -> Tensor:
     """Hamilton product of wxyz quaternions, broadcasting: turn by ``b`` first, then by ``a``."""
     aw, ax, ay, az = a.unbind(dim=-1)

@@ -16,11 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import CorruptCheckpoint, MissingStage
-from stages.run_dir import MADE_BY, RunDir, resolve_run_path
+from stages.run_dir import FITTED, MADE_BY, RunDir, resolve_run_path
 from stages.run_dir.files import read_json
 from stages.run_dir.holder import Holder, lock_holder
 
-RESULTS = {"lora": "adapter.safetensors", "motion": "field.safetensors", "refined": "field.safetensors"}
+RESULTS = {
+    FITTED: "gaussians.safetensors",
+    "lora": "adapter.safetensors",
+    "motion": "field.safetensors",
+    "refined": "field.safetensors",
+}
 """Stage folder -> what the stage leaves in it."""
 
 FLAGS = ("prompt", "objective", "guidance", "steps", "seed", "prior", "profile", "device", "raster", "object")
@@ -64,12 +69,12 @@ def run(run: RunDir) -> RunStatus:
         )
     holder = lock_holder(run.path)
     hashes = _hashes(run)
-    stages = [_outcome(run, "reconstruct", "asset", "canonical.ply", holder)]
-    stages += [_stage(run, name, hashes, holder) for name in MADE_BY]
+    stages = [_asset(run, holder)]
+    stages += [_stage(run, name, command, hashes, holder) for name, command in MADE_BY.items()]
     stages += [_outcome(run, "render", "renders", "*", holder), _outcome(run, "eval", "eval", "metrics.json", holder)]
     return RunStatus(
         run=str(run.path),
-        source=str((read_json(run.path / "run.json") or {}).get("source", "")),
+        source=str((read_json(run.path / "run.json") or {}).get("source") or (stages[0].read or {}).get("file", "")),
         num_gaussians=_count(run.canonical_ply),
         running=holder,
         stages=stages,
@@ -87,9 +92,20 @@ def _outcome(run: RunDir, command: str, folder: str, pattern: str, holder: Holde
     return StageStatus(command=command, folder=folder, state=state, bytes=_size(run.path / folder))
 
 
-def _stage(run: RunDir, name: str, hashes: Mapping[str, str], holder: Holder | None) -> StageStatus:
+def _asset(run: RunDir, holder: Holder | None) -> StageStatus:
+    """``reconstruct``: complete when the run has an asset; from photos it has steps and checkpoints before."""
+    asset = _outcome(run, "reconstruct", "asset", "canonical.ply", holder)
+    fit = _stage(run, FITTED, "reconstruct", {}, holder)
+    if fit.state == "not begun" or (asset.state == "complete" and fit.state != "complete"):
+        return asset
+    if asset.state == "not begun":  # also between the end of the fit and the asset
+        asset = replace(asset, state="interrupted" if fit.state == "complete" else fit.state, problem=fit.problem)
+    return replace(fit, folder=asset.folder, state=asset.state, problem=asset.problem, bytes=asset.bytes + fit.bytes)
+
+
+def _stage(run: RunDir, name: str, command: str, hashes: Mapping[str, str], holder: Holder | None) -> StageStatus:
     """A stage with steps and checkpoints."""
-    folder, command = run.path / name, MADE_BY[name]
+    folder = run.path / name
     status = StageStatus(command=command, folder=name, state="not begun", bytes=_size(folder))
     try:
         config, complete = read_json(folder / "config.json"), read_json(folder / "complete.json")
@@ -135,8 +151,11 @@ def _next(path: Path, stages: list[StageStatus]) -> str:
     where = "" if path == resolve_run_path(None) else f" --run {shlex.quote(str(path))}"
     if any(stage.state == "running" for stage in stages):
         return f"animus3d view{where}" if at["asset"].state == "complete" else ""
-    if at["asset"].state != "complete":
-        return f"animus3d reconstruct FILE{where}"
+    asset = at["asset"]
+    if asset.state != "complete":
+        file = shlex.quote((asset.read or {}).get("file", "")) if asset.read else "FILE"
+        again = " --force" if asset.state == "damaged" else ""
+        return f"animus3d reconstruct {file}{_typed(asset.changed or {})}{where}{again}"
     for name in MADE_BY:
         stage = at[name]
         if stage.state in ("interrupted", "outdated", "damaged"):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from animus3d_cli import options
-from animus3d_cli.session import session
+from animus3d_cli.session import resolve_device, session
 from animus3d_cli.settings import build_config
 from stages.errors import BadInput
 
@@ -21,15 +22,30 @@ def _numbers(text: str | None) -> tuple[float, ...] | None:
         raise BadInput(f"--crop {text} is not a list of numbers.", "Write them like 0,0.5,0,1.2") from None
 
 
+def _refuse(flags: Mapping[str, object], used_for: str) -> None:
+    """Raise ``BadInput`` when a flag is given that only the other kind of input has."""
+    given = [f"--{name.replace('_', '-')}" for name, value in flags.items() if value is not None]
+    if given:
+        raise BadInput(f"{', '.join(given)}: only for {used_for}.", "Leave it out.")
+
+
 def command(
     file: Annotated[
         Path,
-        typer.Argument(help="A splat (.ply, .splat, .spz, .sog, .ksplat) or a mesh (.glb, .gltf, .obj, .stl, .ply)."),
+        typer.Argument(
+            help="A splat (.ply, .splat, .spz, .sog, .ksplat), a mesh (.glb, .gltf, .obj, .stl, .ply), or photos with "
+            "known cameras: a transforms.json, or a folder with one or with COLMAP's sparse model."
+        ),
     ],
     run: options.Run = None,
     num_gaussians: Annotated[
         int | None,
-        typer.Option("--num-gaussians", min=1, help="Gaussians sampled from a mesh. Default: 6000", show_default=False),
+        typer.Option(
+            "--num-gaussians",
+            min=1,
+            help="Gaussians sampled from a mesh, or fitted to photos. Default: 6000",
+            show_default=False,
+        ),
     ] = None,
     pose: Annotated[
         str | None,
@@ -45,7 +61,8 @@ def command(
         typer.Option(
             "--up-axis",
             "--up",
-            help="The file's axis that points up: y, -y, z, -z, x or -x. Captures often need -y.",
+            help="The file's axis that points up: y, -y, z, -z, x or -x. Captures often need -y; for photos the "
+            "default is what is up in them.",
             show_default=False,
         ),
     ] = None,
@@ -84,26 +101,46 @@ def command(
     scale: Annotated[
         float | None, typer.Option("--scale", help="Make it this many times as large.", show_default=False)
     ] = None,
+    steps: options.Steps = None,
     seed: options.Seed = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="auto, cpu or cuda, to fit photos on.", show_default=False)
+    ] = None,
+    raster: options.Raster = None,
     force: options.Force = False,
     settings: options.Settings = None,
 ) -> None:
-    """Take a splat or a mesh over as the asset of a run.
+    """Take a splat, a mesh or photos over as the asset of a run.
 
-    A splat is checked; a mesh becomes flat Gaussians sampled on its surface.
+    A splat is checked; a mesh becomes flat Gaussians sampled on its surface; to photos with known cameras Gaussians
+    are fitted, for --steps steps, and views that were held out are measured.
 
     Reads FILE, writes asset/canonical.ply, which every later stage works on. Next: animus3d fit-lora
 
     Example: animus3d reconstruct capture.spz --up-axis -y --largest
-    """
-    from stages.reconstruct import PRESETS
-    from stages.reconstruct import run as reconstruct
 
-    flags = {
-        "num_gaussians": num_gaussians, "pose": pose, "up": up, "flip": flip, "min_opacity": min_opacity,
-        "max_size": max_size, "crop": _numbers(crop), "largest": largest or None, "center": center or None,
-        "scale": scale, "seed": seed,
+    Example: animus3d reconstruct photos/ --num-gaussians 10000
+    """
+    from stages.captures import is_capture
+
+    shared = {"num_gaussians": num_gaussians, "up": up, "seed": seed}
+    placing = {
+        "pose": pose, "flip": flip, "min_opacity": min_opacity, "max_size": max_size, "crop": _numbers(crop),
+        "largest": largest or None, "center": center or None, "scale": scale,
     }  # fmt: skip
-    config = build_config(PRESETS, "default", flags, settings or [])
+    fitting = {"steps": steps, "device": device, "raster": raster}
+    stage: Any
+    flags: dict[str, Any]
+    if is_capture(file):
+        from stages import reconstruct_photos
+
+        _refuse(placing, "a splat or a mesh, and FILE names photos")
+        stage, flags = reconstruct_photos, {**shared, **fitting, "device": resolve_device(device or "auto")}
+    else:
+        from stages import reconstruct
+
+        _refuse(fitting, "photos, and FILE is neither a folder nor a transforms.json")
+        stage, flags = reconstruct, {**shared, **placing}
+    config = build_config(stage.PRESETS, "default", flags, settings or [])
     with session("reconstruct", run) as (run_dir, console):
-        reconstruct(run_dir, config, console, file=file, force=force)
+        stage.run(run_dir, config, console, file=file, force=force)

@@ -13,23 +13,35 @@ def psnr(image: Tensor, truth: Tensor) -> float:
 
 
 def ssim(image: Tensor, truth: Tensor) -> float:
-    """Structural similarity (Wang et al. 2004) of [H, W, 3] in [0, 1]: 11 x 11 Gaussian window, sigma 1.5, mean over
-    channels and the positions where the window lies inside the image (at least 11 px a side)."""
-    offsets = torch.arange(11, dtype=torch.float64) - 5
-    line = torch.exp(-(offsets**2) / (2 * 1.5**2))
-    window = torch.outer(line, line)
-    window = (window / window.sum()).expand(3, 1, 11, 11)
+    """``structural_similarity`` of two images as a number, computed in float64 on the CPU."""
+    return float(structural_similarity(image.detach().cpu().double(), truth.detach().cpu().double()))
+
+
+def structural_similarity(image: Tensor, truth: Tensor) -> Tensor:
+    """Structural similarity (Wang et al. 2004) of [H, W, 3] in [0, 1], differentiable: 11 x 11 Gaussian window, sigma
+    1.5, mean over channels and the positions where the window lies inside the image (at least 11 px a side)."""
+    height, width = image.shape[:2]
+    down, across = _window_matrix(height).to(image), _window_matrix(width).to(image)
 
     def local_mean(x: Tensor) -> Tensor:
-        return torch.nn.functional.conv2d(x, window, groups=3)
+        """[C, H, W]; the window is a product, and as matrices ten times faster on a CPU than as a convolution."""
+        return down @ x @ across.T
 
-    x, y = (picture.detach().cpu().double().permute(2, 0, 1)[None] for picture in (image, truth))
-    mean_x, mean_y = local_mean(x), local_mean(y)
-    var_x, var_y = local_mean(x * x) - mean_x**2, local_mean(y * y) - mean_y**2
-    covariance = local_mean(x * y) - mean_x * mean_y
+    x, y = image.permute(2, 0, 1), truth.permute(2, 0, 1)
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = local_mean(torch.cat([x, y, x * x, y * y, x * y])).chunk(5)
+    var_x, var_y = mean_xx - mean_x**2, mean_yy - mean_y**2
+    covariance = mean_xy - mean_x * mean_y
     c1, c2 = 0.01**2, 0.03**2
     similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    return float((similarity / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))).mean())
+    return (similarity / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))).mean()
+
+
+def _window_matrix(size: int) -> Tensor:
+    """Matrix [size - 10, size] of the window along one side, each row a position inside."""
+    line = torch.exp(-((torch.arange(11, dtype=torch.float64) - 5) ** 2) / (2 * 1.5**2))
+    rows = torch.arange(size - 10)[:, None]
+    matrix = torch.zeros(size - 10, size, dtype=torch.float64)
+    return matrix.scatter_(1, rows + torch.arange(11), (line / line.sum()).expand(size - 10, 11))
 
 
 def off_object_alpha(alpha: Tensor, means_px: Tensor, reach_px: float) -> float:

@@ -15,7 +15,7 @@ from stages.priors.prior import Text, VideoPrior
 
 
 def inversion_timesteps(timestep: int, num_steps: int) -> list[int]:
-    """``num_steps`` integer timesteps, evenly spaced, ending exactly at ``timestep``."""
+    """``num_steps`` >= 1 integer timesteps, evenly spaced, ending exactly at ``timestep``."""
     num_steps = min(num_steps, timestep + 1)
     return [round((index + 1) * (timestep + 1) / num_steps) - 1 for index in range(num_steps)]
 
@@ -39,8 +39,14 @@ def ddim_invert(
     still at rest, five steps to 0.95 of the schedule: the guided estimate agrees with the true motion by cosine -0.20
     when steps are evaluated at the timestep they move to, 0.54 as here without start noise (inverted noise of
     deviation 0.17), 0.59 with it (0.92), and 0.59 with random noise.
+
+    With ``num_steps`` 0 nothing is inverted: ``start_noise`` itself is added at ``timestep``, which is what the paper's
+    ablation calls being without faithful noise.
     """
     parameterization = prior.parameterization
+    if num_steps == 0:
+        assert start_noise is not None
+        return parameterization.add_noise(x0, start_noise, timestep)
     ladder = inversion_timesteps(timestep, num_steps)
     previous = ladder[0] // 4
     x = parameterization.add_noise(x0, torch.zeros_like(x0) if start_noise is None else start_noise, previous)

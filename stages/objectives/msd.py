@@ -25,6 +25,8 @@ straight path's velocity for ``alpha = 1 - sigma``. For a model that predicts ep
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 
@@ -50,12 +52,15 @@ def static_score(
     image_latents: Tensor | None = None,
     start_noise: Tensor | None = None,  # see ``ddim_invert``; the same for both branches unless own_noise
     own_noise: bool = True,
+    adapted: bool = True,
 ) -> Tensor:  # [1, C, T, h, w]
     """``eps_lora(x^s_t, t, c')`` with x^s_t inverted under c' by the adapted model, relative to the noise in x^s_t.
 
     Depends on the camera and the timestep but not on the motion: a stage computes it once for each pair and keeps it.
+    Not ``adapted`` it is the plain model's, which knows only from the prompt that nothing is to move (the paper's
+    ablation of the LoRA).
     """
-    with adapter_on(prior.denoiser):
+    with adapter_on(prior.denoiser) if adapted else nullcontext():
         x_t = ddim_invert(prior, static_latents, timestep, static_text, num_inversion_steps, image_latents, start_noise)
         prediction = prior.predict(x_t, timestep, static_text, image_latents)
     eps = prior.parameterization.to_eps(prediction, x_t, timestep)

@@ -12,22 +12,25 @@ from typing import Any
 
 from stages.errors import CannotWrite, CorruptCheckpoint
 
+IN_A_RUN = "Free space or choose another --run directory."
+"""What to do when a file of a run cannot be written."""
+
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, hint: str = IN_A_RUN) -> Iterator[None]:
     """Operating-system errors within the block become ``CannotWrite`` about ``path``."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise CannotWrite(f"Cannot write {path}: {reason}.", "Free space or choose another --run directory.") from error
+        raise CannotWrite(f"Cannot write {path}: {reason}.", hint) from error
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, hint: str = IN_A_RUN) -> Iterator[Path]:
     """Yields a temporary path beside ``path``; on success its content takes ``path``'s place, else it is removed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with writing(path):
+    with writing(path, hint):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary

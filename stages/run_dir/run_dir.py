@@ -5,6 +5,7 @@
     RUN/
       run.json               format version, asset hash, versions, when and on what
       asset/canonical.ply    the asset every stage works on
+      reconstruction/        a ``StageFolder`` too, when the asset was fitted to photos
       lora/ motion/ refined/ one ``StageFolder`` a stage
       renders/ eval/ tensorboard/
       .lock                  the process that is working here
@@ -19,12 +20,12 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.errors import BadInput, MissingStage, RunLocked, SettingsDiffer
 from stages.run_dir.files import file_hash, read_json, write_json, writing
+from stages.run_dir.provenance import versions
 from stages.run_dir.stage_folder import StageFolder
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ FORMAT = 1
 
 MADE_BY = {"lora": "fit-lora", "motion": "distill", "refined": "refine"}
 """Stage folder -> the command that fills it."""
+
+FITTED = "reconstruction"
+"""The stage folder of ``reconstruct`` from photos."""
 
 
 def resolve_run_path(option: Path | None) -> Path:
@@ -60,7 +64,7 @@ class RunDir:
         return self.path / "asset" / "canonical.ply"
 
     def stage(self, name: str) -> StageFolder:
-        """The folder of a stage: "lora", "motion" or "refined"."""
+        """The folder of a stage: "reconstruction", "lora", "motion" or "refined"."""
         return StageFolder(self.path / name)
 
     def require(self, name: str) -> StageFolder:
@@ -87,8 +91,8 @@ class RunDir:
         """Short hash of the canonical asset's file."""
         return file_hash(self.canonical_ply)
 
-    def put_asset(self, gaussians: Gaussians, source: str, *, force: bool) -> bool:
-        """Make ``gaussians`` the asset of the run; False when it already is.
+    def put_asset(self, gaussians: Gaussians, source: str, *, force: bool, fitted: bool = False) -> bool:
+        """Make ``gaussians`` the asset of the run; False when it already is. ``fitted``: ``reconstruction/`` made it.
 
         Raises:
             SettingsDiffer: the run has another asset and ``force`` is not set. With ``force`` the asset is replaced and
@@ -112,7 +116,7 @@ class RunDir:
                     "Use --force to replace it and what was made from it, or --run NEW.",
                 )
             with writing(self.canonical_ply):
-                for name in MADE_BY:
+                for name in MADE_BY if fitted else (FITTED, *MADE_BY):
                     shutil.rmtree(self.path / name, ignore_errors=True)
                 candidate.replace(self.canonical_ply)
         finally:
@@ -128,7 +132,7 @@ class RunDir:
                 "asset": self.asset_hash(),
                 "source": source,
                 "created": time.strftime("%FT%TZ", time.gmtime()),
-                "versions": {name: _version(name) for name in ("animus3d", "torch", "diffusers", "gsplat")},
+                "versions": versions(),
                 "python": platform.python_version(),
                 "machine": platform.machine(),
             },
@@ -192,10 +196,3 @@ def _copy_folder(source: Path, destination: Path) -> None:
     shutil.copytree(source, temporary, ignore=shutil.ignore_patterns(".*"))
     shutil.rmtree(destination, ignore_errors=True)  # what a failed command left
     temporary.replace(destination)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"

@@ -5,7 +5,7 @@
     config.json                                             all settings and inputs: enough to repeat the stage
     checkpoints/step_000400/{state.safetensors,state.json}  written beside, then renamed
     metrics.jsonl                                           one line a logged step
-    complete.json                                           what was finished, and when
+    complete.json                                           what was finished, when, with what and on what
     field.safetensors | adapter.safetensors                 the result
 """
 
@@ -23,9 +23,11 @@ from typing import Any
 
 from stages.errors import CorruptCheckpoint, SettingsDiffer
 from stages.run_dir.files import file_hash, read_json, replacing, write_json, writing
+from stages.run_dir.provenance import made_with
 
-UNTRACKED = ("steps", "checkpoint_every", "preview_every", "device", "raster", "processes", "compile")
-"""Settings that do not make another result: ``steps`` is an absolute target, the rest say how, not what."""
+UNTRACKED = ("steps", "checkpoint_every", "preview_every", "device", "raster", "processes", "compile", "file")
+"""Settings and inputs that do not make another result: ``steps`` is an absolute target, ``file`` where the same content
+lay, the rest say how, not what."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,18 @@ class StageFolder:
         """Whether the stage has finished in this folder."""
         return (self.path / "complete.json").exists()
 
+    def steps_finished(self) -> int:
+        """The step at which the stage was finished in this folder; 0 when it is not."""
+        return int((read_json(self.path / "complete.json") or {}).get("steps", 0))
+
     def finish(self, steps: int) -> None:
-        """Mark the stage complete."""
+        """Mark the stage complete, and note what made it."""
+        settings = (read_json(self.path / "config.json") or {}).get("settings", {})
         record = {
             "steps": steps,
             "seconds": round(time.time() - self._started, 1),
             "finished": time.strftime("%FT%TZ", time.gmtime()),
+            "made_with": made_with(settings.get("device", "cpu")),
         }
         write_json(self.path / "complete.json", record)
 

@@ -18,7 +18,8 @@ from stages.errors import BadInput
 from stages.gaussians import Gaussians
 from stages.gaussians.gltf import read_accessor
 from stages.gaussians.surface import SurfaceSamples, face_normals, flat_gaussians, sample_surface
-from stages.zoo.skeleton import Body, Pose, Skeleton, matrix_quaternions, skin, unskin
+from stages.rotations import matrix_quaternions
+from stages.zoo.skeleton import Body, Pose, Skeleton, skin, unskin
 
 PLAIN = ((0.7 + 0.055) / 1.055) ** 2.4
 """Grey of a mesh without any colour: 0.7 as displayed, here in linear light."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from stages.gaussians import Gaussians
-from stages.rotations import quaternion_matrices, quaternion_multiply
+from stages.rotations import matrix_quaternions, quaternion_matrices, quaternion_multiply
 
 
 @dataclass(frozen=True)
@@ -128,18 +128,6 @@ def transform_matrices(pose: Pose) -> Tensor:
     matrices[..., :3, 3] = pose.translations
     matrices[..., 3, 3] = 1.0
     return matrices
-
-
-def matrix_quaternions(matrices: Tensor) -> Tensor:
-    """Unit quaternions wxyz of the rotations nearest to ``matrices`` [..., 3, 3] (few of them: uses scipy)."""
-    from scipy.spatial.transform import Rotation
-
-    U, _, Vh = torch.linalg.svd(matrices)
-    sign = torch.linalg.det(U @ Vh)
-    U = torch.cat([U[..., :2], U[..., 2:] * sign[..., None, None]], dim=-1)
-    xyzw = Rotation.from_matrix((U @ Vh).reshape(-1, 3, 3).numpy()).as_quat()
-    quats = torch.from_numpy(xyzw).to(matrices)[:, [3, 0, 1, 2]]
-    return quats.reshape(*matrices.shape[:-2], 4)
 
 
 def blend_quaternions(quats: Tensor, weights: Tensor) -> Tensor:

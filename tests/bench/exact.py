@@ -15,11 +15,11 @@ from stages.cameras import Camera
 from stages.conventions import frame_times
 from stages.distill import PRESETS, Distillation, DistillConfig, new_field
 from stages.gaussians import Gaussians
-from stages.motion.hexplane import HexPlaneConfig, apply_offsets
+from stages.motion.hexplane import HexPlaneConfig, MotionField, apply_offsets
 from stages.priors.exact import ExactPrior
 from stages.priors.parameterization import Parameterization
 from stages.raster import choose, render
-from stages.zoo.clips import RIGS, rigged_file
+from stages.zoo.clips import RIGS, Rig, rigged_file
 from stages.zoo.skeleton import Body
 
 RIG = next(rig for rig in RIGS if rig.file == "Wolf.glb")
@@ -73,11 +73,13 @@ class World:
         return float(nearest(means) / nearest(self.asset.means.expand(NUM_FRAMES, -1, -1)))
 
 
-def build_world(config: DistillConfig) -> World:
-    """Render the bank of clips from the cameras that ``config`` will use."""
-    file = rigged_file(RIG.file)
-    body = file.body(file.pose(RIG.rest, torch.zeros(1)), NUM_GAUSSIANS, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
-    fine = [walk(body, phase / FINE_PHASES) for phase in range(FINE_PHASES)]
+def build_world(config: DistillConfig, rig: Rig = RIG, verb: str = "walk") -> World:
+    """Render the bank of clips of ``verb``, which must be a cycle, from the cameras that ``config`` will use. Whatever
+    it shows, its prompt is ``WALK``."""
+    file = rigged_file(rig.file)
+    rest = file.bind_local if rig.rest is None else file.pose(rig.rest, torch.zeros(1))
+    body = file.body(rest, NUM_GAUSSIANS, torch.Generator().manual_seed(0))
+    fine = [cycle(rig, verb, body, phase / FINE_PHASES) for phase in range(FINE_PHASES)]
     truth = torch.stack([means for means, _ in fine])
     schedule = Parameterization.from_betas(ddpm_betas(), "epsilon")
     cameras = Distillation.sample_cameras(body.gaussians, SIZE_PX, config)
@@ -97,10 +99,10 @@ def build_world(config: DistillConfig) -> World:
     return World(body.gaussians, truth, prior)
 
 
-def walk(body: Body, phase: float) -> tuple[Tensor, Tensor]:
-    """One cycle of the file's walk from ``phase``: means [T, N, 3], quats [T, N, 4]."""
-    name = RIG.verbs["walk"][0]
-    file = rigged_file(RIG.file)
+def cycle(rig: Rig, verb: str, body: Body, phase: float) -> tuple[Tensor, Tensor]:
+    """One cycle of the file's clip from ``phase``: means [T, N, 3], quats [T, N, 4]."""
+    name = rig.verbs[verb].clip
+    file = rigged_file(rig.file)
     seconds = file.clip_seconds(name)
     clip = body.animate(file.pose(name, (phase + torch.linspace(0.0, 1.0, NUM_FRAMES)) * seconds % seconds))
     return clip.means, clip.quats
@@ -108,23 +110,30 @@ def walk(body: Body, phase: float) -> tuple[Tensor, Tensor]:
 
 def distil(world: World, config: DistillConfig, every: int = 0) -> tuple[float, list[tuple[int, float]]]:
     """Run ``config`` and return the final ratio, and the ratio every ``every`` steps."""
+    field, trace = distilled(world, config, every)
+    return world.ratio(moved(world, field)), trace
+
+
+def distilled(world: World, config: DistillConfig, every: int = 0) -> tuple[MotionField, list[tuple[int, float]]]:
+    """Run ``config``: the motion field, and the ratio every ``every`` steps."""
     distillation = Distillation(world.asset, world.prior, choose("cpu"), config, STATIC)
     field = new_field(world.asset, config)
     optimiser = torch.optim.Adam(field.parameter_groups(config.grid_learning_rate, config.mlp_learning_rate))
-    times, trace = frame_times(NUM_FRAMES), []
-
-    @torch.no_grad()
-    def ratio() -> float:
-        return world.ratio(apply_offsets(world.asset, field(world.asset.means, times))[0])
-
+    trace = []
     for step in range(config.steps):
         loss = distillation.step(field, step)["loss"]
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         if every and (step + 1) % every == 0:
-            trace.append((step + 1, ratio()))
-    return ratio(), trace
+            trace.append((step + 1, world.ratio(moved(world, field))))
+    return field, trace
+
+
+@torch.no_grad()
+def moved(world: World, field: MotionField) -> Tensor:
+    """Means [T, N, 3] of the world's asset as ``field`` moves it."""
+    return apply_offsets(world.asset, field(world.asset.means, frame_times(NUM_FRAMES)))[0]
 
 
 def sds(config: DistillConfig) -> DistillConfig:

@@ -19,7 +19,10 @@ from animus3d_cli.console import Console
 from stages.errors import AnimusError, BadInput
 from stages.events import Finished, Note, Progress, Started, Wrote
 
-COMMANDS = ["reconstruct", "fit-lora", "distill", "refine", "render", "eval", "status", "view", "doctor", "train-prior"]
+COMMANDS = [
+    "reconstruct", "fit-lora", "distill", "refine", "render", "eval", "report", "prefer", "status", "view", "doctor",
+    "train-prior",
+]  # fmt: skip
 
 
 def raising(error: BaseException, monkeypatch: pytest.MonkeyPatch, *extra: str) -> int:

@@ -86,8 +86,13 @@ def test_doing_it_again_does_nothing_and_says_so(finished: Path) -> None:
     done = animus3d(*line, cwd=finished)
     assert done.returncode == 0 and "nothing to do" in done.stdout
     assert (finished / "run/motion/field.safetensors").stat().st_mtime_ns == before
-    noises = animus3d(*line, "--set", "own_noise=false", cwd=finished)
-    assert noises.returncode == 3 and "--set start_noise=fixed" in noises.stderr and noises.stderr.count("\n") == 1
+    for contradiction, said in (
+        (("own_noise=false",), "--set start_noise=fixed"),
+        (("inversion_steps=0", "start_noise=none"), "start_noise=fresh"),
+        (("own_noise=false", "start_noise=fixed", "static_branch=none"), "--set own_noise=true"),
+    ):
+        refused = animus3d(*line, *(word for value in contradiction for word in ("--set", value)), cwd=finished)
+        assert refused.returncode == 3 and said in refused.stderr and refused.stderr.count("\n") == 1
     other = animus3d(*line, "--guidance", "9", cwd=finished)
     assert (
         other.returncode == 5

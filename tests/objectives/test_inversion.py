@@ -66,3 +66,11 @@ def test_guidance_one_is_the_conditional_prediction() -> None:
     torch.testing.assert_close(guided_prediction(prior, x, 600, cond, null, 1.0), plain)
     uncond = prior.predict(x, 600, null)
     torch.testing.assert_close(guided_prediction(prior, x, 600, cond, null, 3.0), uncond + 3.0 * (plain - uncond))
+
+
+def test_no_steps_add_the_noise_itself() -> None:
+    prior, clips = bank_prior()
+    x0, eps = prior.encode(clips[0]), torch.randn(1, 3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    eps = eps[..., : x0.shape[-2], : x0.shape[-1]].to(x0)
+    noisy = ddim_invert(prior, x0, 700, prior.encode_text(["walk"]), 0, None, eps)
+    assert torch.equal(noisy, prior.parameterization.add_noise(x0, eps, 700))

@@ -10,7 +10,9 @@ import torch
 from stages.objectives.inversion import ddim_invert
 from stages.objectives.msd import distillation_loss, msd_gradient, noise_in, static_score, weight
 from stages.objectives.sds import sds_gradient
+from stages.priors.lora import add_adapter
 from stages.priors.parameterization import Parameterization
+from tests.priors.test_embedded import tiny_prior
 from tests.priors.test_exact import bank_prior
 
 
@@ -105,3 +107,23 @@ def test_a_bad_value_does_not_reach_the_optimiser() -> None:
     static[0, 0, 0, 0, 0] = torch.nan
     gradient = msd_gradient(prior, x, static, 500, text, text, 1.0, 5)
     assert gradient.isfinite().all() and gradient[0, 0, 0, 0, 0] == 0.0
+
+
+def test_without_inversion_and_static_branch_it_is_sds() -> None:
+    """What the ablations take away is all that MSD adds."""
+    prior, clips = bank_prior()
+    x, (walk, nothing) = prior.encode(clips[1]), prior.encode_text(["walk", "jump"]).split()
+    eps = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=x.dtype)
+    bare = msd_gradient(prior, x, torch.zeros_like(x), 700, walk, nothing, 7.5, 0, None, eps)
+    torch.testing.assert_close(bare, sds_gradient(prior, x, eps, 700, walk, nothing, 7.5), atol=1e-9, rtol=0)
+
+
+def test_a_static_prompt_instead_of_the_lora_asks_the_plain_model() -> None:
+    prior = tiny_prior()
+    x, text = torch.randn(1, 6, 4, 4, 4, generator=torch.Generator().manual_seed(0)), prior.encode_text(["a goat"])
+    plain = static_score(prior, x, 600, text, 2)
+    with torch.no_grad():
+        for _, parameter in add_adapter(prior.denoiser, rank=2, alpha=2.0, seed=0):
+            parameter.normal_(std=0.5)
+    assert torch.equal(static_score(prior, x, 600, text, 2, adapted=False), plain)
+    assert (static_score(prior, x, 600, text, 2) - plain).abs().max() > 1e-3

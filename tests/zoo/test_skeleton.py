@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from stages.rotations import quaternion_matrices
+from stages.rotations import matrix_quaternions, quaternion_matrices
 from stages.zoo.clips import rigged_file
-from stages.zoo.skeleton import Body, Pose, blend_quaternions, matrix_quaternions, skin, transform_matrices, unskin
+from stages.zoo.skeleton import Body, Pose, blend_quaternions, skin, transform_matrices, unskin
 from stages.zoo.walkers import quadruped
 
 

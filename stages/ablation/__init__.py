@@ -1,0 +1,1 @@
+"""What ``ablate`` takes away, one part at a time, and how sure its figures are."""

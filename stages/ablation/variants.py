@@ -1,0 +1,100 @@
+"""The paper's ablations by name: what each takes away, and what the paper says that this does.
+
+The paper (sections 4.2 and 5.3) shows them as pictures and gives no settings; how each is done here is [ours], and
+stands in ``summary``. ``claims`` name the figures of ``eval`` in which the effect would show, and which way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from stages.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An ordering: without the part, ``metric`` lies ``direction`` of the full method's."""
+
+    metric: str
+    direction: Literal["lower", "higher"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The full method but for one part."""
+
+    name: str
+    summary: str
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of distill
+    claims: Sequence[Claim] = ()
+    refined: bool = False  # refine runs after distill
+
+
+FULL = "full"
+"""The method as the preset has it, which every other variant is compared with."""
+
+_RANDOM_NOISE = {"inversion_steps": 0, "start_noise": "fresh", "own_noise": True}
+
+VARIANTS = (
+    Variant(FULL, "motion score distillation as the preset has it"),
+    Variant(
+        "sds-7.5",
+        "score distillation at guidance 7.5",
+        {"objective": "sds", "guidance": 7.5},
+        [Claim("motion_amplitude", "lower", "plain SDS at guidance 7.5 hardly moves")],
+    ),
+    Variant(
+        "sds-100",
+        "score distillation at guidance 100",
+        {"objective": "sds", "guidance": 100.0},
+        [Claim("neighbour_distance_change", "higher", "plain SDS at guidance 100 distorts")],
+    ),
+    Variant(
+        "no-faithful-noise",
+        "random noise, drawn in every step, instead of inverted",
+        _RANDOM_NOISE,
+        [
+            Claim("off_object_alpha", "higher", "without faithful noise backgrounds appear"),
+            Claim("colour_drift", "higher", "without faithful noise appearance drifts"),
+        ],
+    ),
+    Variant(
+        "no-dual-distribution",
+        "the inverted noise itself instead of the static branch's prediction is subtracted",
+        {"static_branch": "none", "own_noise": True},
+        [Claim("motion_amplitude", "lower", "without the dual distribution there is little motion")],
+    ),
+    Variant(
+        "static-prompt",
+        "the static branch is the plain model under the static prompt, without the LoRA",
+        {"static_branch": "prompt"},
+        [
+            Claim("motion_amplitude", "lower", "a static prompt instead of the LoRA leaks motion"),
+            Claim("neighbour_distance_change", "higher", "a static prompt instead of the LoRA distorts"),
+        ],
+    ),
+    Variant("no-tv", "without TV-3D", {"tv_weight": 0.0}, [Claim("jerk", "higher", "without TV-3D frames jump")]),
+    Variant(
+        "no-arap",
+        "without ARAP",
+        {"arap_weight": 0.0},
+        [Claim("neighbour_distance_change", "higher", "without ARAP the body breaks")],
+    ),
+    Variant("refined", "the full method, then refine", refined=True),
+    Variant("no-flow", "the score alone, without the embedded prior's flow [ours]", {"flow_weight": 0.0}),
+    Variant("no-score", "the embedded prior's flow alone, without the score [ours]", {"score_weight": 0.0}),
+)
+"""In the paper's order; the last two take away what is ours."""
+
+NAMES = tuple(variant.name for variant in VARIANTS)
+
+
+def chosen(names: Sequence[str]) -> list[Variant]:
+    """The variants of these names, the full method first. Raises ``BadInput`` for a name that none has."""
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        raise BadInput(f"There is no variant {unknown[0]!r}.", f"Choose from: {', '.join(NAMES)}.")
+    return [variant for variant in VARIANTS if variant.name in {FULL, *names}]

@@ -1,0 +1,107 @@
+"""``ablate`` as typed: every variant on a tiny real prior, again, after an interruption, refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from animus3d_cli.main import main
+from stages.ablation.variants import NAMES
+from tests.e2e.test_pipeline import ROOT, animus3d, environment, workplace  # noqa: F401
+
+LINE = (
+    "ablate", "asset.ply", "--prompt", "a walking goat", "--prior", "prior", "--preset", "default",
+    "--steps", "2", "--set", "lora.steps=2", "--set", "refine.steps=2", "--set", "refine.num_cameras=1",
+    "--set", "distill.num_cameras=1", "--set", "distill.score_every=1", "--set", "evaluate.num_views=1",
+    "--set", "evaluate.size=32",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def study(workplace: Path) -> Path:  # noqa: F811
+    done = animus3d(*LINE, "--seeds", "1", "--out", "study", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert "too few" in done.stdout  # one task cannot decide
+    return workplace / "study"
+
+
+def test_every_variant_is_run_measured_and_written(study: Path) -> None:
+    made = json.loads((study / "ablation.json").read_text())
+    assert {(one["variant"], one["seed"]) for one in made["results"]} == {(n, 0) for n in NAMES}
+    assert all(one["metrics"]["motion_amplitude"] is not None for one in made["results"])
+    assert {one["verdict"] for one in made["orderings"]} <= {"too few", "not measured"}
+    assert all((study / f"table.{suffix}").read_text().count("no-arap") for suffix in ("md", "csv", "tex"))
+    [folder] = (study / "runs").glob("asset-*/seed-0")
+    assert {path.name for path in folder.iterdir()} == set(NAMES)
+    assert (folder / "refined" / "refined" / "field.safetensors").exists()
+    settings = json.loads((folder / "sds-100" / "motion" / "config.json").read_text())["settings"]
+    assert (settings["objective"], settings["guidance"], settings["seed"]) == ("sds", 100.0, 0)
+
+
+def test_again_does_nothing_and_other_settings_are_refused(study: Path) -> None:
+    field = next(study.glob("runs/*/seed-0/full/motion/field.safetensors"))
+    before, told = field.stat().st_mtime_ns, (study / "ablation.json").read_text()
+    assert animus3d(*LINE, "--seeds", "1", "--out", "study", cwd=study.parent).returncode == 0
+    assert (field.stat().st_mtime_ns, (study / "ablation.json").read_text()) == (before, told)
+    other = animus3d(*LINE, "--seeds", "1", "--out", "study", "--set", "distill.arap_weight=1", cwd=study.parent)
+    assert other.returncode == 5 and "arap_weight" in other.stderr and "--out" in other.stderr
+    assert (study / "ablation.json").read_text() == told
+
+
+def test_interrupted_it_goes_on_to_the_same_results(study: Path) -> None:
+    """With two processes, killed after the first runs."""
+    line = [*LINE, "--seeds", "2", "--variants", "full,no-arap,refined", "--out", "again", "--processes", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "animus3d_cli", *line],
+        cwd=study.parent,
+        env=environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    again, deadline = study.parent / "again", time.monotonic() + 120
+    while not list(again.glob("runs/*/seed-*/*/ablation.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in again.glob("runs/*/seed-*/*/ablation.json")}
+    assert 0 < len(kept) < 6
+    done = animus3d(*line, cwd=study.parent)
+    assert done.returncode == 0, done.stderr
+    assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
+    whole = json.loads((study / "ablation.json").read_text())["results"]
+    found = [one for one in json.loads((again / "ablation.json").read_text())["results"] if one["seed"] == 0]
+    assert found == [one for one in whole if one["variant"] in ("full", "no-arap", "refined")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--out", "x"], "assets and sentences"),
+        (["nothing.ply", "--prompt", "it runs", "--out", "x"], "nothing.ply"),
+        (["asset.ply", "--prompt", "it runs", "--variants", "full,without-legs", "--out", "x"], "without-legs"),
+        (["asset.ply", "--prompt", "it runs", "--set", "distill.stepz=3", "--out", "x"], "stepz"),
+        (["asset.ply", "--prompt", "it runs", "--tasks", "tasks.csv", "--out", "x"], "--tasks"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    workplace: Path,  # noqa: F811
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(workplace)
+    monkeypatch.setattr(sys, "argv", ["animus3d", "ablate", *arguments])
+    with pytest.raises(SystemExit) as left:
+        main()
+    told = capsys.readouterr().err
+    assert left.value.code == 3 and len(told.splitlines()) == 1 and said in told
+    assert not (workplace / "x").exists()

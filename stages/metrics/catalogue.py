@@ -1,0 +1,148 @@
+"""What every metric of ``eval`` means: one line each, from which its entry in ``metrics.json`` is made.
+
+A metric that was measured has a value; one that could not be has None and says how to get it. A variant of our own of
+someone else's metric has a name of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Better = Literal["higher", "lower"] | None
+Entry = dict[str, Any]
+"""``value, unit, definition, better``; ``unavailable`` where the value is None; and what it was measured on."""
+
+CLIP = "--clip FOLDER, or a hub id such as openai/clip-vit-base-patch32"
+DINO = "--dino FOLDER, or the hub id facebook/dino-vitb16"
+INCEPTION = "--inception FILE, the Inception weights of pytorch-fid or torch-fidelity"
+I3D = "--i3d FILE, the TorchScript I3D of StyleGAN-V's and most other FVD code"
+RAFT = "--raft FILE, torchvision's raft_large as TorchScript"
+AMT = "--amt FILE, the interpolation network AMT-S as TorchScript"
+EXTRA = "pip install 'animus3d[metrics]', with networks.builtin=true as by default"
+REFERENCE = "--reference RUN, or a folder of videos or frames"
+TRUTH = "--truth FILE.glb#Clip, or --truth RUN with the same asset"
+MORE_FRAMES = "--set frames=3 or more"
+PROMPT = "a run that was distilled from a sentence"
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a metric is, and which way it should go."""
+
+    unit: str
+    text: str
+    better: Better = None
+
+
+CATALOGUE = {
+    # on the Gaussians
+    "motion_amplitude": Definition(
+        "% of diagonal", "mean over Gaussians of the largest distance from rest [ours]"
+    ),
+    "tv3d": Definition("% of diagonal", "mean L1 step between frames (Animus3D, Eq. 13)"),
+    "jerk": Definition(
+        "diagonals / clip^3", "mean length of the third difference over frames [ours]", "lower"
+    ),
+    "arap_residual": Definition("1e-6 diagonal^2", "Animus3D, Eq. 14, over the nearest neighbours", "lower"),
+    "neighbour_distance_change": Definition(
+        "%", "mean relative change of the distance to the nearest neighbours [ours]", "lower"
+    ),
+    # on renders
+    "off_object_alpha": Definition(
+        "%", "opacity farther than 0.04 image sides from every solid Gaussian [ours]", "lower"
+    ),
+    "canonical_psnr": Definition("dB", "frame 0 against the static asset; at most 100 [ours]", "higher"),
+    "canonical_ssim": Definition("", "frame 0 against the static asset (Wang et al. 2004) [ours]", "higher"),
+    "smoothness_gaussians": Definition(
+        "of 1",
+        "motion smoothness of VBench, but with every odd frame rendered from Gaussians halfway between its neighbours' "
+        "instead of interpolated by AMT: 1 - mean abs difference [ours]",
+        "higher",
+    ),
+    "dynamic_degree_gaussians": Definition(
+        "of 1",
+        "dynamic degree of VBench, but on the flow of the Gaussians themselves instead of RAFT's: share of views in "
+        "which a quarter of the steps between frames move their fastest 5 % of pixels more than 6 * side / 256 px, the "
+        "camera fixed, the clip taken at 8 frames a second [ours]",
+        "higher",
+    ),
+    # with networks
+    "clip_image": Definition(
+        "cosine", "mean cosine between renders of the static and the moving asset, same camera, all frames", "higher"
+    ),
+    "clip_text": Definition("100 cosine", "100 * cosine of frames and prompt, mean over frames", "higher"),
+    "i2v_subject": Definition(
+        "of 1",
+        "VBench: 0.4 max similarity to the input (the static render) + 0.3 mean + 0.3 min of consecutive similarity, "
+        "mean over views",
+        "higher",
+    ),
+    "motion_smoothness": Definition(
+        "of 1", "VBench: drop odd frames, interpolate by AMT, (255 - mean abs difference) / 255", "higher"
+    ),
+    "dynamic_degree": Definition(
+        "of 1",
+        "VBench: RAFT flow; share of views in which a quarter of the steps between frames move their fastest 5 % of "
+        "pixels more than 6 * side / 256 px, the camera fixed, the clip taken at 8 frames a second",
+        "higher",
+    ),
+    "lpips_static": Definition(
+        "",
+        "mean shift-tolerant LPIPS (Ghildyal and Liu 2022, AlexNet) between the static and the moving render of a "
+        "camera; not the LPIPS of Zhang et al.: other weights",
+        "lower",
+    ),
+    "image_efficientnet_lite0": Definition(
+        "cosine", "as clip_image, with the pooled ImageNet features of EfficientNet-Lite0; not CLIP", "higher"
+    ),
+    # against a set of videos or frames
+    "fid": Definition("", "Frechet distance of Inception pool3 features, frames resized as by pytorch-fid", "lower"),
+    "fvd": Definition(
+        "", "Frechet distance of I3D-Kinetics400 features, 224 px, frames evenly spaced over each video", "lower"
+    ),
+    "fid_efficientnet_lite0": Definition(
+        "", "Frechet distance of pooled ImageNet features of EfficientNet-Lite0; not FID", "lower"
+    ),
+    # against the true motion
+    "trajectory_error": Definition(
+        "% of diagonal",
+        "mean distance of every Gaussian in every frame from where it truly is; the smallest over cyclic shifts where "
+        "the true motion is a loop [ours]",
+        "lower",
+    ),
+    "trajectory_ratio": Definition(
+        "",
+        "trajectory error over that of the asset at rest: 0 is the truth, 1 as far off as standing still [ours]",
+        "lower",
+    ),
+    "trajectory_cosine": Definition(
+        "cosine",
+        "cosine of all displacements from rest with the true ones, at the phase of the trajectory error [ours]",
+        "higher",
+    ),
+    "amplitude_ratio": Definition("", "motion amplitude over that of the true motion: 1 is right [ours]"),
+}  # fmt: skip
+"""In the order in which they are shown."""
+
+NOT_MOVING = 1.0
+"""Motion amplitude, in per cent of the diagonal, below which an asset hardly moves: what counts against motion (jerk,
+ARAP) is then best by standing still. [ours]"""
+
+
+def measured(name: str, value: float, **where: Any) -> Entry:
+    """The entry of a metric; ``where`` says on what: backbone, views, frames, size_px, reference, samples, ..."""
+    if not math.isfinite(value):
+        return missing(name, "other weights: what these give is not a number", **where)
+    return {"value": value} | _said(name) | where
+
+
+def missing(name: str, how: str, **where: Any) -> Entry:
+    """The entry of a metric that could not be measured here, and ``how`` to get it."""
+    return {"value": None} | _said(name) | {"unavailable": how} | where
+
+
+def _said(name: str) -> Entry:
+    said = CATALOGUE[name]
+    return {"unit": said.unit, "definition": said.text, "better": said.better}

@@ -171,6 +171,8 @@ def run_variant(
     moving = replace(config.distill, prompt=task.prompt, seed=seed, **variant.settings)
     refined = replace(config.refine, seed=seed)
     measured = replace(config.evaluate, source="refined" if variant.refined else "motion")
+    if task.truth:
+        measured = replace(measured, truth=task.truth, truth_pose=task.pose or None)
     inputs = {"asset": run_dir.asset_hash(), "distill": asdict(moving), "evaluate": asdict(measured)}
     if moving.score_weight:
         inputs["lora"] = asdict(lora)

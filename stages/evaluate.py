@@ -31,7 +31,7 @@ from stages.gaussians.neighbours import nearest_neighbours
 from stages.media.contact_sheet import to_bytes
 from stages.metrics import trajectory
 from stages.metrics.catalogue import CATALOGUE, MORE_FRAMES, TRUTH, Entry, measured, missing
-from stages.metrics.image import off_object_alpha, psnr, ssim
+from stages.metrics.image import colour_drift, off_object_alpha, psnr, ssim
 from stages.metrics.motion import jerk, motion_amplitude, neighbour_distance_change
 from stages.metrics.video import is_dynamic, smoothness
 from stages.motion.regularizers import arap, tv3d
@@ -178,8 +178,8 @@ def on_gaussians(asset: MovingAsset, config: EvaluateConfig) -> dict[str, Entry]
 
 
 def on_renders(asset: MovingAsset, views: list[View], config: EvaluateConfig) -> dict[str, Entry]:
-    """Metrics on pictures that need no network: the first frame against the asset at rest, stray alpha, smoothness and
-    how much moves."""
+    """Metrics on pictures that need no network: the first frame against the asset at rest, stray alpha, colours,
+    smoothness and how much moves."""
     solid = asset.gaussians.opacities.cpu() > SOLID
     solid = solid if solid.any() else torch.ones_like(solid)
     size, where = config.shot.size, {"views": config.num_views, "frames": config.frames, "size_px": config.shot.size}
@@ -194,6 +194,7 @@ def on_renders(asset: MovingAsset, views: list[View], config: EvaluateConfig) ->
     ]
     found = {
         "off_object_alpha": 100.0 * mean(stray),
+        "colour_drift": mean([colour_drift(view.moving, view.alpha, background=1.0) for view in views]),
         "canonical_psnr": mean([psnr(view.moving[0], view.still) for view in views]),
         "canonical_ssim": mean([ssim(view.moving[0], view.still) for view in views]),
         "dynamic_degree_gaussians": mean([float(is_dynamic(view.flow)) for view in views]),

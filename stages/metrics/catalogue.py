@@ -53,6 +53,12 @@ CATALOGUE = {
     "off_object_alpha": Definition(
         "%", "opacity farther than 0.04 image sides from every solid Gaussian [ours]", "lower"
     ),
+    "colour_drift": Definition(
+        "of 1",
+        "half the L1 distance between the body's colour histograms (4 x 4 x 4 bins) in every frame and in the first, "
+        "mean over frames [ours]",
+        "lower",
+    ),
     "canonical_psnr": Definition("dB", "frame 0 against the static asset; at most 100 [ours]", "higher"),
     "canonical_ssim": Definition("", "frame 0 against the static asset (Wang et al. 2004) [ours]", "higher"),
     "smoothness_gaussians": Definition(

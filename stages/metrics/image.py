@@ -1,4 +1,4 @@
-"""Image metrics: PSNR, SSIM, and alpha where no object should be."""
+"""Image metrics: PSNR, SSIM, alpha where no object should be, and colours that change."""
 
 from __future__ import annotations
 
@@ -61,3 +61,21 @@ def off_object_alpha(alpha: Tensor, means_px: Tensor, reach_px: float) -> float:
     radius = max(1, round(reach_px))
     near = torch.nn.functional.max_pool2d(occupied[None, None], 2 * radius + 1, stride=1, padding=radius)[0, 0]
     return float((alpha.cpu() * (near == 0)).sum()) / total
+
+
+def colour_drift(rgb: Tensor, alpha: Tensor, background: float) -> float:
+    """Half the L1 distance between the body's colour histograms in every frame and in the first, mean over frames:
+    0 where each colour keeps its share of the body, 1 where all are others.
+
+    ``rgb`` [T, H, W, 3] over a grey ``background``, ``alpha`` [T, H, W].
+    """
+    colors = (rgb - background * (1.0 - alpha[..., None])) / alpha[..., None].clamp(min=1e-4)
+    histograms = torch.stack([colour_histogram(*frame) for frame in zip(colors, alpha, strict=True)])
+    return float(0.5 * (histograms[1:] - histograms[:1]).abs().sum(dim=1).mean())
+
+
+def colour_histogram(colors: Tensor, alpha: Tensor) -> Tensor:
+    """Shares [64] of the body in each of 4 x 4 x 4 bins of ``colors`` [H, W, 3], weighted by ``alpha`` [H, W]."""
+    bins = ((4 * colors.reshape(-1, 3).clamp(0.0, 0.999)).long() * torch.tensor([16, 4, 1])).sum(dim=1)
+    weights = alpha.reshape(-1)
+    return torch.zeros(64).index_add_(0, bins, weights) / weights.sum().clamp(min=1e-6)

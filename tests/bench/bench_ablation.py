@@ -25,15 +25,13 @@ import torch
 
 from stages.ablation.orderings import orderings, summary
 from stages.ablation.variants import VARIANTS
-from stages.conventions import frame_times
 from stages.distill import DistillConfig
 from stages.evaluate import EvaluateConfig, on_gaussians, on_renders
-from stages.events import silent
+from stages.filming import film
 from stages.metrics.motion import motion_amplitude
 from stages.moving_asset import MovingAsset
 from stages.zoo.clips import RIGS
 from tests.bench.exact import NUM_FRAMES, SIZE_PX, World, build_world, distilled, exact_config, moved
-from tests.bench.held_out import colour_drift
 from tests.bench.record import RESULTS, provenance
 
 TASKS = {
@@ -83,12 +81,11 @@ def run(task: str, seed: int, name: str) -> dict[str, Any]:
     means = moved(world, field)
     asset = MovingAsset(world.asset, field, "motion", config.prompt)
     settings = EvaluateConfig(frames=NUM_FRAMES, num_views=4, size=SIZE_PX)
-    figures = on_gaussians(asset, settings) | on_renders(asset, settings, silent)
+    figures = on_gaussians(asset, settings) | on_renders(asset, list(film(asset, settings.shot)), settings)
     true_amplitude = mean(motion_amplitude(clip, world.asset.means) for clip in world.truth[::8])
     amplitude = motion_amplitude(means, world.asset.means)
     metrics = {"ratio": world.ratio(means), "amplitude_to_truth": amplitude / true_amplitude}
     metrics |= {metric: figure["value"] for metric, figure in figures.items()}
-    metrics["colour_drift"] = colour_drift(world.asset, *asset.at(frame_times(NUM_FRAMES)))
     return {"task": task, "seed": seed, "variant": name, "metrics": {k: round(v, 5) for k, v in metrics.items()}}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import mean
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from stages.cameras import Camera, fitting_radius, orbit_camera
 from stages.gaussians import Gaussians
 from stages.gaussians.neighbours import nearest_neighbours
+from stages.metrics.image import colour_drift
 from stages.motion.regularizers import arap
 from stages.raster import choose, render
 from stages.zoo.clips import Gait, Rig, rigged_clip
@@ -151,25 +153,16 @@ def measure(asset: Gaussians, means: Tensor, quats: Tensor, truth: Clip) -> dict
         "torso": float(moves[:, torso].norm(dim=-1).amax(dim=0).mean()) / diagonal,
         "limbs_to_torso": float(relative[:, limbs].norm(dim=-1).amax(dim=0).mean()) / diagonal,
         "arap": float(arap(means, rest, neighbours, distances)),
-        "colour_drift": colour_drift(asset, means, quats),
+        "colour_drift": drift_of_colours(asset, means, quats),
     }
 
 
 @torch.no_grad()
-def colour_drift(asset: Gaussians, means: Tensor, quats: Tensor) -> float:
+def drift_of_colours(asset: Gaussians, means: Tensor, quats: Tensor) -> float:
     """See ``measure``."""
     drifts = []
     for camera in cameras_around(asset)[:4]:
         cameras, black = [camera] * len(means), torch.zeros(3)
         images = render(asset, cameras, choose("cpu"), means=means, quats=quats, background=black)
-        histograms = torch.stack([_histogram(*pair) for pair in zip(images.rgb, images.alpha, strict=True)])
-        drifts.append(0.5 * (histograms[1:] - histograms[:1]).abs().sum(dim=1).mean())
-    return float(torch.stack(drifts).mean())
-
-
-def _histogram(rgb: Tensor, alpha: Tensor) -> Tensor:
-    """Shares [64] of the body's pixels in each bin of colour; ``rgb`` is over black."""
-    alpha = alpha.reshape(-1)
-    color = (rgb.reshape(-1, 3) / alpha.clamp(min=1e-4)[:, None]).clamp(0.0, 0.999)
-    bins = ((4 * color).long() * torch.tensor([16, 4, 1])).sum(dim=1)
-    return torch.zeros(64).index_add_(0, bins, alpha) / alpha.sum().clamp(min=1e-6)
+        drifts.append(colour_drift(images.rgb, images.alpha[..., 0], background=0.0))
+    return mean(drifts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stages.metrics.image import off_object_alpha, psnr, ssim
+from stages.metrics.image import colour_drift, off_object_alpha, psnr, ssim
 
 
 def picture(seed: int, side: int = 24) -> torch.Tensor:
@@ -41,3 +41,15 @@ def test_off_object_alpha_counts_only_what_is_far() -> None:
     assert off_object_alpha(alpha, torch.tensor([[4.5, 4.5], [15.2, 15.7]]), 2.0) == 0.0
     assert off_object_alpha(alpha, torch.tensor([[-5.0, 40.0]]), 2.0) == 1.0  # every Gaussian out of the picture
     assert off_object_alpha(torch.zeros(20, 20), solid, 2.0) == 0.0
+
+
+def test_colours_drift_by_the_share_of_the_body_that_changes() -> None:
+    """A body of 12 pixels on white, half covered: a quarter of it turns from red to blue in one of two later frames."""
+    rgb, alpha = torch.zeros(3, 4, 4, 3), torch.zeros(3, 4, 4)
+    alpha[:, :3] = 0.5
+    rgb[:, :3, :, 0] = 0.9
+    rgb[2, 0, :3] = torch.tensor([0.0, 0.0, 0.9])
+    over_white = rgb * alpha[..., None] + 1.0 - alpha[..., None]
+    assert colour_drift(over_white, alpha, background=1.0) == pytest.approx(0.5 * 3 / 12)
+    moved = torch.roll(over_white[:2], 1, dims=2)
+    assert colour_drift(moved, alpha[:2], background=1.0) == 0.0

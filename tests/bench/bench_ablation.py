@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from stages.ablation.orderings import orderings, summary
-from stages.ablation.variants import VARIANTS
+from stages.ablation.variants import VARIANTS, Variant
 from stages.distill import DistillConfig
 from stages.evaluate import EvaluateConfig, on_gaussians, on_renders
 from stages.filming import film
@@ -44,7 +44,13 @@ TV_WEIGHT = 0.001
 """``bench_exact`` has none; here it must be there to be taken away."""
 
 NOT_HERE = {"static-prompt", "refined", "no-flow", "no-score"}
-OURS = [variant for variant in VARIANTS if variant.name not in NOT_HERE]
+WITHOUT_GUIDANCE = (
+    Variant("full-1", "the full method without guidance", {"guidance": 1.0}),
+    Variant("sds-1", "score distillation without guidance", {"objective": "sds", "guidance": 1.0}),
+)
+"""The null prompt of this prior is a mixture with the clips that stand still, so that guidance away from it is a static
+branch of its own; without guidance it is not."""
+OURS = [*(variant for variant in VARIANTS if variant.name not in NOT_HERE), *WITHOUT_GUIDANCE]
 LOG = RESULTS / "ablation_exact.json"
 
 

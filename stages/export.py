@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -25,6 +26,10 @@ from stages.exporting import Clip
 from stages.exporting.sequence import left_over, numbered, write_sequence
 from stages.moving_asset import MovingAsset, load_moving_asset
 from stages.run_dir import RunDir
+
+if TYPE_CHECKING:
+    from stages.exporting.glb import SourceMesh
+    from stages.exporting.placement import Placement
 
 FORMATS = {
     "ply-sequence": (".ply",),
@@ -54,6 +59,7 @@ class ExportConfig:
     fps: int = 16
     source: str = "auto"
     loop: bool = False  # end where it begins, see ``MovingAsset.offsets``
+    pose: str | None = None  # of the mesh of glb: CLIP@SECONDS that the asset was made in; searched for when None
     credit: str = ""  # who made the asset
 
 
@@ -100,8 +106,9 @@ def _check(config: ExportConfig, out: Path, mesh: Path | None) -> None:
         raise BadInput(f"--out {out} does not go with {config.format}.", f"End it in {' or '.join(suffixes)}.")
     if config.frames < 1 or config.fps < 1:
         raise BadInput("Frames and fps must be at least 1.")
-    if mesh is not None and config.format != "glb":
-        raise BadInput(f"--mesh does not go with {config.format}.", "Use --format glb, or leave it away.")
+    for option, given in (("--mesh", mesh), ("--pose", config.pose)):
+        if given is not None and config.format != "glb":
+            raise BadInput(f"{option} does not go with {config.format}.", "Use --format glb, or leave it away.")
 
 
 def make_clip(asset: MovingAsset, times: Tensor, config: ExportConfig) -> Clip:
@@ -159,14 +166,11 @@ def _export_mesh(
     if asset.field is None:
         raise BadInput("--source static has no motion to put on a mesh.", "Leave --source away.")
     source = mesh or _recorded_mesh(run)
-    source_mesh = read_mesh(source)
+    source_mesh, rest = read_mesh(source), asset.gaussians.means
     _check_size(source_mesh.num_vertices, len(times), "vertices")
-    placement = find_placement(*source_mesh.surface(), asset.gaussians.means)
+    placement = None if config.pose else find_placement(*source_mesh.surface(), rest)
     if placement is None:
-        raise BadInput(
-            f"{source} is not the mesh of this asset: its surface is not where the Gaussians are.",
-            "Name the mesh that it was made from, in the same pose: --mesh FILE",
-        )
+        source_mesh, placement = _posed(source_mesh, source, config.pose, rest)
     if placement.up != "y" or placement.offset is not None:
         report(Note(f"{source.name} lies in the asset with {placement.up} up, {placement.scale:.4g} times as large."))
 
@@ -186,6 +190,25 @@ def _export_mesh(
         temporary.write_bytes(data)
     report(Wrote(out, f"{config.frames} frames, {source_mesh.num_vertices} vertices of {source}, {asset.source}"))
     return out
+
+
+def _posed(mesh: SourceMesh, path: Path, pose: str | None, rest: Tensor) -> tuple[SourceMesh, Placement]:
+    """The mesh in the pose that the asset was made in, and how it lies there. Raises ``BadInput`` when it has none."""
+    from stages.exporting.glb import in_pose
+    from stages.true_motion import find_asset
+    from stages.zoo.rigged import clip_names, read_rigged
+    from stages.zoo.skeleton import skin
+
+    rigged = read_rigged(path) if path.suffix.lower() == ".glb" and clip_names(path) else None
+    found = None if rigged is None else find_asset(rigged, rest, pose)
+    if rigged is None or found is None:
+        raise BadInput(
+            f"{path} is not the mesh of this asset: its surface is not where the Gaussians are.",
+            "Name the mesh that it was made from: --mesh FILE, and its pose if it had another: --pose CLIP@SECONDS",
+        )
+    placement, matrices, _ = found
+    vertices = skin(rigged.vertices, rigged.weights, matrices[None])[0]
+    return in_pose(mesh, {place: vertices[part] for place, part in rigged.places.items()}), placement
 
 
 def _recorded_mesh(run: RunDir) -> Path:

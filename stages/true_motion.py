@@ -17,7 +17,7 @@ from stages.gaussians.surface import sample_surface
 from stages.moving_asset import load_moving_asset
 from stages.run_dir import RunDir
 from stages.zoo.rigged import RiggedFile, read_rigged
-from stages.zoo.skeleton import Pose, Skeleton, skin, unskin
+from stages.zoo.skeleton import Pose, skin, unskin
 
 SAME = 1e-5
 """Of the diagonal: how far the same Gaussian may lie in two runs of one asset."""
@@ -91,7 +91,7 @@ def _of_clip(path: Path, clip: str, rest: Tensor, num_frames: int, pose: str | N
         known = ", ".join(name.rpartition("|")[2] for name in file.clips) or "none"
         raise BadInput(f"{path} has {len(file.clips)} clips.", f"Name one: --truth {path}#CLIP, of {known}.")
     clip = file.find_clip(clip) if clip else next(iter(file.clips))
-    where = _find_asset(file, rest, clip, pose)
+    where = find_asset(file, rest, pose, clip)
     if where is None:
         tried = f"the pose {pose}" if pose else "a pose that its clips begin with"
         raise BadInput(
@@ -104,12 +104,17 @@ def _of_clip(path: Path, clip: str, rest: Tensor, num_frames: int, pose: str | N
     length = file.clip_seconds(clip)
     seconds = cycles * length * frame_times(num_frames).double()
     seconds = torch.where(seconds > 1.0001 * length, seconds % length, seconds)
-    moved = skin(bind, weights, _skeleton(file).joint_matrices(file.pose(clip, seconds)))
+    moved = skin(bind, weights, file.skeleton.joint_matrices(file.pose(clip, seconds)))
     times = "" if cycles == 1.0 else f", {cycles:g} times"
     return TrueMotion(placement.to_asset(moved), f"{path.name}#{clip.rpartition('|')[2]}{times}")
 
 
-def _find_asset(file: RiggedFile, rest: Tensor, clip: str, pose: str | None) -> tuple[Placement, Tensor, Tensor] | None:
+def find_asset(
+    file: RiggedFile,
+    rest: Tensor,  # [N, 3]
+    pose: str | None = None,  # as of ``reconstruct --pose``; those that clips begin with are tried when None
+    clip: str = "",  # the likeliest
+) -> tuple[Placement, Tensor, Tensor] | None:
     """How the file lies in the asset's frame, the joints' matrices [S, 4, 4] in the pose that the asset was made in,
     and the skin weights [N, S] of its Gaussians; None when it is in none of the poses that are tried."""
     best, nearest = None, float("inf")
@@ -128,7 +133,7 @@ def _find_asset(file: RiggedFile, rest: Tensor, clip: str, pose: str | None) -> 
 
 def _poses(file: RiggedFile, clip: str, pose: str | None) -> Iterator[Tensor]:
     """Joints' matrices [S, 4, 4] of the poses that an asset may have been made in, the likeliest first."""
-    skeleton = _skeleton(file)
+    skeleton = file.skeleton
 
     def matrices(local: Pose) -> Tensor:
         return skeleton.joint_matrices(local)[0]
@@ -142,10 +147,6 @@ def _poses(file: RiggedFile, clip: str, pose: str | None) -> Iterator[Tensor]:
     for name in idle:
         yield matrices(file.pose(name, torch.zeros(1)))
     yield at_bind[:1].expand(len(file.joints), 4, 4)  # the mesh as it is in the file, where the first joint takes it
-
-
-def _skeleton(file: RiggedFile) -> Skeleton:
-    return Skeleton(parents=file.parents, joints=file.joints, inverse_bind=file.inverse_bind, world=torch.eye(4))
 
 
 def _weights(file: RiggedFile, vertices: Tensor, means: Tensor) -> tuple[Tensor, float]:

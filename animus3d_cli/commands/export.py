@@ -36,6 +36,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    pose: Annotated[
+        str | None,
+        typer.Option(
+            "--pose",
+            metavar="CLIP@S",
+            help="For glb: the pose that the asset was made in. Default: searched for",
+            show_default=False,
+        ),
+    ] = None,
     credit: Annotated[
         str,
         typer.Option(
@@ -56,7 +65,15 @@ def command(
     from stages.export import PRESETS
     from stages.export import run as export
 
-    flags = {"format": format, "frames": frames, "fps": fps, "source": source, "loop": loop, "credit": credit}
+    flags = {
+        "format": format,
+        "frames": frames,
+        "fps": fps,
+        "source": source,
+        "loop": loop,
+        "pose": pose,
+        "credit": credit,
+    }
     config = build_config(PRESETS, "default", flags, [])
     with session("export", run, must_exist=True) as (run_dir, console):
         export(run_dir, config, console, out=out, mesh=mesh)

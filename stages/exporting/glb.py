@@ -1,7 +1,7 @@
 """The motion on a mesh: an animated ``.glb`` with one morph target a frame (glTF 2.0, 3.7.2.2).
 
 The file keeps its nodes, materials, textures, vertex colours and texture coordinates. Skins, animations and morph
-targets of its own go: the mesh then stands in its bind pose, as ``reconstruct`` sampled it, and has only the new
+targets of its own go: the mesh then stands in the pose in which ``reconstruct`` sampled it, and has only the new
 motion. Between frames the viewer blends two neighbouring targets, so vertices move in straight lines.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import mimetypes
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,24 @@ def read_mesh(path: Path) -> SourceMesh:
     if not all(part.vertices.isfinite().all() for part in mesh.parts):
         raise BadInput(f"{path} holds vertices that are NaN or infinite.", "Export the mesh again.")
     return mesh
+
+
+def in_pose(mesh: SourceMesh, vertices: dict[tuple[int, int], Tensor]) -> SourceMesh:
+    """The mesh in another pose: of every node's n-th primitive the ``vertices`` [V, 3] in the file's world;
+    normals turn with the surface."""
+    gltf, blob = copy.deepcopy(mesh.gltf), bytearray(mesh.blob)
+    writer, parts = _Writer(gltf, blob), []
+    for part in mesh.parts:
+        to_node = torch.linalg.inv(part.world_node.double())
+        posed = vertices[part.node, part.primitive].double() @ to_node[:3, :3].T + to_node[:3, 3]
+        move, normals = posed.float() - part.vertices, part.normals
+        normals = None if normals is None else normals + _turned(part, move, normals)
+        attributes = gltf.meshes[gltf.nodes[part.node].mesh].primitives[part.primitive].attributes
+        attributes.POSITION = writer.add(posed.float().numpy(), bounds=True)
+        if normals is not None:
+            attributes.NORMAL = writer.add(normals.numpy())
+        parts.append(replace(part, vertices=posed.float(), normals=normals))
+    return SourceMesh(gltf, blob, parts)
 
 
 def animate_mesh(

@@ -82,6 +82,12 @@ class RiggedFile:
     inverse_bind: Tensor  # [S, 4, 4]
     bind_local: Pose  # the nodes' own transforms
     clips: dict[str, list[Track]]
+    places: dict[tuple[int, int], slice]  # which of the vertices are a node's n-th primitive's
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """In the file's own place and units."""
+        return Skeleton(parents=self.parents, joints=self.joints, inverse_bind=self.inverse_bind, world=torch.eye(4))
 
     def clip_seconds(self, clip: str) -> float:
         """Length of a clip."""
@@ -139,8 +145,7 @@ class RiggedFile:
         self, rest: Pose, num_gaussians: int, generator: torch.Generator, turn_deg: float = 0.0, size: float = 2.0
     ) -> Body:
         """Gaussians on the surface, at rest in ``rest``; centred, turned about y, longest side ``size``."""
-        rough = Skeleton(parents=self.parents, joints=self.joints, inverse_bind=self.inverse_bind, world=torch.eye(4))
-        standing = skin(self.vertices, self.weights, rough.joint_matrices(rest))[0]
+        standing = skin(self.vertices, self.weights, self.skeleton.joint_matrices(rest))[0]
         world = _normalising(standing, turn_deg, size)
         skeleton = Skeleton(parents=self.parents, joints=self.joints, inverse_bind=self.inverse_bind, world=world)
         standing = standing @ world[:3, :3].T + world[:3, 3]
@@ -153,10 +158,7 @@ class RiggedFile:
 
     def gaussians(self, pose: Pose, num_gaussians: int, generator: torch.Generator) -> Gaussians:
         """Gaussians on the surface as it is in ``pose``, in the file's own place and units."""
-        skeleton = Skeleton(
-            parents=self.parents, joints=self.joints, inverse_bind=self.inverse_bind, world=torch.eye(4)
-        )
-        posed = skin(self.vertices, self.weights, skeleton.joint_matrices(pose))[0]
+        posed = skin(self.vertices, self.weights, self.skeleton.joint_matrices(pose))[0]
         return self._sample(posed, num_gaussians, generator)[0]
 
     def _sample(
@@ -228,9 +230,9 @@ def _take_apart(gltf: Any) -> RiggedFile:
         else:
             joints.append(index[node_id])
             inverse_bind.append(torch.linalg.inv(node_world[index[node_id]]).numpy())
-        for primitive in gltf.meshes[node.mesh].primitives:
+        for number, primitive in enumerate(gltf.meshes[node.mesh].primitives):
             transform = None if node.skin is not None else node_world[index[node_id]].numpy()
-            geometry.append((primitive, first, len(joints), transform))
+            geometry.append(((node_id, number), primitive, first, len(joints), transform))
     return _assemble(gltf, blob, geometry, parents, joints, np.stack(inverse_bind), bind_local, index)
 
 
@@ -243,7 +245,8 @@ def _assemble(
     faces: list[np.ndarray[Any, Any]] = []
     face_colors, weights = [], []
     textures: list[tuple[int, int, Tensor, Tensor]] = []
-    for primitive, first, last, transform in geometry:
+    places: dict[tuple[int, int], slice] = {}
+    for place, primitive, first, last, transform in geometry:
         position = read_accessor(gltf, blob, primitive.attributes.POSITION)
         if transform is not None:
             position = position @ transform[:3, :3].T + transform[:3, 3]
@@ -266,7 +269,9 @@ def _assemble(
         if image is not None and primitive.attributes.TEXCOORD_0 is not None:
             uv = torch.from_numpy(read_accessor(gltf, blob, primitive.attributes.TEXCOORD_0)[corner])
             textures.append((first_face, first_face + len(corner), uv, image))
-        faces.append(corner + sum(len(v) for v in vertices))
+        before = sum(len(v) for v in vertices)
+        places[place] = slice(before, before + len(position))
+        faces.append(corner + before)
         vertices.append(position)
         weights.append(skin_weights)
         tint = np.ones((len(position), 3))
@@ -299,6 +304,7 @@ def _assemble(
         inverse_bind=torch.from_numpy(inverse_bind).float(),
         bind_local=bind_local,
         clips=clips,
+        places=places,
     )
 
 

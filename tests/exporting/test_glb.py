@@ -3,6 +3,7 @@ do not pass for the asset's."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 import trimesh
 from PIL import Image
 
+from stages.assets import asset_path
 from stages.conventions import frame_times
 from stages.errors import BadInput
 from stages.events import silent
@@ -25,6 +27,7 @@ from stages.gaussians.mesh import gaussians_from_mesh
 from stages.gaussians.placement import UPRIGHT, turn_upright
 from stages.moving_asset import load_moving_asset
 from stages.rotations import quaternion_matrices
+from stages.zoo.rigged import read_rigged
 from tests.exporting.runs import moving_run
 
 CONFIG = ExportConfig(format="glb", frames=4, fps=10, credit="somebody")
@@ -180,3 +183,19 @@ def test_meshes_that_cannot_be(mesh_file: Path, tmp_path: Path) -> None:
         export(run, ExportConfig(format="glb", source="static"), silent, out=out)
     assert out.read_text() == "before"
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("pose", [None, "Walk@0.3"])
+def test_an_asset_made_in_a_pose_moves_its_mesh_in_that_pose(tmp_path: Path, pose: str | None) -> None:
+    """A skinned fox sampled as a clip begins is found; as it is in the middle of one it has to be told."""
+    path, out = asset_path("rigged", "Fox.glb"), tmp_path / "moving.glb"
+    rigged = read_rigged(path)
+    asset = rigged.gaussians(rigged.named_pose(pose or "Survey@0"), 1500, torch.Generator().manual_seed(0))
+    run = moving_run(tmp_path / "run", asset, source=str(path), prompt="a fox")
+    if pose is not None:
+        with pytest.raises(BadInput, match="not the mesh"):
+            export(run, CONFIG, silent, out=out)
+    export(run, replace(CONFIG, pose=pose), silent, out=out)
+    [vertices], _, _ = poses(out)
+    torch.testing.assert_close(vertices[1:], field_says(run, vertices[0], "y"), atol=1e-4, rtol=1e-4)
+    assert find_placement(vertices[0], read_mesh(path).parts[0].faces, asset.means) is not None

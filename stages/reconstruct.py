@@ -21,7 +21,7 @@ from torch import Tensor
 
 from stages.conventions import step_generator
 from stages.errors import BadInput
-from stages.events import Note, Report, Wrote
+from stages.events import Caution, Note, Report, Wrote
 from stages.gaussians import Gaussians, cleaning
 from stages.gaussians.formats import READERS, is_mesh_ply, read_splat, splat_format
 from stages.gaussians.placement import centre, looks_upside_down, mirror, rescale, turn_upright
@@ -36,6 +36,7 @@ class ReconstructConfig:
 
     num_gaussians: int = 6000  # of a mesh
     pose: str | None = None  # of a .glb with a skeleton: CLIP or CLIP@SECONDS
+    texture: str | None = None  # a picture for a mesh that names none
     flip: Literal["x", "y", "z"] | None = None  # mirror across this axis of the file, before it is turned
     up: Literal["y", "-y", "z", "-z", "x", "-x"] = "y"  # the axis of the file that points up; captures often have -y
     min_opacity: float = 0.0  # drop fainter Gaussians
@@ -92,18 +93,33 @@ def _read(path: Path, config: ReconstructConfig, report: Report) -> Gaussians:
     suffix = path.suffix.lower()
     if config.pose is not None:
         return _posed(path, config.pose, config)
+    if config.texture is not None and suffix not in MESHES:
+        raise BadInput(f"{path} is no mesh to put a texture on.", "Leave --texture away.")
     if suffix in (*READERS, *MESHES) and not path.exists():
         raise BadInput(f"There is no file {path}.", "Check the path.")
     if suffix in MESHES and (suffix != ".ply" or is_mesh_ply(path)):
-        from stages.gaussians.mesh import gaussians_from_mesh
-
-        _tell_poses(path, report)
-        return gaussians_from_mesh(path, config.num_gaussians, step_generator(config.seed, 0))
+        return _sampled(path, config, report)
     if splat_format(path) is None:
         raise BadInput(
             f"{path} is neither a splat nor a mesh.", f"Splats: {', '.join(READERS)}. Meshes: {', '.join(MESHES)}."
         )
     return read_splat(path)
+
+
+def _sampled(path: Path, config: ReconstructConfig, report: Report) -> Gaussians:
+    """Samples of a mesh as it stands in its file."""
+    from stages.gaussians.mesh import gaussians_from_mesh, has_colors
+
+    _tell_poses(path, report)
+    texture = None if config.texture is None else Path(config.texture)
+    if texture is None and not has_colors(path):
+        report(
+            Caution(
+                f"{path} names no colours and becomes plain grey, of which a video model sees little. If it has "
+                "a picture: --texture FILE"
+            )
+        )
+    return gaussians_from_mesh(path, config.num_gaussians, step_generator(config.seed, 0), texture)
 
 
 def _tell_poses(path: Path, report: Report) -> None:
@@ -120,6 +136,8 @@ def _posed(path: Path, pose: str, config: ReconstructConfig) -> Gaussians:
     """Samples of a ``.glb`` with a skeleton, in one of its poses."""
     from stages.zoo.rigged import read_rigged
 
+    if config.texture is not None:
+        raise BadInput("--texture does not go with --pose.", "Put the texture into the .glb.")
     if path.suffix.lower() != ".glb":
         raise BadInput(f"{path} has no poses.", "--pose is for .glb files with a skeleton or clips.")
     rigged = read_rigged(path)

@@ -56,6 +56,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    texture: Annotated[
+        Path | None,
+        typer.Option(
+            "--texture",
+            metavar="FILE",
+            help="A picture for a mesh that names none, as many .obj do.",
+            show_default=False,
+        ),
+    ] = None,
     up: Annotated[
         str | None,
         typer.Option(
@@ -125,8 +134,9 @@ def command(
 
     shared = {"num_gaussians": num_gaussians, "up": up, "seed": seed}
     placing = {
-        "pose": pose, "flip": flip, "min_opacity": min_opacity, "max_size": max_size, "crop": _numbers(crop),
-        "largest": largest or None, "center": center or None, "scale": scale,
+        "pose": pose, "texture": str(texture) if texture else None, "flip": flip, "min_opacity": min_opacity,
+        "max_size": max_size, "crop": _numbers(crop), "largest": largest or None, "center": center or None,
+        "scale": scale,
     }  # fmt: skip
     fitting = {"steps": steps, "device": device, "raster": raster}
     stage: Any

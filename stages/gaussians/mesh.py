@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 import trimesh
+from PIL import Image
 from torch import Tensor
 
 from stages.errors import BadInput
@@ -18,13 +19,20 @@ PLAIN = 0.7
 """Grey of a mesh without any colour."""
 
 
-def gaussians_from_mesh(path: Path, num_gaussians: int, generator: torch.Generator) -> Gaussians:
+def gaussians_from_mesh(
+    path: Path, num_gaussians: int, generator: torch.Generator, texture: Path | None = None
+) -> Gaussians:
     """Sample the surface of the mesh in ``path`` into flat Gaussians, SH degree 0.
 
+    ``texture`` is a picture for a mesh that has places in one but names none, as many ``.obj`` do.
+
     Raises:
-        BadInput: the file is missing, cannot be read, or has no triangles or none with an area.
+        BadInput: a file is missing or cannot be read; the mesh has no triangles, none with an area, or with ``texture``
+            no texture coordinates.
     """
     vertices, faces, parts = _load(path)
+    if texture is not None:
+        _put_on(parts, texture, path)
     if not float(triangle_areas(vertices, faces).sum()) > 0.0:
         raise BadInput(f"{path} has no surface: none of its triangles has an area.", "Export the mesh again.")
     samples = sample_surface(vertices, faces, num_gaussians, generator)
@@ -36,6 +44,32 @@ def gaussians_from_mesh(path: Path, num_gaussians: int, generator: torch.Generat
             own = samples.faces[chosen] - first
             colors[chosen] = _colors(visual, faces[first:last][own], vertices, own, samples.barycentric[chosen])
     return flat_gaussians(points, normals, colors, samples.spacing)
+
+
+def has_colors(path: Path) -> bool:
+    """Whether a mesh says anything of its colours. Raises ``BadInput`` as ``gaussians_from_mesh``."""
+    return any(not _is_plain(visual) for _, _, (visual, _) in _load(path)[2])
+
+
+def _is_plain(visual: Any) -> bool:
+    if isinstance(visual, trimesh.visual.TextureVisuals):
+        return _is_filler(visual.material)
+    return visual.kind not in ("vertex", "face")
+
+
+def _put_on(parts: list[tuple[int, int, Any]], texture: Path, path: Path) -> None:
+    """Give every part with texture coordinates the picture."""
+    if not texture.is_file():
+        raise BadInput(f"There is no file {texture}.", "Check the path given with --texture.")
+    try:
+        image = Image.open(texture).convert("RGB")
+    except Exception as error:  # Pillow raises whatever its decoders do
+        raise BadInput(f"{texture} cannot be read as a picture: {error}.", "Give a .png or .jpg.") from None
+    mapped = [visual for _, _, (visual, _) in parts if getattr(visual, "uv", None) is not None]
+    if not mapped:
+        raise BadInput(f"{path} does not say where a texture lies on it.", "Leave --texture away.")
+    for visual in mapped:
+        visual.material = trimesh.visual.material.PBRMaterial(baseColorTexture=image)
 
 
 def _load(path: Path) -> tuple[Tensor, Tensor, list[tuple[int, int, Any]]]:

@@ -110,3 +110,40 @@ def test_upright_turns_the_named_axis_to_y(up: str) -> None:
     )
     with pytest.raises(BadInput, match="not an axis"):
         turn_upright(asset, "w")
+
+
+def test_a_picture_is_put_on_a_mesh_that_names_none(tmp_path: Path) -> None:
+    """Left half red, right half blue; u runs along x. Without it the mesh is grey, and that is told."""
+    path, picture, told = tmp_path / "plane.obj", tmp_path / "plane.png", []
+    path.write_text(
+        "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nf 1/1 2/2 3/3\nf 1/1 3/3 4/4\n"
+    )
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:, :4, 0], pixels[:, 4:, 2] = 255, 255
+    Image.fromarray(pixels).save(picture)
+    asset = load_asset(path, ReconstructConfig(num_gaussians=200, texture=str(picture)), told.append)
+    left = asset.means[:, 0] < 0.5
+    colors = sh0_to_rgb(asset.sh[:, 0])
+    torch.testing.assert_close(colors[left], torch.tensor([1.0, 0.0, 0.0]).expand(int(left.sum()), 3))
+    torch.testing.assert_close(colors[~left], torch.tensor([0.0, 0.0, 1.0]).expand(int((~left).sum()), 3))
+    assert not told
+    grey = load_asset(path, ReconstructConfig(num_gaussians=200), told.append)
+    torch.testing.assert_close(sh0_to_rgb(grey.sh[:, 0]), torch.full((200, 3), PLAIN))
+    assert len(told) == 1 and "--texture" in told[0].text
+
+
+def test_pictures_that_cannot_be_put_on_are_told(tmp_path: Path) -> None:
+    plain, picture = tmp_path / "plain.obj", tmp_path / "broken.png"
+    plain.write_text("v 0 0 0\nv 1 0 0\nv 1 1 0\nf 1 2 3\n")
+    picture.write_bytes(b"no picture")
+    whole = tmp_path / "whole.png"
+    Image.new("RGB", (2, 2)).save(whole)
+    for texture, said in (
+        (tmp_path / "none.png", "no file"),
+        (picture, "cannot be read"),
+        (whole, "does not say where"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            load_asset(plain, ReconstructConfig(texture=str(texture)), silent)
+    with pytest.raises(BadInput, match="no mesh"):
+        load_asset(tmp_path / "a.splat", ReconstructConfig(texture=str(whole)), silent)

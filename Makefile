@@ -7,7 +7,7 @@ DEMO := demo
 VERBS := bench-verbs
 ONE_THREAD := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: demo test check bench bench-evaluations bench-exact bench-memory bench-raster bench-step bench-verbs bench-verbs-full samples wheel clean
+.PHONY: demo test check bench bench-ablation bench-evaluations bench-exact bench-memory bench-raster bench-step bench-verbs bench-verbs-full samples wheel clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,9 @@ bench: bench-raster bench-step bench-memory bench-exact bench-verbs  ## all benc
 
 bench-exact: $(STAMP)  ## MSD and SDS on the exact prior; the last line is JSON
 	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_exact
+
+bench-ablation: $(STAMP)  ## the paper's ablations on that prior, from saved results: what is missing of them is run
+	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_ablation
 
 bench-evaluations: $(STAMP)  ## what fewer evaluations of a model cost on that prior, from saved results
 	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_evaluations

@@ -1,9 +1,9 @@
-"""The paper's ablations on the exact prior: ``python -m tests.bench.bench_ablation [NAME...]``
+"""The paper's ablations on the exact prior: ``python -m tests.bench.bench_ablation [NAME...] [--steps N] [--seeds N]``
 
 Ten bodies, each with the bank of clips of its own cycle, three seeds, every variant of ``stages.ablation`` that an
 exact prior can tell apart: it has no LoRA, since its static branch is exact already, and says no flow. Results are
-added to ``results/ablation_exact.json`` one by one, so that a second start goes on; the last line is JSON: the mean of
-each figure with its interval, and the verdict on each ordering.
+added to ``results/ablation_exact.json`` (with other ``--steps``: ``ablation_exact_N.json``) one by one, so that a second
+start goes on; the last line is JSON: the mean of each figure with its interval, and the verdict on each ordering.
 
 ``ratio`` is the distance to the nearest true clip over that of the static asset (see ``tests.bench.exact``),
 ``amplitude_to_truth`` the motion's amplitude over the true clips'; the other figures are those of ``eval``.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from argparse import ArgumentParser
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
@@ -24,7 +25,7 @@ from typing import Any
 import torch
 
 from stages.ablation.orderings import orderings, summary
-from stages.ablation.variants import VARIANTS, Variant
+from stages.ablation.variants import NAMES, VARIANTS, Variant
 from stages.distill import DistillConfig
 from stages.evaluate import EvaluateConfig, on_gaussians, on_renders
 from stages.filming import film
@@ -38,7 +39,6 @@ TASKS = {
     "wolf": "walk", "deer": "walk", "horse": "walk", "shibainu": "walk", "fox": "walk", "stegosaurus": "walk",
     "parasaurolophus": "walk", "knight": "walk", "crab": "walk", "dolphin": "swim",
 }  # fmt: skip
-SEEDS = range(3)
 STEPS = 300
 TV_WEIGHT = 0.001
 """``bench_exact`` has none; here it must be there to be taken away."""
@@ -51,22 +51,29 @@ WITHOUT_GUIDANCE = (
 """The null prompt of this prior is a mixture with the clips that stand still, so that guidance away from it is a static
 branch of its own; without guidance it is not."""
 OURS = [*(variant for variant in VARIANTS if variant.name not in NOT_HERE), *WITHOUT_GUIDANCE]
-LOG = RESULTS / "ablation_exact.json"
 
 
 def main() -> None:
-    """Run what is missing of the variants named on the command line (all); say what all runs so far say."""
-    runs = json.loads(LOG.read_text())["runs"] if LOG.exists() else []
+    """Run what is missing; say what all runs so far say."""
+    parser = ArgumentParser(prog="python -m tests.bench.bench_ablation")
+    parser.add_argument("names", nargs="*", default=[variant.name for variant in OURS if variant.name in NAMES])
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--seeds", type=int, default=3)
+    wanted = parser.parse_args()
+    log = RESULTS / ("ablation_exact.json" if wanted.steps == STEPS else f"ablation_exact_{wanted.steps}.json")
+    runs = json.loads(log.read_text())["runs"] if log.exists() else []
     done = {(run["task"], run["seed"], run["variant"]) for run in runs}
-    names = sys.argv[1:] or [variant.name for variant in OURS]
-    jobs = [(task, seed, name) for seed in SEEDS for task in TASKS for name in names]
-    jobs = [job for job in jobs if job not in done]
+    jobs = [(task, seed, name) for seed in range(wanted.seeds) for task in TASKS for name in wanted.names]
+    jobs = [(*job, wanted.steps) for job in jobs if job not in done]
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         for result in pool.map(run, *zip(*jobs, strict=True)) if jobs else ():
             print(result, flush=True)
             runs.append(result)
-            record = {"runs": runs, "provenance": provenance("python -m tests.bench.bench_ablation")}
-            LOG.write_text(json.dumps(record, indent=1) + "\n")
+            record = {
+                "runs": runs,
+                "provenance": provenance(" ".join(["python -m tests.bench.bench_ablation", *sys.argv[1:]])),
+            }
+            log.write_text(json.dumps(record, indent=1) + "\n")
     table = summary(runs, OURS, list(runs[0]["metrics"]))
     print(json.dumps({"table": table, "orderings": orderings(table, OURS)}))
 
@@ -78,10 +85,10 @@ def world_of(task: str, seed: int) -> World:
     return build_world(replace(exact_config(), seed=seed), rig, TASKS[task])
 
 
-def run(task: str, seed: int, name: str) -> dict[str, Any]:
+def run(task: str, seed: int, name: str, steps: int) -> dict[str, Any]:
     """One variant on one body with one seed."""
     world = world_of(task, seed)
-    base = replace(exact_config(), seed=seed, steps=STEPS, tv_weight=TV_WEIGHT)
+    base = replace(exact_config(), seed=seed, steps=steps, tv_weight=TV_WEIGHT)
     config: DistillConfig = replace(base, **next(v for v in OURS if v.name == name).settings)
     field, _ = distilled(world, config)
     means = moved(world, field)

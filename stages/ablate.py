@@ -16,12 +16,14 @@ All of it goes on where it stopped. It runs other stages, each in a run director
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import torch
@@ -113,7 +115,8 @@ def run(
 
 def write_tables(out: Path, made: dict[str, Any], report: Report) -> None:
     """``table.md``, ``.csv`` and ``.tex``."""
-    shown = list(dict.fromkeys(found["metric"] for found in made["orderings"]))
+    against_truth = [name for name in ("trajectory_ratio", "trajectory_cosine") if name in made["table"][FULL]]
+    shown = [*against_truth, *dict.fromkeys(found["metric"] for found in made["orderings"])]
     means, verdicts = tables.means(made["table"], shown), tables.verdicts(made["orderings"])
     texts = {
         ".md": "\n".join(as_text(table, ".md") for table in (means, verdicts)),
@@ -135,12 +138,27 @@ def _each(
         yield from map(work, jobs)
         return
     threads = max(1, torch.get_num_threads() // processes)
-    with ProcessPoolExecutor(processes, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), _begin, (threads,)) as pool:
         try:
             yield from pool.map(work, jobs)
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            for process in active_children():
+                process.terminate()
             raise
+
+
+def _begin(threads: int) -> None:
+    """What a helping process does first: take its share of the cores, and see to it that it ends with the one it helps,
+    however that ends."""
+    torch.set_num_threads(threads)
+    helped = parent_process()
+    assert helped is not None
+
+    def leave() -> None:
+        helped.join()
+        os._exit(1)
+
+    Thread(target=leave, daemon=True).start()
 
 
 def run_job(

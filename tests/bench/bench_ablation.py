@@ -2,8 +2,9 @@
 
 Ten bodies, each with the bank of clips of its own cycle, three seeds, every variant of ``stages.ablation`` that an
 exact prior can tell apart: it has no LoRA, since its static branch is exact already, and says no flow. Results are
-added to ``results/ablation_exact.json`` (with other ``--steps``: ``ablation_exact_N.json``) one by one, so that a second
-start goes on; the last line is JSON: the mean of each figure with its interval, and the verdict on each ordering.
+added to ``results/ablation_exact.json`` (with other ``--steps``: ``ablation_exact_N.json``) one by one, so that a
+second start goes on; the last line is JSON: the mean of each figure with its interval, and the verdict on each
+ordering.
 
 ``ratio`` is the distance to the nearest true clip over that of the static asset (see ``tests.bench.exact``),
 ``amplitude_to_truth`` the motion's amplitude over the true clips'; the other figures are those of ``eval``.

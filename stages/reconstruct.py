@@ -95,8 +95,8 @@ def _read(path: Path, config: ReconstructConfig, report: Report) -> Gaussians:
         return _posed(path, config.pose, config)
     if config.texture is not None and suffix not in MESHES:
         raise BadInput(f"{path} is no mesh to put a texture on.", "Leave --texture away.")
-    if suffix in (*READERS, *MESHES) and not path.exists():
-        raise BadInput(f"There is no file {path}.", "Check the path.")
+    if not path.exists():
+        raise BadInput(f"There is no file or folder {path}.", "Check the path.")
     if suffix in MESHES and (suffix != ".ply" or is_mesh_ply(path)):
         return _sampled(path, config, report)
     if splat_format(path) is None:

@@ -68,6 +68,9 @@ def test_bad_meshes_and_suffixes(tmp_path: Path) -> None:
         load_asset(tmp_path / "a.glb", ReconstructConfig(), silent)
     with pytest.raises(BadInput, match="There is no file"):
         load_asset(tmp_path / "b.obj", ReconstructConfig(), silent)
+    with pytest.raises(BadInput, match="There is no file or folder"):
+        load_asset(tmp_path / "photos", ReconstructConfig(), silent)
+    (tmp_path / "c.jpg").touch()
     with pytest.raises(BadInput, match="neither a splat nor a mesh"):
         load_asset(tmp_path / "c.jpg", ReconstructConfig(), silent)
 

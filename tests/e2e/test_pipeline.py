@@ -201,7 +201,7 @@ def test_a_corrupt_checkpoint_is_one_line_and_can_be_stepped_over(finished: Path
 @pytest.mark.parametrize(
     ("line", "code", "words"),
     [
-        ("fit-lora nowhere.ply --run fresh", 3, "There is no file nowhere.ply"),
+        ("fit-lora nowhere.ply --run fresh", 3, "There is no file or folder nowhere.ply"),
         ("fit-lora short.ply --run fresh", 3, "cut short"),
         ("fit-lora points.ply --run fresh", 3, "without splat fields: f_dc_0"),
         ("fit-lora nan.ply --run fresh", 3, "NaN or infinite"),

@@ -1,6 +1,6 @@
 """The paper's ablations by name: what each takes away, and what the paper says that this does.
 
-The paper (sections 4.2 and 5.3) shows them as pictures and gives no settings; how each is done here is [ours], and
+The paper shows them as pictures and gives no settings; how each is done here is [ours], and
 stands in ``summary``. ``claims`` name the figures of ``eval`` in which the effect would show, and which way.
 """
 

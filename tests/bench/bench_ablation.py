@@ -49,8 +49,8 @@ WITHOUT_GUIDANCE = (
     Variant("full-1", "the full method without guidance", {"guidance": 1.0}),
     Variant("sds-1", "score distillation without guidance", {"objective": "sds", "guidance": 1.0}),
 )
-"""Tried because the null prompt of this prior is a mixture with the clips that stand still, so that guidance away from it
-might do a static branch's work. It does not: SDS is no worse without guidance."""
+"""Tried because the null prompt of this prior is a mixture with the clips that stand still, so that guidance away from
+it might do a static branch's work. It does not: SDS is no worse without guidance."""
 OURS = [*(variant for variant in VARIANTS if variant.name not in NOT_HERE), *WITHOUT_GUIDANCE]
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stages.errors import BadInput
@@ -21,7 +22,9 @@ from stages.priors.prior import ClipShape, Text
 
 
 class ExactPrior:
-    """The true score of a bank of clips, in the pixels themselves (the encoder is an affine map to [-1, 1]).
+    """The true score of a bank of clips, in the pixels themselves (the encoder is an affine map to [-1, 1]) or in
+    their means over squares of ``latent_px``: the fewer the numbers that speak of a clip, the longer its noisy copy
+    leaves open which clip it is, as a large model's does.
 
     ``image_latents``, when given, keep only the clips of the bank whose own static picture is nearest: the clips seen
     from that camera.
@@ -35,26 +38,36 @@ class ExactPrior:
         clips: Mapping[str, Tensor],  # prompt -> [M, T, H, W, 3] in [0, 1]
         parameterization: Parameterization,
         pictures: Mapping[str, Tensor] | None = None,  # prompt -> [M, H, W, 3] the static asset seen as in that clip
+        latent_px: int = 1,  # divides H and W
     ) -> None:
         self.parameterization = parameterization
+        self._latent_px = latent_px
         frames, height, width = next(iter(clips.values())).shape[1:4]
         self.clip = ClipShape(num_frames=frames, height=height, width=width)
         self.motions: dict[str, list[str]] = {}
-        self._shape = (3, frames, height, width)
-        self._bank = {prompt: self._flatten(bank) for prompt, bank in clips.items()}
+        self._shape = (3, frames, height // latent_px, width // latent_px)
+        self._bank = {prompt: self._latents(bank).transpose(1, 2).flatten(1) for prompt, bank in clips.items()}
         self._bank[""] = torch.cat(list(self._bank.values()))
         self._squares = {prompt: bank.square().sum(dim=1) for prompt, bank in self._bank.items()}
         self._pictures: dict[str, Tensor] = {}
         if pictures is not None:
-            self._pictures = {p: (2.0 * views - 1.0).permute(0, 3, 1, 2).flatten(1) for p, views in pictures.items()}
+            self._pictures = {prompt: self._latents(views).flatten(1) for prompt, views in pictures.items()}
             self._pictures[""] = torch.cat(list(self._pictures.values()))
 
-    def _flatten(self, clips: Tensor) -> Tensor:
-        return (2.0 * clips - 1.0).permute(0, 4, 1, 2, 3).flatten(1)
+    def _latents(self, images: Tensor) -> Tensor:
+        """[..., H, W, 3] in [0, 1] to [..., 3, h, w] in [-1, 1]."""
+        latents = (2.0 * images - 1.0).movedim(-1, -3)
+        if self._latent_px == 1:
+            return latents
+        return F.avg_pool2d(latents.flatten(0, -4), self._latent_px).unflatten(0, latents.shape[:-3])
+
+    def clips_of(self, prompt: str) -> Tensor:
+        """Latents [M, C, T, h, w] of the bank's clips of ``prompt``, in the order given."""
+        return self._bank[prompt].unflatten(1, self._shape)
 
     def encode(self, frames: Tensor) -> Tensor:
         """See ``VideoPrior.encode``."""
-        return (2.0 * frames - 1.0).permute(3, 0, 1, 2)[None]
+        return self._latents(frames).transpose(0, 1)[None]
 
     def encode_still(self, frame: Tensor) -> Tensor:
         """See ``VideoPrior.encode_still``."""
@@ -66,7 +79,8 @@ class ExactPrior:
 
     def decode(self, latents: Tensor) -> Tensor:
         """See ``VideoPrior.decode``."""
-        return (0.5 * latents[0].permute(1, 2, 3, 0) + 0.5).clamp(0.0, 1.0)
+        pixels = F.interpolate(latents[0].transpose(0, 1), scale_factor=self._latent_px)
+        return (0.5 * pixels.movedim(1, -1) + 0.5).clamp(0.0, 1.0)
 
     def encode_text(self, prompts: Sequence[str]) -> Text:
         """See ``VideoPrior.encode_text``; raises ``BadInput`` for a prompt that has no clips."""

@@ -2,9 +2,12 @@
 
 Ten bodies, each with the bank of clips of its own cycle, three seeds, every variant of ``stages.ablation`` that an
 exact prior can tell apart: it has no LoRA, since its static branch is exact already, and says no flow. Results are
-added to ``results/ablation_exact.json`` (with other ``--steps``: ``ablation_exact_N.json``) one by one, so that a
-second start goes on; the last line is JSON: the mean of each figure with its interval, and the verdict on each
-ordering.
+added to ``results/ablation_exact.json`` one by one, so that a second start goes on; the last line is JSON: the mean of
+each figure with its interval, and the verdict on each ordering.
+
+In pixels this prior makes up its mind at once: what is left to ask is what it says while it has not. ``--latent-px 8``
+has it see means over squares of 8 pixels, as published models' autoencoders do, and ``--timestep-min 0.6`` asks it from
+there to 0.98 only, to the end. Such runs, and those with other ``--steps``, have files of their own.
 
 ``ratio`` is the distance to the nearest true clip over that of the static asset (see ``tests.bench.exact``),
 ``amplitude_to_truth`` the motion's amplitude over the true clips'; the other figures are those of ``eval``.
@@ -20,6 +23,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
 from multiprocessing import get_context
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -41,6 +45,7 @@ TASKS = {
     "parasaurolophus": "walk", "knight": "walk", "crab": "walk", "dolphin": "swim",
 }  # fmt: skip
 STEPS = 300
+TIMESTEP_MIN = exact_config().timestep_min
 TV_WEIGHT = 0.001
 """``bench_exact`` has none; here it must be there to be taken away."""
 
@@ -60,12 +65,14 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=[variant.name for variant in OURS if variant.name in NAMES])
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--latent-px", type=int, default=1)
+    parser.add_argument("--timestep-min", type=float, default=TIMESTEP_MIN)
     wanted = parser.parse_args()
-    log = RESULTS / ("ablation_exact.json" if wanted.steps == STEPS else f"ablation_exact_{wanted.steps}.json")
+    log = log_of(wanted.steps, wanted.latent_px, wanted.timestep_min)
     runs = json.loads(log.read_text())["runs"] if log.exists() else []
     done = {(run["task"], run["seed"], run["variant"]) for run in runs}
     jobs = [(task, seed, name) for seed in range(wanted.seeds) for task in TASKS for name in wanted.names]
-    jobs = [(*job, wanted.steps) for job in jobs if job not in done]
+    jobs = [(*job, wanted.steps, wanted.latent_px, wanted.timestep_min) for job in jobs if job not in done]
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         for result in pool.map(run, *zip(*jobs, strict=True)) if jobs else ():
             print(result, flush=True)
@@ -79,17 +86,27 @@ def main() -> None:
     print(json.dumps({"table": table, "orderings": orderings(table, OURS)}))
 
 
+def log_of(steps: int, latent_px: int, timestep_min: float) -> Path:
+    """Where results under these conditions are; what is as usual does not show in the name."""
+    unusual = [f"_{steps}_steps"] * (steps != STEPS)
+    unusual += [f"_{latent_px}px"] * (latent_px != 1)
+    unusual += [f"_from_{timestep_min}"] * (timestep_min != TIMESTEP_MIN)
+    return RESULTS / f"ablation_exact{''.join(unusual)}.json"
+
+
 @lru_cache(maxsize=1)
-def world_of(task: str, seed: int) -> World:
+def world_of(task: str, seed: int, latent_px: int) -> World:
     """One body's world, with the cameras of one seed."""
     rig = next(rig for rig in RIGS if rig.file.lower() == f"{task}.glb")
-    return build_world(replace(exact_config(), seed=seed), rig, TASKS[task])
+    return build_world(replace(exact_config(), seed=seed), rig, TASKS[task], latent_px)
 
 
-def run(task: str, seed: int, name: str, steps: int) -> dict[str, Any]:
+def run(task: str, seed: int, name: str, steps: int, latent_px: int, timestep_min: float) -> dict[str, Any]:
     """One variant on one body with one seed."""
-    world = world_of(task, seed)
-    base = replace(exact_config(), seed=seed, steps=steps, tv_weight=TV_WEIGHT)
+    world = world_of(task, seed, latent_px)
+    base = replace(exact_config(), seed=seed, steps=steps, tv_weight=TV_WEIGHT, timestep_min=timestep_min)
+    if timestep_min != TIMESTEP_MIN:
+        base = replace(base, timestep_max_end=base.timestep_max)
     config: DistillConfig = replace(base, **next(v for v in OURS if v.name == name).settings)
     field, _ = distilled(world, config)
     means = moved(world, field)

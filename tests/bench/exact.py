@@ -74,9 +74,9 @@ class World:
         return float(nearest(means) / nearest(self.asset.means.expand(NUM_FRAMES, -1, -1)))
 
 
-def build_world(config: DistillConfig, rig: Rig = RIG, verb: str = "walk") -> World:
+def build_world(config: DistillConfig, rig: Rig = RIG, verb: str = "walk", latent_px: int = 1) -> World:
     """Render the bank of clips of ``verb``, which must be a cycle, from the cameras that ``config`` will use. Whatever
-    it shows, its prompt is ``WALK``."""
+    it shows, its prompt is ``WALK``; the prior's latents are means over squares of ``latent_px``."""
     file = rigged_file(rig.file)
     rest = file.bind_local if rig.rest is None else file.pose(rig.rest, torch.zeros(1))
     body = file.body(rest, NUM_GAUSSIANS, torch.Generator().manual_seed(0))
@@ -96,6 +96,7 @@ def build_world(config: DistillConfig, rig: Rig = RIG, verb: str = "walk") -> Wo
         {WALK: torch.stack(bank), STATIC: torch.stack(stills)},
         schedule,
         {WALK: torch.stack(pictures), STATIC: torch.stack([still[0] for still in stills])},
+        latent_px,
     )
     return World(body.gaussians, truth, prior)
 

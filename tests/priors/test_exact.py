@@ -54,3 +54,20 @@ def test_the_null_prompt_is_the_mixture_and_pictures_select_a_view() -> None:
 def test_an_unknown_prompt_is_refused() -> None:
     with pytest.raises(BadInput, match="no clips for 'fly'"):
         bank_prior()[0].encode_text(["fly"])
+
+
+def test_coarse_latents_are_means_over_squares_and_know_their_clips() -> None:
+    fine, clips = bank_prior()
+    coarse = ExactPrior({"walk": clips}, fine.parameterization, latent_px=2)
+    latents = coarse.encode(clips[3])
+    assert latents.shape == (1, 3, 3, 2, 2)
+    torch.testing.assert_close(latents[0, 1, 2, 1, 0], 2.0 * clips[3, 2, 2:4, 0:2, 1].mean() - 1.0)
+    torch.testing.assert_close(coarse.clips_of("walk")[3:4], latents)
+    torch.testing.assert_close(coarse.encode(coarse.decode(latents)), latents)
+
+
+def test_the_coarser_the_latents_the_longer_a_clip_stays_undecided() -> None:
+    fine, clips = bank_prior()
+    coarse = ExactPrior({"walk": clips}, fine.parameterization, latent_px=4)
+    sure = [float(prior.posterior_weights(prior.encode(clips[3])[0], 500, "walk")[3]) for prior in (fine, coarse)]
+    assert sure[0] > 0.99 and sure[1] < 0.9

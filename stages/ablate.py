@@ -53,9 +53,10 @@ class AblateConfig:
 
 
 def _score_alone() -> AblateConfig:
-    """The embedded prior's flow would do the work whatever becomes of the score: here it is left out. [ours]"""
+    """The embedded prior's flow would do the work whatever becomes of the score: here it is left out. ARAP as strong as
+    the flow wants it stops what the score alone moves (``docs/prior.md``). [ours]"""
     base = AblateConfig()
-    return replace(base, distill=replace(base.distill, flow_weight=0.0, score_every=1, steps=120))
+    return replace(base, distill=replace(base.distill, flow_weight=0.0, score_every=1, steps=120, arap_weight=1.0))
 
 
 def _published() -> AblateConfig:

@@ -7,7 +7,7 @@ DEMO := demo
 VERBS := bench-verbs
 ONE_THREAD := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: demo test check bench bench-ablation bench-evaluations bench-exact bench-memory bench-raster bench-step bench-verbs bench-verbs-full samples wheel clean
+.PHONY: demo test check bench bench-ablation bench-evaluations bench-exact bench-memory bench-raster bench-step bench-undecided bench-verbs bench-verbs-full samples wheel clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,9 @@ bench-exact: $(STAMP)  ## MSD and SDS on the exact prior; the last line is JSON
 
 bench-ablation: $(STAMP)  ## the paper's ablations on that prior, from saved results: what is missing of them is run
 	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_ablation
+
+bench-undecided: $(STAMP)  ## whether the steps of SDS and of MSD want the same motion
+	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_undecided
 
 bench-evaluations: $(STAMP)  ## what fewer evaluations of a model cost on that prior, from saved results
 	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_evaluations

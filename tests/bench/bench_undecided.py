@@ -1,5 +1,5 @@
 """Whether the steps of one camera pull towards one motion or towards all that are possible in turn:
-``python -m tests.bench.bench_undecided``
+``make bench-undecided``
 
 Of many steps with the same rendering the share |mean|^2 / mean |.|^2 of their gradients is 1 when all want the same and
 0 when they cancel out. It is given for plain SDS, for MSD, whose inversion starts from one noise a camera, and for SDS
@@ -64,8 +64,8 @@ def agreements(task: str, latent_px: int) -> dict[str, float]:
     """The share that is left of the steps' pulls, by range, place and objective."""
     world = world_of(task, 0, latent_px)
     shares = {}
-    for (within, lowest), objective in product(RANGES.items(), ("sds", "msd")):
-        config = replace(exact_config(), objective=objective, guidance=1.0, timestep_min=lowest, timestep_max_end=0.98)
+    for (within, lowest), (objective, settings) in product(RANGES.items(), OBJECTIVES.items()):
+        config = replace(exact_config(), guidance=1.0, timestep_min=lowest, timestep_max_end=0.98, **settings)
         distillation = Distillation(world.asset, world.prior, choose("cpu"), config, STATIC)
         still = distillation.stills[0]
         phases = world.prior.clips_of(WALK)[:NUM_PHASES]  # from the first camera

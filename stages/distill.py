@@ -139,6 +139,12 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
                 f"{run.path} has no static LoRA, which MSD compares with.", "Run first: animus3d fit-lora"
             )
         inputs["lora"] = run.stage("lora").result_hash("adapter.safetensors")
+        made_for = run.stage("lora").read_result("adapter.safetensors")[1]
+        if made_for.get("prior_fingerprint", inputs["prior"]) != inputs["prior"]:
+            raise BadInput(
+                f"The static LoRA was made for the prior {made_for['prior']!r}, not for {config.prior!r}.",
+                f"Run: animus3d fit-lora --prior {config.prior} --force",
+            )
     begin = folder.begin(
         config=asdict(config), defaults=asdict(DistillConfig()), inputs=inputs, total_steps=config.steps, force=force
     )

@@ -118,7 +118,8 @@ def run(run: RunDir, config: FitLoraConfig, report: Report, *, force: bool = Fal
 
     # 3. the adapter, and what the adapted prior makes
     folder.save_checkpoint(config.steps, optimisation_tensors(parameters, optimiser), {})
-    metadata = {"rank": str(config.rank), "alpha": str(config.alpha), "prior": config.prior}
+    metadata = {"rank": str(config.rank), "alpha": str(config.alpha)}
+    metadata |= {"prior": config.prior, "prior_fingerprint": inputs["prior"]}
     metadata["static_prompt"] = config.static_prompt.format(object=config.object)
     folder.write_result("adapter.safetensors", adapter_tensors(prior.denoiser), metadata)
     with adapter_on(prior.denoiser):

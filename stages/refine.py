@@ -118,6 +118,7 @@ def run(run: RunDir, config: RefineConfig, report: Report, *, force: bool = Fals
         repaired.append(sdedit(prior, video, picture, metadata["prompt"], config, index))
         report(Progress(index + 1))
     report(Finished("repairing videos"))
+    del prior  # the field needs the memory
 
     # 3. the field follows them
     neighbours, distances = nearest_neighbours(asset.means, config.neighbours)

@@ -22,7 +22,10 @@ TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
 def add_adapter(denoiser: nn.Module, *, rank: int, alpha: float, seed: int) -> list[tuple[str, nn.Parameter]]:
-    """Inject an adapter that changes nothing yet; returns its trainable parameters by name."""
+    """Inject an adapter that changes nothing yet; returns its trainable parameters by name.
+
+    They are float32 whatever the denoiser is: bfloat16 keeps eight bits and would round most small steps away.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = LoraConfig(
@@ -34,6 +37,7 @@ def add_adapter(denoiser: nn.Module, *, rank: int, alpha: float, seed: int) -> l
         inject_adapter_in_model(config, denoiser)
     parameters = [(name, p) for name, p in denoiser.named_parameters() if "lora_" in name]
     for _, parameter in parameters:
+        parameter.data = parameter.data.float()
         parameter.requires_grad_(True)
     set_adapter(denoiser, enabled=False)
     return parameters

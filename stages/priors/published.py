@@ -198,7 +198,8 @@ class PublishedPrior(ABC):
             pictures = [None] * len(latents) if image_latents is None else image_latents.split(1)
             parts = zip(latents.split(1), text.split(), pictures, strict=True)
             return torch.cat([self.predict(part, timestep, words, picture) for part, words, picture in parts])
-        return self.run(latents.to(self.dtype), timestep, text, image_latents).float()
+        said = self.run(latents.to(self.dtype), timestep, text, image_latents)
+        return said.to(torch.float32, copy=True)  # a CUDA graph writes its next answer where this one lies
 
     def _check_clip(self) -> None:
         clip, rule, multiple = self.clip, self.frames_rule, self.size_multiple

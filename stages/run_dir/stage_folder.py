@@ -25,7 +25,17 @@ from stages.errors import CorruptCheckpoint, SettingsDiffer
 from stages.run_dir.files import file_hash, read_json, replacing, write_json, writing
 from stages.run_dir.provenance import made_with
 
-UNTRACKED = ("steps", "checkpoint_every", "preview_every", "device", "raster", "processes", "compile", "file")
+UNTRACKED = (
+    "steps",
+    "checkpoint_every",
+    "preview_every",
+    "device",
+    "raster",
+    "processes",
+    "compile",
+    "profile",
+    "file",
+)
 """Settings and inputs that do not make another result: ``steps`` is an absolute target, ``file`` where the same content
 lay, the rest say how, not what."""
 
@@ -64,7 +74,7 @@ class StageFolder:
                 ``total_steps``, and ``force`` is not set.
         """
         wanted = {"settings": _flat(json.loads(json.dumps(config, default=str))), "inputs": dict(inputs)}
-        present = read_json(self.path / "config.json")
+        present = read_json(self.path / "config.json") if self._has_work() else None
         if present is not None and not force:
             differences = _differences(present, wanted)
             if differences:
@@ -183,6 +193,10 @@ class StageFolder:
         names = (p.name for p in (self.path / "checkpoints").glob("step_*"))
         return sorted(int(name[len("step_") :]) for name in names if re.fullmatch(r"step_\d+", name))
 
+    def _has_work(self) -> bool:
+        """Whether there is more than the settings of a try that failed before its first step."""
+        return any(path.name != "config.json" for path in self.path.glob("*"))
+
     def _tidy(self, *, keep_progress: bool) -> None:
         """Remove what a killed process left half-written and, where its settings are unknown, progress too."""
         with writing(self.path):
@@ -248,11 +262,14 @@ def _changed(settings: Mapping[str, Any], defaults: Mapping[str, Any] | None) ->
 
 
 def _differences(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Lines ``name: old -> new`` for every setting and input that differs and makes another result."""
+    """Lines ``name: old -> new`` for every setting and input that differs and makes another result. A setting that
+    names an input, as ``prior`` does, differs when what it names does."""
     lines = []
+    inputs = present.get("inputs", {})
+    same = {key for key, value in wanted["inputs"].items() if inputs.get(key) == value}
     for group in ("settings", "inputs"):
         old, new = present.get(group, {}), wanted[group]
-        for key in sorted({*old, *new}.difference(UNTRACKED)):
+        for key in sorted({*old, *new}.difference(UNTRACKED, same)):
             if old.get(key) != new.get(key):
                 lines.append(f"{key}: {old.get(key)!r} -> {new.get(key)!r}")
     return lines

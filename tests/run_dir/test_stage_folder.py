@@ -37,12 +37,34 @@ def test_from_scratch_to_done(tmp_path: Path) -> None:
 def test_differences_are_named_and_forced(tmp_path: Path) -> None:
     folder = StageFolder(tmp_path / "motion")
     begin(folder)
+    folder.log_metrics(1, loss=0.5)
     with pytest.raises(SettingsDiffer, match=r"field\.features: 16 -> 32; guidance: 4\.0 -> 7\.5.*--force"):
         begin(folder, {"guidance": 7.5, "field": {"features": 32}, "steps": 10})
     with pytest.raises(SettingsDiffer, match="asset: 'abc' -> 'xyz'"):
         folder.begin(config=SETTINGS, inputs={"asset": "xyz"}, total_steps=10, force=False)
     folder.save_checkpoint(4, {"a": torch.zeros(1)}, {})
     assert begin(folder, {"guidance": 7.5, "steps": 10}, force=True).resume_step == 0
+
+
+def test_a_try_that_failed_before_its_first_step_binds_nothing(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path / "motion")
+    begin(folder)
+    assert not begin(folder, {"guidance": 7.5, "steps": 10}).done
+    assert json.loads((folder.path / "config.json").read_text())["settings"]["guidance"] == 7.5
+
+
+def test_a_name_is_compared_by_what_it_names(tmp_path: Path) -> None:
+    """A model moved to another folder is the same model; another one under the same name is not."""
+    folder = StageFolder(tmp_path / "motion")
+
+    def begin_with(prior: str, fingerprint: str) -> None:
+        folder.begin(config={"prior": prior}, inputs={"prior": fingerprint}, total_steps=10, force=False)
+
+    begin_with("here", "abc")
+    folder.log_metrics(1, loss=0.5)
+    begin_with("there", "abc")
+    with pytest.raises(SettingsDiffer, match="prior: 'abc' -> 'xyz'"):
+        begin_with("there", "xyz")
 
 
 def test_a_nearer_target_than_the_progress_is_refused(tmp_path: Path) -> None:

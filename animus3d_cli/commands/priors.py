@@ -13,6 +13,7 @@ def command() -> None:
     """
     from animus3d_cli.console import Console
     from stages.priors.catalogue import CATALOGUE, is_here
+    from stages.priors.hub import download_line
 
     rows: list[tuple[str, ...]] = [("embedded", "Apache-2.0", "here", "0.01", "1", "1", "1")]
     for one in CATALOGUE:
@@ -25,5 +26,6 @@ def command() -> None:
         "GiB: size of the weights; memory of fit-lora, distill and refine at 256 pixels (CogVideoX-5b-I2V: 720 x 480, "
         "all it makes) with --profile 24gb, computed, not measured on a card. What says more than 22 does not fit one "
         "of 24 GB. I2V, TI2V and LTX models are given the asset's picture. Models not on disk are fetched by the first "
-        "command that names them, or by: hf download NAME. CC-BY-NC-4.0 forbids commercial use; read each model's card."
+        "command that names them. CC-BY-NC-4.0 forbids commercial use; read each model's card."
     )
+    console.note(f"To fetch what is used of one, and nothing else: {download_line('NAME')}")

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.priors.hub import INDEX, missing_files
+
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
@@ -77,8 +79,8 @@ def hub_cache() -> Path:
 
 
 def is_here(name: str) -> bool:
-    """Whether the hub's cache on this machine holds a model's index; nothing is asked of the network."""
+    """Whether the hub's cache on this machine holds every part of a model; nothing is asked of the network."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(name, "model_index.json")
-    return isinstance(found, str) and Path(found).exists()
+    found = try_to_load_from_cache(name, INDEX)
+    return isinstance(found, str) and Path(found).exists() and not missing_files(Path(found).parent)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from animus3d_cli.main import main
@@ -19,6 +20,7 @@ from stages.gaussians.ply import write_ply
 from stages.priors.catalogue import CATALOGUE, is_here
 from stages.priors.hub import missing_files
 from tests.bench.record import RESULTS
+from tests.bench.true_models import TRUE_MODELS
 from tests.gaussians.test_ply import splat
 from tests.priors.tiny_models import MODELS, save_model, small_clips
 
@@ -104,6 +106,7 @@ def test_one_line_for_every_mistake(
     says: str,
 ) -> None:
     save_model("ltx", workplace / "model")
+    capsys.readouterr()  # transformers may draw a bar when it saves
     assert animus3d(line, monkeypatch) == code
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1, error
@@ -139,6 +142,7 @@ def test_a_damaged_folder_is_one_line(
     says: str,
 ) -> None:
     damage(save_model("modelscope", workplace / "model"))
+    capfd.readouterr()
     line = "fit-lora asset.ply --steps 1 --set size_px=32 --set num_frames=4 --set num_cameras=1 --prior model"
     assert animus3d(line, monkeypatch) == 3
     error = capfd.readouterr().err
@@ -192,6 +196,7 @@ def test_a_cache_that_holds_a_part_of_a_model(
 ) -> None:
     """What is missing of it, and the exact command that fetches it."""
     damage(cached)
+    capfd.readouterr()
     assert is_here("some/model") == (code == 3)
     assert animus3d(CACHED, monkeypatch) == code
     error = capfd.readouterr().err
@@ -212,7 +217,7 @@ def test_every_shard_has_to_be_here(tmp_path: Path) -> None:
 def test_lists_what_can_be_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """A line each on a usual terminal, whole names even on a narrow one, and the computed memory as it was recorded."""
+    """A line each on a usual terminal, whole names even on a narrow one; memory as recorded, downloads as counted."""
     monkeypatch.setenv("COLUMNS", "80")
     assert animus3d("priors", monkeypatch) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -228,4 +233,10 @@ def test_lists_what_can_be_named(
         expected = (found["text"], found["fit_lora"], found["distill"], found["refine"], found["denoiser_billions"])
         assert (one.text_gib, one.fit_lora_gib, one.distill_gib, one.refine_gib, one.billions) == expected
         assert max(expected) < 20.0 or one.name in LARGE
+        true = TRUE_MODELS[one.name]
+        with torch.device("meta"):
+            others = [true.vae(), *([] if true.image_encoder is None else [true.image_encoder()])]
+        parameters = sum(p.numel() for module in others for p in module.parameters()) + true.text_encoder
+        billions = parameters / 1e9 + one.billions
+        assert one.download_gb == pytest.approx((one.stored_bytes or 2) * billions, abs=0.06)
     assert "does not fit one of 24 GB" in " ".join(shown.split())

@@ -73,7 +73,14 @@ def test_an_error_is_one_line_and_a_code(
 def test_a_full_graphics_card_says_what_to_try(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert raising(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), monkeypatch) == 9
+    def full(name: str) -> bool:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    monkeypatch.setattr("stages.priors.catalogue.is_here", full)
+    monkeypatch.setattr(sys, "argv", ["animus3d", "priors"])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(SystemExit, match="9"):
+        program.main()
     error = capsys.readouterr().err
     assert error.startswith("animus3d: The graphics card has too little memory for this. Try --profile 24gb")
     assert "--set size_px=" in error and "--set max_gaussians=" in error and error.count("\n") == 1

@@ -204,6 +204,28 @@ def test_a_cache_that_holds_a_part_of_a_model(
     assert "HF_HUB_OFFLINE" not in error
 
 
+@pytest.mark.parametrize(
+    ("line", "code", "says"),
+    [
+        (CACHED.replace("asset.ply", "goat.ply"), 3, "goat.ply"),
+        (f"{CACHED} --set speed=2", 3, "speed"),
+    ],
+)
+def test_mistakes_are_said_before_the_weights_are_fetched(
+    cached: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    line: str,
+    code: int,
+    says: str,
+) -> None:
+    """The index alone says which preset suits a model."""
+    shutil.rmtree(cached / "unet")
+    capfd.readouterr()
+    assert animus3d(line, monkeypatch) == code
+    assert says in capfd.readouterr().err
+
+
 def test_every_shard_has_to_be_here(tmp_path: Path) -> None:
     folder = save_model("modelscope", tmp_path / "model")
     assert missing_files(folder) == []

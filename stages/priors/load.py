@@ -168,12 +168,12 @@ def find_prior(name: str) -> Path:
             f"{name} has the weights of its {file.parent} as .bin only; nothing is unpickled here.", SAVE_AS_SAFETENSORS
         )
     what = f"{file} of the prior {name} is not on this machine"
+    line = download_line(name, parts_of(read_index(folder)))
     if is_offline_mode():
-        line = download_line(name, parts_of(read_index(folder)))
         raise NotAvailable(f"{what}.", f"Where there is a connection: {line}")
     raise NotAvailable(
-        f"{what}, and the hub did not give it: it may have .bin only, and nothing is unpickled here.",
-        SAVE_AS_SAFETENSORS,
+        f"{what}, and the hub did not give it.",
+        f"Fetch it: {line}; or, if the hub has .bin only, which is not unpickled here: {SAVE_AS_SAFETENSORS}",
     )
 
 
@@ -194,7 +194,7 @@ def _find(name: str, parts: tuple[str, ...]) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=wanted(parts), ignore_patterns=list(UNUSED)))
     except Exception as error:  # the hub client raises many unrelated classes; all mean "not on this machine"
-        asked = "is not asked (--offline)" if is_offline_mode() else f"did not give it ({first_line(error)})"
+        asked = "is not asked (offline)" if is_offline_mode() else f"did not give it ({first_line(error)})"
         raise NotAvailable(
             f"The prior {name} is neither a folder nor on this machine, and the hub {asked}.",
             f"Where there is a connection: {download_line(name)} --local-dir MODEL; then here: --prior MODEL.",

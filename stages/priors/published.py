@@ -232,7 +232,7 @@ class PublishedPrior(ABC):
                 raise BadInput(
                     f"{file.parent} has its weights as .bin only; nothing is unpickled here.", SAVE_AS_SAFETENSORS
                 )
-            raise _is_missing(file)
+            raise _incomplete(file)
         options: dict[str, Any] = {}
         if part not in ("tokenizer", "image_processor"):
             options = {"use_safetensors": True, "torch_dtype" if _is_diffusers(kind) else "dtype": self.dtype}
@@ -249,7 +249,7 @@ def _is_diffusers(kind: type) -> bool:
     return issubclass(kind, diffusers.ModelMixin)
 
 
-def _is_missing(file: Path) -> BadInput:
+def _incomplete(file: Path) -> BadInput:
     return BadInput(f"{file} is missing; the model's folder is incomplete.", "Download it again.")
 
 
@@ -278,7 +278,7 @@ def read_json(path: Path, name: str) -> Config:
     try:
         found = json.loads(path.read_text())
     except FileNotFoundError:
-        raise _is_missing(path) from None
+        raise _incomplete(path) from None
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read: {error}.", hint) from None
     if not isinstance(found, dict):

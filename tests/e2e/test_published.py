@@ -88,7 +88,7 @@ def test_the_preset_follows_the_prior(
 @pytest.mark.parametrize(
     ("line", "code", "says"),
     [
-        ("fit-lora asset.ply --offline --prior nobody/nothing", 9, "and the hub is not asked (--offline). Where"),
+        ("fit-lora asset.ply --offline --prior nobody/nothing", 9, "and the hub is not asked (offline). Where"),
         ("fit-lora asset.ply --offline --prior nobody/nothing", 9, 'hf download nobody/nothing --include "model_index'),
         ("fit-lora asset.ply --offline --prior nobody/nothing", 9, '--exclude "*.msgpack" --local-dir MODEL; then'),
         ("fit-lora asset.ply --prior model --set num_frames=6", 3, "not 6. Nearest: 1 or 9"),
@@ -202,6 +202,22 @@ def test_a_cache_that_holds_a_part_of_a_model(
     error = capfd.readouterr().err
     assert says in error and hint in error and error.count("\n") == 1, error
     assert "HF_HUB_OFFLINE" not in error
+
+
+def test_a_part_that_the_hub_does_not_give(
+    cached: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not offline, and nobody answers."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    (cached / WEIGHTS).unlink()
+    capsys.readouterr()
+    assert animus3d(CACHED.replace("--offline ", ""), monkeypatch) == 9
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert (
+        f"{WEIGHTS} of the prior some/model is not on this machine, and the hub did not give it. Fetch it: hf" in error
+    )
+    assert error.endswith("diffusers' save_pretrained, and name that folder.")
 
 
 @pytest.mark.parametrize(

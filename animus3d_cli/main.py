@@ -32,12 +32,16 @@ from animus3d_cli.commands import (
     train_prior,
     view,
 )
-from stages.errors import AnimusError, CannotWrite
+from stages.errors import AnimusError, CannotWrite, NotAvailable
 
 INTERRUPTED = 130
 VERBOSE = "--verbose"
 NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG)
 """What the system says when a disk is full or not ours, wherever a stage meets it."""
+LESS_MEMORY = (
+    "Try --profile 24gb, smaller clips (--set size_px=PIXELS), or in distill and refine fewer Gaussians "
+    "(--set max_gaussians=NUMBER)."
+)
 
 EPILOG = (
     "Exit codes: 0 success, 1 unexpected error, 2 usage, 3 bad input, 4 an earlier stage is missing, 5 the run holds "
@@ -137,6 +141,12 @@ def _exit_for(error: Exception, verbose: bool) -> None:
         sys.exit(getattr(error, "exit_code", 2))
     if verbose:
         traceback.print_exc()
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        from animus3d_cli.console import print_error
+
+        print_error(NotAvailable("The graphics card has too little memory for this.", LESS_MEMORY))
+        sys.exit(NotAvailable.exit_code)
     if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
         print(f"animus3d: Cannot write {error.filename or 'an output'}: {error.strerror}.", file=sys.stderr)
         sys.exit(CannotWrite.exit_code)

@@ -3,12 +3,17 @@
 Memory is what is alive at most at 256 x 256 pixels (CogVideoX-5b-I2V: 720 x 480, all it makes) in bfloat16 with the
 profile "24gb", worked out on fake tensors, not measured on a card (``tests/bench/results/memory.json``); a CUDA context
 and fragmentation add a gigabyte or two.
+
+Downloads are counts of parameters (``tests/bench/true_models.py``) times the bytes of each in the files of the hub.
+These bytes are from memory, not looked up; where they are not known two are counted, and more may come.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from stages.priors.hub import INDEX, missing_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,49 +27,61 @@ class Published:
     fit_lora_gib: float
     distill_gib: float
     refine_gib: float
+    other_billions: float  # parameters of the autoencoder, and of CLIP's eyes
+    stored_bytes: int | None = None  # a parameter in the files of the hub; None: not known
 
     @property
-    def weights_gib(self) -> float:
-        """Of denoiser and text encoder at two bytes a parameter; some are offered for download at four."""
-        return 2e9 * self.billions / 2**30 + self.text_gib
+    def download_gb(self) -> float:
+        """Of the parts that are used; the least that it can be where ``stored_bytes`` is not known."""
+        text_billions = self.text_gib * 2**30 / 2e9
+        return (self.stored_bytes or 2) * (self.billions + text_billions + self.other_billions)
 
 
 CATALOGUE = (
     Published(
         name="ali-vilab/text-to-video-ms-1.7b", licence="CC-BY-NC-4.0", billions=1.41,
         text_gib=0.63, fit_lora_gib=5.39, distill_gib=3.76, refine_gib=3.18,
+        other_billions=0.08, stored_bytes=4,
     ),
     Published(
         name="THUDM/CogVideoX-2b", licence="Apache-2.0", billions=1.69,
         text_gib=8.87, fit_lora_gib=4.99, distill_gib=6.31, refine_gib=6.63,
+        other_billions=0.22, stored_bytes=2,
     ),
     Published(
         name="THUDM/CogVideoX-5b", licence="CogVideoX", billions=5.57,
         text_gib=8.87, fit_lora_gib=11.96, distill_gib=13.28, refine_gib=13.6,
+        other_billions=0.22, stored_bytes=2,
     ),
     Published(
         name="THUDM/CogVideoX-5b-I2V", licence="CogVideoX", billions=5.57,
         text_gib=8.87, fit_lora_gib=17.41, distill_gib=24.35, refine_gib=26.06,
+        other_billions=0.22, stored_bytes=2,
     ),
     Published(
         name="Wan-AI/Wan2.1-T2V-1.3B-Diffusers", licence="Apache-2.0", billions=1.42,
         text_gib=10.58, fit_lora_gib=3.35, distill_gib=9.58, refine_gib=3.54,
+        other_billions=0.13, stored_bytes=4,
     ),
     Published(
         name="Wan-AI/Wan2.2-TI2V-5B-Diffusers", licence="Apache-2.0", billions=5.0,
         text_gib=10.58, fit_lora_gib=10.88, distill_gib=13.46, refine_gib=11.32,
+        other_billions=0.71,
     ),
     Published(
         name="Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", licence="Apache-2.0", billions=16.39,
         text_gib=10.58, fit_lora_gib=32.87, distill_gib=38.65, refine_gib=32.61,
+        other_billions=0.76,
     ),
     Published(
         name="Wan-AI/Wan2.2-I2V-A14B-Diffusers", licence="Apache-2.0", billions=28.58,
         text_gib=10.58, fit_lora_gib=54.37, distill_gib=60.16, refine_gib=54.13,
+        other_billions=0.13,
     ),
     Published(
         name="Lightricks/LTX-Video", licence="LTXV", billions=1.92,
         text_gib=8.87, fit_lora_gib=4.5, distill_gib=4.72, refine_gib=4.63,
+        other_billions=0.42,
     ),
 )  # fmt: skip
 
@@ -77,8 +94,8 @@ def hub_cache() -> Path:
 
 
 def is_here(name: str) -> bool:
-    """Whether the hub's cache on this machine holds a model's index; nothing is asked of the network."""
+    """Whether the hub's cache on this machine holds every part of a model; nothing is asked of the network."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(name, "model_index.json")
-    return isinstance(found, str) and Path(found).exists()
+    found = try_to_load_from_cache(name, INDEX)
+    return isinstance(found, str) and Path(found).exists() and not missing_files(Path(found).parent)

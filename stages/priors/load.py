@@ -18,18 +18,23 @@ from stages.errors import BadInput, NotAvailable
 from stages.priors.autoencoder import PatchAutoencoder
 from stages.priors.embedded import CLASSES, PIPELINE, EmbeddedPrior
 from stages.priors.families import FAMILIES
+from stages.priors.hub import (
+    PARTS,
+    SAVE_AS_SAFETENSORS,
+    UNUSED,
+    download_line,
+    first_line,
+    has_pickles_only,
+    missing_files,
+    parts_of,
+    wanted,
+)
 from stages.priors.prior import VideoPrior
 from stages.priors.profiles import PROFILES
 from stages.priors.published import PublishedPrior
 from stages.priors.transformer import AnimusTransformer3DModel
 
 EMBEDDED = "embedded"
-PARTS = (
-    "scheduler", "tokenizer", "text_encoder", "image_processor", "image_encoder", "vae", "transformer", "transformer_2",
-    "unet",
-)  # fmt: skip
-"""Folders of a published model that are used; others are not downloaded."""
-
 WHOLE = 64 * 2**20
 """Larger files are told apart by their size and this much at either end, not by every byte."""
 
@@ -103,8 +108,11 @@ def load_embedded(name: str, device: torch.device | str = "cpu") -> EmbeddedPrio
 
 
 def is_embedded_kind(name: str) -> bool:
-    """Whether a prior is of this project's own kind, whose defaults suit it, and not a published model."""
-    return bool(read_index(find_prior(name)).get("_class_name") == PIPELINE)
+    """Whether a prior is of this project's own kind, whose defaults suit it, and not a published model.
+
+    Of a hub id no more than the index is downloaded for that.
+    """
+    return bool(read_index(_find(name, ())).get("_class_name") == PIPELINE)
 
 
 def family_of(name: str, index: dict[str, Any]) -> type[PublishedPrior]:
@@ -141,25 +149,55 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 
 def find_prior(name: str) -> Path:
-    """Local folder of a prior, downloading the parts of a hub id that are used when it can be."""
-    if name == EMBEDDED:
-        return asset_path("prior")
-    if Path(name).is_dir():
-        return Path(name)
+    """Local folder of a prior, downloading the parts of a hub id that are used when it can be.
+
+    Raises:
+        NotAvailable: no such folder, the hub has no such model or cannot be reached, or parts of it are not here.
+    """
+    folder = _find(name, PARTS)
+    if _is_local(name):
+        return folder
+    missing = missing_files(folder)
+    if not missing:
+        return folder
+    from huggingface_hub import is_offline_mode
+
+    file = missing[0].relative_to(folder)
+    if has_pickles_only(missing[0]):
+        raise NotAvailable(
+            f"{name} has the weights of its {file.parent} as .bin only; nothing is unpickled here.", SAVE_AS_SAFETENSORS
+        )
+    what = f"{file} of the prior {name} is not on this machine"
+    line = download_line(name, parts_of(read_index(folder)))
+    if is_offline_mode():
+        raise NotAvailable(f"{what}.", f"Where there is a connection: {line}")
+    raise NotAvailable(
+        f"{what}, and the hub did not give it.",
+        f"Fetch it: {line}; or, if the hub has .bin only, which is not unpickled here: {SAVE_AS_SAFETENSORS}",
+    )
+
+
+def _is_local(name: str) -> bool:
+    return name == EMBEDDED or Path(name).is_dir()
+
+
+def _find(name: str, parts: tuple[str, ...]) -> Path:
+    """Local folder of a prior with the index and ``parts`` of a hub id, downloaded when they can be."""
+    if _is_local(name):
+        return asset_path("prior") if name == EMBEDDED else Path(name)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise NotAvailable(
             f"There is no folder {name}.", "Give --prior a folder, a hub id such as owner/model, or 'embedded'."
         )
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import is_offline_mode, snapshot_download
 
-    wanted = ["model_index.json", *(f"{part}/*" for part in PARTS)]
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=["*.bin", "*.fp16.*", "*.msgpack"]))
+        return Path(snapshot_download(name, allow_patterns=wanted(parts), ignore_patterns=list(UNUSED)))
     except Exception as error:  # the hub client raises many unrelated classes; all mean "not on this machine"
-        reason = str(error).splitlines()[0]
+        asked = "is not asked (offline)" if is_offline_mode() else f"did not give it ({first_line(error)})"
         raise NotAvailable(
-            f"The prior {name} is neither a folder nor on this machine, and the hub did not give it ({reason}).",
-            f"Where there is a connection: hf download {name} --local-dir MODEL; then here: --prior MODEL.",
+            f"The prior {name} is neither a folder nor on this machine, and the hub {asked}.",
+            f"Where there is a connection: {download_line(name)} --local-dir MODEL; then here: --prior MODEL.",
         ) from None
 
 
@@ -205,5 +243,4 @@ def _load_part(folder: Path, part: str, index: dict[str, Any]) -> Any:
     try:
         return _OWN[class_name].from_pretrained(folder / part)
     except Exception as error:  # safetensors, json and transformers each raise their own kinds for a damaged file
-        reason = str(error).splitlines()[0]
-        raise BadInput(f"The {part} of the prior {folder} cannot be loaded: {reason}.") from None
+        raise BadInput(f"The {part} of the prior {folder} cannot be loaded: {first_line(error)}.") from None

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
 from stages.errors import BadInput, NotAvailable
+from stages.priors.hub import SAVE_AS_SAFETENSORS, download_again, first_line, has_pickles_only, missing_of_part
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Text
 from stages.priors.profiles import PROFILES
@@ -74,10 +75,10 @@ class PublishedPrior(ABC):
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         self.name, self.folder, self.device = name, folder, torch.device(device)
-        self.index = read_json(folder / "model_index.json")
-        self.denoiser_config = read_json(folder / self.denoiser_part / "config.json")
-        self.vae_config = read_json(folder / "vae" / "config.json")
-        self.scheduler_config = read_json(folder / "scheduler" / "scheduler_config.json")
+        self.index = read_json(folder / "model_index.json", name)
+        self.denoiser_config = read_json(folder / self.denoiser_part / "config.json", name)
+        self.vae_config = read_json(folder / "vae" / "config.json", name)
+        self.scheduler_config = read_json(folder / "scheduler" / "scheduler_config.json", name)
         weights = sum(path.stat().st_size for path in folder.glob("*/*.safetensors"))
         large = self.device.type == "cuda" or weights > LARGE
         self.dtype = dtype or (torch.bfloat16 if large else torch.float32)
@@ -218,38 +219,72 @@ class PublishedPrior(ABC):
         library, class_name = self.index.get(part) or (None, None)
         if class_name is None:
             raise BadInput(f"{self.folder / 'model_index.json'} names no {part}, which this model needs.")
-        module = self._from_folder(part, getattr(diffusers if library == "diffusers" else transformers, class_name))
-        return module.to(self.device).eval().requires_grad_(False)
+        kind = getattr(diffusers if library == "diffusers" else transformers, class_name, None)
+        if kind is None:
+            raise BadInput(
+                f"{self.folder / 'model_index.json'} names {class_name} as its {part}, which is not known here."
+            )
+        return self._from_folder(part, kind).to(self.device).eval().requires_grad_(False)
 
     def _from_folder(self, part: str, kind: Any) -> Any:
-        if not (self.folder / part).is_dir():
-            raise BadInput(f"{self.folder / part} is missing; the model's folder is incomplete.", "Download it again.")
+        library = "diffusers" if _is_diffusers(kind) else "transformers"
+        for file in missing_of_part(self.folder / part, library):
+            if has_pickles_only(file):
+                raise BadInput(
+                    f"{file.parent} has its weights as .bin only; nothing is unpickled here.", SAVE_AS_SAFETENSORS
+                )
+            raise _incomplete(file)
         options: dict[str, Any] = {}
         if part not in ("tokenizer", "image_processor"):
             options = {"use_safetensors": True, "torch_dtype" if _is_diffusers(kind) else "dtype": self.dtype}
         try:
             return kind.from_pretrained(self.folder / part, **options)
         except Exception as error:  # safetensors, json and both libraries each raise their own kinds
-            reason = str(error).splitlines()[0]
-            raise BadInput(f"The {part} of the prior {self.folder} cannot be loaded: {reason}.") from None
+            raise BadInput(
+                f"The {part} of the prior {self.folder} cannot be loaded: {first_line(error)}.",
+                download_again(self.name, part),
+            ) from None
 
 
 def _is_diffusers(kind: type) -> bool:
     return issubclass(kind, diffusers.ModelMixin)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A config of a model's folder.
+def _incomplete(file: Path) -> BadInput:
+    return BadInput(f"{file} is missing; the model's folder is incomplete.", "Download it again.")
+
+
+class Config(dict[str, Any]):
+    """What a JSON file of a model's folder says.
+
+    Raises:
+        BadInput: it is asked for what the file lacks.
+    """
+
+    def __init__(self, values: dict[str, Any], path: Path, hint: str) -> None:
+        super().__init__(values)
+        self.path, self.hint = path, hint
+
+    def __missing__(self, key: str) -> Any:
+        raise BadInput(f"{self.path} lacks {key!r}.", self.hint)
+
+
+def read_json(path: Path, name: str) -> Config:
+    """A config in the folder of the model called ``name``.
 
     Raises:
         BadInput: it is not there, or damaged.
     """
+    hint = download_again(name, path.parent.name)
     try:
-        return json.loads(path.read_text())  # type: ignore[no-any-return]
+        found = json.loads(path.read_text())
     except FileNotFoundError:
-        raise BadInput(f"{path} is missing; the model's folder is incomplete.", "Download it again.") from None
-    except (OSError, json.JSONDecodeError) as error:
-        raise BadInput(f"{path} cannot be read: {error}.") from None
+        raise _incomplete(path) from None
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read: {error}.", hint) from None
+    if not isinstance(found, dict):
+        raise BadInput(f"{path} is not a config: it holds no names and values.", hint)
+    return Config(found, path, hint)
 
 
 def given_first(

@@ -20,7 +20,7 @@ def choose(device: torch.device | str, name: str | None = None) -> Rasterizer:
 
     Raises:
         BadInput: no such backend.
-        NotAvailable: gsplat without a CUDA device (it composites nothing without one).
+        NotAvailable: gsplat without a CUDA device (it composites nothing without one), or without its kernels.
     """
     on_cuda = torch.device(device).type == "cuda"
     name = name or ("gsplat" if on_cuda else "cpu")
@@ -33,6 +33,8 @@ def choose(device: torch.device | str, name: str | None = None) -> Rasterizer:
         if not on_cuda or not torch.cuda.is_available():
             raise NotAvailable("The gsplat rasterizer needs a CUDA device.", "Use --raster cpu, or --device cuda.")
         from stages.raster import gsplat_cuda as module
+
+        module.load_kernels()
     else:
         raise BadInput(f"There is no rasterizer {name!r}.", f"Choose one of: {', '.join(BACKENDS)}.")
     return module.rasterize  # type: ignore[no-any-return]

@@ -5,8 +5,29 @@ from __future__ import annotations
 from gsplat import rasterization
 from torch import Tensor
 
+from stages.errors import NotAvailable
 from stages.raster.interface import Rendered
 from stages.raster.rules import LOW_PASS_PX2, NEAR
+
+
+def load_kernels() -> None:
+    """Load gsplat's kernels, which compiles them once where its wheel has none.
+
+    Raises:
+        NotAvailable: they cannot be had on this machine.
+    """
+    try:
+        from gsplat.cuda._backend import _C
+    except Exception as error:  # of the compiler, the linker, ninja
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    else:
+        if _C is not None:
+            return
+        reason = "no CUDA toolkit (nvcc) to compile them with"
+    raise NotAvailable(
+        f"gsplat's kernels cannot be loaded: {reason}.",
+        "They need the CUDA toolkit (nvcc, CUDA_HOME); --raster cpu works without. See: animus3d doctor",
+    )
 
 
 def rasterize(

@@ -13,6 +13,7 @@ import termios
 from pathlib import Path
 
 import pytest
+import torch
 
 from animus3d_cli import main as program
 from animus3d_cli.console import Console
@@ -67,6 +68,22 @@ def test_an_error_is_one_line_and_a_code(
     assert raising(error, monkeypatch) == code
     captured = capsys.readouterr()
     assert captured.err == line and captured.out == ""
+
+
+def test_a_full_graphics_card_says_what_to_try(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(name: str) -> bool:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    monkeypatch.setattr("stages.priors.catalogue.is_here", full)
+    monkeypatch.setattr(sys, "argv", ["animus3d", "priors"])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(SystemExit, match="9"):
+        program.main()
+    error = capsys.readouterr().err
+    assert error.startswith("animus3d: The graphics card has too little memory for this. Try --profile 24gb")
+    assert "--set size_px=" in error and "--set max_gaussians=" in error and error.count("\n") == 1
 
 
 def test_verbose_works_behind_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

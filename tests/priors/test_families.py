@@ -161,7 +161,7 @@ def test_says_which_part_is_missing(tmp_path: Path) -> None:
     folder = save_model("wan-i2v", tmp_path / "wan-i2v")
     frame = torch.full((1, 32, 32, 3), 0.5)
     (folder / "image_encoder").rename(tmp_path / "elsewhere")
-    with pytest.raises(BadInput, match=r"wan-i2v/image_encoder is missing.*Download it again"):
+    with pytest.raises(BadInput, match=r"wan-i2v/image_encoder/config\.json is missing.*Download it again"):
         load_prior(str(folder), **small_clips("wan-i2v")).encode_picture(frame)
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps(index | {"image_encoder": [None, None]}))

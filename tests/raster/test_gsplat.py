@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -9,6 +14,31 @@ from stages.raster import cpu, gsplat_cuda, torch_reference
 from stages.raster.rules import LOW_PASS_PX2
 from stages.rotations import quaternion_matrices
 from tests.raster.scenes import KINDS, SIZE, image_and_gradients, relative_error, scene
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.skipif(find_spec("gsplat.csrc") is not None, reason="this wheel has its kernels")
+@pytest.mark.parametrize("nvcc", [None, "exit 1"])
+def test_kernels_that_cannot_be_compiled_are_said_to_be(tmp_path: Path, nvcc: str | None) -> None:
+    """Without a CUDA toolkit, and with one that does not work."""
+    if nvcc is not None:
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "nvcc").write_text(f"#!/bin/sh\n{nvcc}\n")
+        (tmp_path / "bin" / "nvcc").chmod(0o755)
+    environment = {"PATH": str(tmp_path / "bin"), "CUDA_HOME": str(tmp_path), "TORCH_EXTENSIONS_DIR": str(tmp_path)}
+    code = (
+        "from stages.errors import NotAvailable\n"
+        "from stages.raster.gsplat_cuda import load_kernels\n"
+        "try: load_kernels()\n"
+        "except NotAvailable as error: print(error)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    said = found.stdout.splitlines()[-1]
+    assert said.startswith("gsplat's kernels cannot be loaded: "), said
+    assert "nvcc" in said and "--raster cpu" in said
 
 
 @pytest.mark.parametrize("kind", KINDS)

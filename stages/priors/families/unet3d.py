@@ -1,4 +1,7 @@
-"""ModelScopeT2V and ZeroScope: a UNet over frames, latents of each frame alone, eps-prediction. The paper's model."""
+"""ModelScopeT2V: a UNet over frames, latents of each frame alone, eps-prediction. The paper's model.
+
+ZeroScope is of the same classes, and loads once it is saved as safetensors: its weights are offered as ``.bin``.
+"""
 
 from __future__ import annotations
 

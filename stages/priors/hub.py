@@ -1,0 +1,87 @@
+"""What is fetched of a published model, and whether all of it is on this machine. Asks nothing of the network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+INDEX = "model_index.json"
+PARTS = (
+    "scheduler", "tokenizer", "text_encoder", "image_processor", "image_encoder", "vae", "transformer", "transformer_2",
+    "unet",
+)  # fmt: skip
+"""Folders of a published model that are used; others are not downloaded."""
+
+UNUSED = ("*.bin", "*.fp16.*", "*.msgpack")
+"""The same weights once more: pickled, in half precision, for JAX."""
+
+CONFIGS = {
+    "scheduler": "scheduler_config.json",
+    "tokenizer": "tokenizer_config.json",
+    "image_processor": "preprocessor_config.json",
+}
+"""Of the parts that have no weights."""
+
+SAVE_AS_SAFETENSORS = "Save the model as safetensors once, with diffusers' save_pretrained, and name that folder."
+
+
+def wanted(parts: Iterable[str] = PARTS) -> list[str]:
+    """Patterns of the files that are fetched for ``parts``, ``UNUSED`` ones aside."""
+    return [INDEX, *(f"{part}/*" for part in parts)]
+
+
+def download_line(name: str, parts: Iterable[str] = PARTS) -> str:
+    """The command that fetches what is used of a model of the hub, and nothing else."""
+    include = "".join(f' --include "{pattern}"' for pattern in wanted(parts))
+    exclude = "".join(f' --exclude "{pattern}"' for pattern in UNUSED)
+    return f"hf download {name}{include}{exclude}"
+
+
+def download_again(name: str, part: str) -> str:
+    """What to do about a damaged part: its files are fetched although the cache has some."""
+    if Path(name).is_dir():
+        return "Download it again."
+    return f"Download it again: {download_line(name, (part,))} --force-download"
+
+
+def parts_of(index: dict[str, Any]) -> list[str]:
+    """Those ``PARTS`` that a model has."""
+    return [part for part in PARTS if (index.get(part) or [None])[0]]
+
+
+def missing_files(folder: Path) -> list[Path]:
+    """Configs and weights that a model's index asks for and its folder does not have; none if the index is damaged."""
+    index = _json(folder / INDEX)
+    return [file for part in parts_of(index) for file in missing_of_part(folder / part, index[part][0])]
+
+
+def missing_of_part(folder: Path, library: str) -> list[Path]:
+    """Its config and its weights, every shard of them, as far as they are not there."""
+    needed = [CONFIGS[folder.name]] if folder.name in CONFIGS else ["config.json", *_weights(folder, library)]
+    return [folder / name for name in needed if not (folder / name).exists()]
+
+
+def _weights(folder: Path, library: str) -> list[str]:
+    stem = "model" if library == "transformers" else "diffusion_pytorch_model"
+    shards = _json(folder / f"{stem}.safetensors.index.json").get("weight_map", {})
+    return sorted(set(shards.values())) or [f"{stem}.safetensors"]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def has_pickles_only(file: Path) -> bool:
+    """Whether the weights that are missing are beside it as ``.bin``."""
+    return file.suffix == ".safetensors" and any(file.parent.glob("*.bin"))
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says, without a full stop."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -13,12 +13,11 @@ class Profile:
     """What is traded for time."""
 
     checkpointing: bool  # blocks are worked out again when a gradient comes back, not kept
-    one_at_a_time: bool  # both halves of a guided prediction one after the other
     frames_at_once: int  # through an autoencoder that takes each frame alone
 
 
 PROFILES: dict[str, Profile] = {
-    "24gb": Profile(checkpointing=True, one_at_a_time=True, frames_at_once=4),
-    "48gb": Profile(checkpointing=True, one_at_a_time=False, frames_at_once=8),
-    "80gb": Profile(checkpointing=False, one_at_a_time=False, frames_at_once=16),
+    "24gb": Profile(checkpointing=True, frames_at_once=4),
+    "48gb": Profile(checkpointing=True, frames_at_once=8),
+    "80gb": Profile(checkpointing=False, frames_at_once=16),
 }

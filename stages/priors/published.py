@@ -143,10 +143,15 @@ class PublishedPrior(ABC):
     @cached_property
     def vae(self) -> nn.Module:
         """The autoencoder."""
-        module: Any = self._load("vae")
+        return self.prepared_vae(self._load("vae"))  # type: ignore[no-any-return]
+
+    def prepared_vae(self, module: Any) -> Any:
+        """An autoencoder as this profile wants it: its layers' outputs are not kept, if it can do that."""
         if self.profile.checkpointing and module._supports_gradient_checkpointing:
             module.enable_gradient_checkpointing()
-        return module  # type: ignore[no-any-return]
+            for whole in (module.encoder, module.decoder):  # they would work out again what their blocks do again
+                whole.gradient_checkpointing = False
+        return module
 
     def encode(self, frames: Tensor) -> Tensor:
         """See ``VideoPrior.encode``."""
@@ -195,10 +200,6 @@ class PublishedPrior(ABC):
         """See ``VideoPrior.predict``."""
         if image_latents is not None:
             image_latents = image_latents.expand(len(latents), *image_latents.shape[1:]).to(self.dtype)
-        if self.profile.one_at_a_time and latents.shape[0] > 1:
-            pictures = [None] * len(latents) if image_latents is None else image_latents.split(1)
-            parts = zip(latents.split(1), text.split(), pictures, strict=True)
-            return torch.cat([self.predict(part, timestep, words, picture) for part, words, picture in parts])
         said = self.run(latents.to(self.dtype), timestep, text, image_latents)
         return said.to(torch.float32, copy=True)  # a CUDA graph writes its next answer where this one lies
 

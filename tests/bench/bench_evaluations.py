@@ -4,8 +4,9 @@ A step of ``distill --preset published`` asks the model ``inversion_steps + 2`` 
 branch once for each camera and timestep that comes up. Candidates have fewer of these than the preset, or more, as
 plain runs of 5,000 steps have. Others let the gradient through few frames of a clip, drawn anew in each step, which
 would spare an autoencoder of single frames the way back through the others. Results are added to
-``results/evaluations.json``; the last line is JSON: the median ratio (see ``tests.bench.exact``) and the evaluations of
-every candidate run so far.
+``results/evaluations.json``, each with its own ``provenance``; of those that have none only the last command is known,
+which stands at the end of the file. The last line is JSON: the median ratio (see ``tests.bench.exact``) and the
+evaluations of every candidate run so far.
 """
 
 from __future__ import annotations
@@ -43,15 +44,19 @@ LOG = RESULTS / "evaluations.json"
 def main() -> None:
     """Run the candidates named on the command line with every seed; say what all runs so far say."""
     jobs = [(name, seed) for name in sys.argv[1:] for seed in SEEDS]
-    runs = json.loads(LOG.read_text())["runs"] if LOG.exists() else []
+    log = json.loads(LOG.read_text()) if LOG.exists() else {"runs": []}
+    made_by = provenance(f"python -m tests.bench.bench_evaluations {' '.join(map(repr, sys.argv[1:]))}")
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         for done in pool.map(run, *zip(*jobs, strict=True)) if jobs else ():
             print(done, flush=True)
-            runs = [line for line in runs if (line["candidate"], line["seed"]) != (done["candidate"], done["seed"])]
-            made_by = provenance(f"python -m tests.bench.bench_evaluations {' '.join(map(repr, sys.argv[1:]))}")
-            LOG.write_text(json.dumps({"runs": [*runs, done], "provenance": made_by}, indent=1) + "\n")
-            runs.append(done)
-    print(json.dumps({name: of for name in CANDIDATES if (of := summary(runs, name))}))
+            log["runs"] = added(log["runs"], done | {"provenance": made_by})
+            LOG.write_text(json.dumps(log, indent=1) + "\n")
+    print(json.dumps({name: of for name in CANDIDATES if (of := summary(log["runs"], name))}))
+
+
+def added(runs: list[dict[str, Any]], done: dict[str, Any]) -> list[dict[str, Any]]:
+    """``runs`` with ``done`` in place of the one of the same candidate and seed."""
+    return [line for line in runs if (line["candidate"], line["seed"]) != (done["candidate"], done["seed"])] + [done]
 
 
 def run(name: str, seed: int) -> dict[str, Any]:

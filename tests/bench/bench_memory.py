@@ -5,14 +5,16 @@
 Every operation runs for its shapes only; what is alive is counted, storage by storage, as the stages' own functions go.
 Fragmentation, kernels' workspaces and the CUDA context (about 1 GiB) come on top. TFLOP are those of matrix products,
 convolutions and attention. Clips are those that a model makes unless it is told otherwise: 256 x 256 pixels, or its
-only size. The last line is JSON.
+only size. The motion field with its regularizers is a row of its own: it does not depend on the model. The last line is
+JSON.
 """
 
 from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,6 +26,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
+from stages import distill as distilling
+from stages import refine as refining
+from stages.conventions import frame_times
+from stages.gaussians import Gaussians
+from stages.motion.hexplane import MotionField, apply_offsets
+from stages.motion.regularizers import arap, tv3d
 from stages.objectives.guidance import guided_prediction
 from stages.objectives.inversion import ddim_denoise, ddim_invert
 from stages.objectives.msd import distillation_loss, static_score
@@ -34,7 +42,7 @@ from tests.bench.record import finish
 from tests.bench.true_models import TRUE_MODELS, Parts, write_configs
 
 GIB = 2**30
-REFINED_FRAMES = 31
+DISTILLED_FRAMES, REFINED_FRAMES = 16, 31
 
 
 class Peak(TorchDispatchMode):
@@ -75,37 +83,38 @@ def main() -> None:
     for name, model in TRUE_MODELS.items():
         found[name] = {"text": round(2 * model.text_encoder / GIB, 2)}
         for stage in (fit_lora, distill, refine):
-            mode = FakeTensorMode(allow_non_fake_inputs=True)
-            with TemporaryDirectory() as folder:
-                with mode:
-                    torch.set_default_dtype(torch.bfloat16)
-                    parts = model.build()
-                    torch.set_default_dtype(torch.float32)
+            with fake_prior(name, min_frames=REFINED_FRAMES if stage is refine else None) as (prior, parts, text):
                 billions = sum(p.numel() for denoiser in parts.denoisers for p in denoiser.parameters()) / 1e9
                 assert abs(billions / model.billions - 1.0) < 0.03, f"{name}: {billions:.2f} billion parameters"
                 found[name]["denoiser_billions"] = round(billions, 2)
-                write_configs(name, parts, Path(folder))
-                prior = load_prior(folder, min_frames=REFINED_FRAMES if stage is refine else None)
-                assert isinstance(prior, PublishedPrior)
-                with mode:
-                    text = prepare(name, prior, parts)
-                    found[name][stage.__name__] = peak(prior, parts, text, stage)
-                    if stage is distill:
-                        work[name] = tflop(prior, text)
+                found[name][stage.__name__] = peak(prior, parts, text, stage)
+                if stage is distill:
+                    work[name] = tflop(prior, text)
         print(name, found[name], work[name], flush=True)
-    finish("memory", {"gib": found, "tflop": work, "dtype": "bfloat16", "profile": "24gb", "pixels": 256})
+    result = {"gib": found, "tflop": work, "motion_gib": motion_peaks(), "dtype": "bfloat16", "profile": "24gb"}
+    finish("memory", {**result, "pixels": 256})
 
 
-def prepare(name: str, prior: PublishedPrior, parts: Parts) -> Text:
-    """Hand a prior its fake parts; an encoded prompt."""
-    prior.dtype = torch.bfloat16
-    tokens, width = TRUE_MODELS[name].text
-    parts.hand_to(prior)
-    vae: Any = parts.vae
-    if hasattr(vae, "enable_gradient_checkpointing") and vae._supports_gradient_checkpointing:
-        vae.enable_gradient_checkpointing()
-    states, mask = torch.zeros(1, tokens, width, dtype=prior.dtype), torch.ones(1, tokens, dtype=torch.long)
-    return Text(("",), states=states, mask=mask)
+@contextmanager
+def fake_prior(
+    name: str, profile: str = "24gb", min_frames: int | None = None
+) -> Iterator[tuple[PublishedPrior, Parts, Text]]:
+    """A prior of true shape whose tensors have shapes only, as all that is made within the block; an encoded prompt."""
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with TemporaryDirectory() as folder:
+        with mode:
+            torch.set_default_dtype(torch.bfloat16)
+            parts = TRUE_MODELS[name].build()
+            torch.set_default_dtype(torch.float32)
+        write_configs(name, parts, Path(folder))
+        prior = load_prior(folder, profile=profile, min_frames=min_frames)
+        assert isinstance(prior, PublishedPrior)
+        prior.dtype = torch.bfloat16
+        with mode:
+            parts.hand_to(prior)
+            tokens, width = TRUE_MODELS[name].text
+            states, mask = torch.zeros(1, tokens, width, dtype=prior.dtype), torch.ones(1, tokens, dtype=torch.long)
+            yield prior, parts, Text(("",), states=states, mask=mask)
 
 
 def peak(prior: PublishedPrior, parts: Parts, text: Text, stage: Callable[[PublishedPrior, Text], None]) -> float:
@@ -120,19 +129,52 @@ def peak(prior: PublishedPrior, parts: Parts, text: Text, stage: Callable[[Publi
 
 
 def tflop(prior: PublishedPrior, text: Text) -> dict[str, float]:
-    """A forward of the denoiser, the encoder there and back in ``distill``, and a step of ``fit-lora``."""
+    """A forward of denoiser, encoder and decoder, the encoder there and back, and a step of ``fit-lora``."""
     frames = _frames(prior).requires_grad_(True)
     with torch.no_grad():
-        picture = prior.encode_picture(frames[:1])
-    with FlopCounterMode(display=False) as encoding:
-        latents = prior.encode(frames)
-        distillation_loss(latents, torch.zeros_like(latents)).backward()
-    with FlopCounterMode(display=False) as evaluation, torch.no_grad():
-        prior.predict(latents, 500, text, picture)
-    with FlopCounterMode(display=False) as lora_step:
-        fit_lora(prior, text)
-    work = {"evaluation": evaluation, "encode_and_back": encoding, "fit_lora_step": lora_step}
-    return {part: round(counter.get_total_flops() / 1e12, 3) for part, counter in work.items()}
+        still, picture = prior.encode_still(frames[:1]), prior.encode_picture(frames[:1])
+    works: dict[str, Callable[[], object]] = {
+        "evaluation": torch.no_grad()(lambda: prior.predict(still, 500, text, picture)),
+        "encode": torch.no_grad()(lambda: prior.encode(frames)),
+        "encode_and_back": lambda: prior.encode(frames).sum().backward(),
+        "decode": lambda: prior.decode(still),
+        "fit_lora_step": lambda: lora_step(prior, text, still, picture),
+    }
+    done = {}
+    for part, work in works.items():
+        with FlopCounterMode(display=False) as counter:
+            work()
+        done[part] = round(counter.get_total_flops() / 1e12, 3)
+    return done
+
+
+def motion_peaks() -> dict[str, float]:
+    """GiB at most of a step of the motion field with TV and ARAP, there and back, with as many Gaussians as the presets
+    for published models move at most; the rasterizer's buffers are not in it."""
+    found = {}
+    refined, distilled = refining.PRESETS["published"], distilling.PRESETS["published"]
+    for stage, frames, config in (("distill", DISTILLED_FRAMES, distilled), ("refine", REFINED_FRAMES, refined)):
+        with FakeTensorMode(), Peak() as counter:
+            count, k = config.max_gaussians, config.neighbours
+            at_rest = torch.zeros(count, 3)
+            asset = Gaussians(
+                means=at_rest,
+                quats=torch.zeros(count, 4),
+                log_scales=at_rest,
+                logit_opacities=torch.zeros(count),
+                sh=torch.zeros(count, 1, 3),
+            )
+            near, far = torch.zeros(count, k, dtype=torch.long), torch.zeros(count, k)
+            field = MotionField(distilled.field, torch.zeros(3), torch.ones(3))
+            means, turned = apply_offsets(asset, field(at_rest, frame_times(frames)))
+            if stage == "distill":
+                anchors = torch.zeros(distilled.arap_anchors, dtype=torch.long)
+                penalty = arap(means, at_rest, near, far, anchors)
+            else:
+                penalty = arap(means[: refined.frames_per_step], at_rest, near, far)
+            (tv3d(means) + penalty + turned.sum()).backward()
+        found[stage] = round(counter.most / GIB, 2)
+    return found
 
 
 def _frames(prior: PublishedPrior) -> Tensor:
@@ -140,10 +182,15 @@ def _frames(prior: PublishedPrior) -> Tensor:
 
 
 def fit_lora(prior: PublishedPrior, text: Text) -> None:
-    """A step of the adapter; its own tensors are a few MiB: what counts is the way back through the denoiser."""
+    """What a camera shows, and a step of the adapter."""
     frames = _frames(prior)
     with torch.no_grad():
         still, picture = prior.encode_still(frames[:1]), prior.encode_picture(frames[:1])
+    lora_step(prior, text, still, picture)
+
+
+def lora_step(prior: PublishedPrior, text: Text, still: Tensor, picture: Tensor | None) -> None:
+    """A step of the adapter, whose own tensors are a few MiB: what counts is the way back through the denoiser."""
     eps = torch.randn_like(still)
     x_t = prior.parameterization.add_noise(still, eps, 500).requires_grad_(True)
     prediction = prior.predict(x_t, 500, text, picture)

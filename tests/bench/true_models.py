@@ -88,7 +88,8 @@ class Parts:
         """In place of what ``prior`` would load."""
         prepared = [prior.prepared(denoiser) for denoiser in self.denoisers]
         experts = nn.ModuleDict(dict(zip(("high", "low"), prepared, strict=False)))
-        given: dict[str, Any] = {"vae": self.vae, "denoiser": prepared[0] if len(prepared) == 1 else experts}
+        given: dict[str, Any] = {"denoiser": prepared[0] if len(prepared) == 1 else experts}
+        given["vae"] = prior.prepared_vae(self.vae)
         if self.image_encoder is not None:
             size = CLIP_H_PICTURES.image_size
             given |= {"image_encoder": self.image_encoder, "_pixels": lambda _: torch.zeros(1, 3, size, size)}

@@ -41,6 +41,10 @@ class UNet3DPrior(PublishedPrior):
         for block in (*module.down_blocks, module.mid_block, *module.up_blocks):
             block.forward = _worked_out_again(block.forward)
 
+    def prepared_vae(self, module: Any) -> Any:
+        """As it is: ``_in_parts`` works frames out again, and once is enough."""
+        return module
+
     def encode_images(self, images: Tensor) -> Tensor:
         """Frame by frame: the mean of the latent's distribution, scaled."""
         vae: Any = self.vae

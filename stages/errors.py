@@ -73,3 +73,8 @@ class NotAvailable(AnimusError):
     """A backend, package or model is not on this machine."""
 
     exit_code = 9
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says, without a full stop."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, CLIPModel, ViTModel
 from transformers.utils import logging as transformers_logging
 
-from stages.errors import BadInput, NotAvailable
+from stages.errors import BadInput, NotAvailable, first_line
 from stages.metrics.pixels import IMAGENET_MEAN, IMAGENET_STD, in_batches, normalise, resize
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -90,7 +90,7 @@ def _guard(name: str, option: str, load: Any) -> Any:
     try:
         return load()
     except Exception as error:  # they raise many unrelated classes
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = first_line(error)
         if Path(name).is_dir():
             raise BadInput(f"{name} cannot be loaded for {option}: {reason}.", "Fetch it again.") from None
         raise NotAvailable(

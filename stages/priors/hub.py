@@ -80,8 +80,3 @@ def _json(path: Path) -> dict[str, Any]:
 def has_pickles_only(file: Path) -> bool:
     """Whether the weights that are missing are beside it as ``.bin``."""
     return file.suffix == ".safetensors" and any(file.parent.glob("*.bin"))
-
-
-def first_line(error: Exception) -> str:
-    """What an error of another library says, without a full stop."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -14,7 +14,7 @@ from transformers import CLIPTextModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from stages.assets import asset_path
-from stages.errors import BadInput, NotAvailable
+from stages.errors import BadInput, NotAvailable, first_line
 from stages.priors.autoencoder import PatchAutoencoder
 from stages.priors.embedded import CLASSES, PIPELINE, EmbeddedPrior
 from stages.priors.families import FAMILIES
@@ -23,7 +23,6 @@ from stages.priors.hub import (
     SAVE_AS_SAFETENSORS,
     UNUSED,
     download_line,
-    first_line,
     has_pickles_only,
     missing_files,
     parts_of,

@@ -22,8 +22,8 @@ from diffusers.utils import logging as diffusers_logging
 from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
-from stages.errors import BadInput, NotAvailable
-from stages.priors.hub import SAVE_AS_SAFETENSORS, download_again, first_line, has_pickles_only, missing_of_part
+from stages.errors import BadInput, NotAvailable, first_line
+from stages.priors.hub import SAVE_AS_SAFETENSORS, download_again, has_pickles_only, missing_of_part
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Text
 from stages.priors.profiles import PROFILES

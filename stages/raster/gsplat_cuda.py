@@ -5,7 +5,7 @@ from __future__ import annotations
 from gsplat import rasterization
 from torch import Tensor
 
-from stages.errors import NotAvailable
+from stages.errors import NotAvailable, first_line
 from stages.raster.interface import Rendered
 from stages.raster.rules import LOW_PASS_PX2, NEAR
 
@@ -19,7 +19,7 @@ def load_kernels() -> None:
     try:
         from gsplat.cuda._backend import _C
     except Exception as error:  # of the compiler, the linker, ninja
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = first_line(error)
     else:
         if _C is not None:
             return

@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
@@ -29,6 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from stages import distill as distilling
 from stages import refine as refining
 from stages.conventions import frame_times
+from stages.fit_lora import FitLoraConfig
 from stages.gaussians import Gaussians
 from stages.motion.hexplane import MotionField, apply_offsets
 from stages.motion.regularizers import arap, tv3d
@@ -36,6 +38,7 @@ from stages.objectives.guidance import guided_prediction
 from stages.objectives.inversion import ddim_denoise, ddim_invert
 from stages.objectives.msd import distillation_loss, static_score
 from stages.priors.load import load_prior
+from stages.priors.lora import adapter_on, add_adapter
 from stages.priors.prior import Text
 from stages.priors.published import PublishedPrior
 from tests.bench.record import finish
@@ -43,6 +46,7 @@ from tests.bench.true_models import TRUE_MODELS, Parts, write_configs
 
 GIB = 2**30
 DISTILLED_FRAMES, REFINED_FRAMES = 16, 31
+ADAPTER = FitLoraConfig()
 
 
 class Peak(TorchDispatchMode):
@@ -112,6 +116,9 @@ def fake_prior(
         prior.dtype = torch.bfloat16
         with mode:
             parts.hand_to(prior)
+            if min_frames is None:  # as in refine, which has no adapter
+                with patch.object(nn.Module, "to", lambda module, *_, **__: module):  # PEFT's; all is where it belongs
+                    add_adapter(prior.denoiser, rank=ADAPTER.rank, alpha=ADAPTER.alpha, seed=0)
             tokens, width = TRUE_MODELS[name].text
             states, mask = torch.zeros(1, tokens, width, dtype=prior.dtype), torch.ones(1, tokens, dtype=torch.long)
             yield prior, parts, Text(("",), states=states, mask=mask)
@@ -190,11 +197,12 @@ def fit_lora(prior: PublishedPrior, text: Text) -> None:
 
 
 def lora_step(prior: PublishedPrior, text: Text, still: Tensor, picture: Tensor | None) -> None:
-    """A step of the adapter, whose own tensors are a few MiB: what counts is the way back through the denoiser."""
+    """A step of the adapter, which keeps float32 copies of what it reads for the way back."""
     eps = torch.randn_like(still)
-    x_t = prior.parameterization.add_noise(still, eps, 500).requires_grad_(True)
-    prediction = prior.predict(x_t, 500, text, picture)
-    (prediction - prior.parameterization.target(still, eps, 500)).square().mean().backward()
+    x_t = prior.parameterization.add_noise(still, eps, 500)
+    with adapter_on(prior.denoiser):
+        prediction = prior.predict(x_t, 500, text, picture)
+        (prediction - prior.parameterization.target(still, eps, 500)).square().mean().backward()
 
 
 def distill(prior: PublishedPrior, text: Text) -> None:

@@ -152,6 +152,7 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
         report(Note("distill is already done with these settings; nothing to do (--force does it again)."))
         return
 
+    rasterizer = choose(config.device, config.raster)  # before weights are read: it may not be there
     prior = load_prior(
         config.prior,
         config.device,
@@ -181,9 +182,7 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
     moved = stand_in(asset, config.max_gaussians)
     if moved is not asset:
         report(Note(f"Moved through a stand-in of {moved.num_gaussians:,} of its {asset.num_gaussians:,} Gaussians."))
-    distillation = Distillation(
-        moved.to(config.device), prior, choose(config.device, config.raster), config, static_prompt
-    )
+    distillation = Distillation(moved.to(config.device), prior, rasterizer, config, static_prompt)
     field_ = new_field(asset, config)
     optimiser = torch.optim.Adam(field_.parameter_groups(config.grid_learning_rate, config.mlp_learning_rate))
     start = begin.resume_step

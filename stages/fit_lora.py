@@ -79,6 +79,7 @@ def run(run: RunDir, config: FitLoraConfig, report: Report, *, force: bool = Fal
         return
 
     # 1. what the asset looks like from around, standing still
+    rasterizer = choose(config.device, config.raster)  # before weights are read: it may not be there
     prior = load_prior(
         config.prior,
         config.device,
@@ -87,7 +88,7 @@ def run(run: RunDir, config: FitLoraConfig, report: Report, *, force: bool = Fal
         profile=config.profile,
     )
     text = prior.encode_text([config.static_prompt.format(object=config.object)])
-    views = static_views(asset, prior, choose(config.device, config.raster), config)
+    views = static_views(asset, prior, rasterizer, config)
 
     # 2. the denoising loss under the static prompt
     assert prior.denoiser is not None

@@ -87,6 +87,7 @@ def run(run: RunDir, config: RefineConfig, report: Report, *, force: bool = Fals
         return
 
     # 1. and 2. repaired videos, one a camera
+    rasterizer = choose(config.device, config.raster)  # before weights are read: it may not be there
     prior = load_prior(
         config.prior,
         config.device,
@@ -96,7 +97,6 @@ def run(run: RunDir, config: RefineConfig, report: Report, *, force: bool = Fals
         compiled=config.compile,
     )
     prior.encode_text([metadata["prompt"], ""])  # before the denoiser needs the memory
-    rasterizer = choose(config.device, config.raster)
     field = MotionField.from_tensors(tensors, metadata).to(config.device)
     background = torch.full((3,), config.background, device=config.device)
     times = frame_times(config.num_frames, config.device)

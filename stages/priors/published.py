@@ -235,16 +235,26 @@ class PublishedPrior(ABC):
                     f"{file.parent} has its weights as .bin only; nothing is unpickled here.", SAVE_AS_SAFETENSORS
                 )
             raise _incomplete(file)
+        weighed = part not in ("tokenizer", "image_processor")
         options: dict[str, Any] = {}
-        if part not in ("tokenizer", "image_processor"):
-            options = {"use_safetensors": True, "torch_dtype" if _is_diffusers(kind) else "dtype": self.dtype}
+        if weighed:
+            options = {"use_safetensors": True, "output_loading_info": True}
+            options["torch_dtype" if _is_diffusers(kind) else "dtype"] = self.dtype
         try:
-            return kind.from_pretrained(self.folder / part, **options)
+            loaded = kind.from_pretrained(self.folder / part, **options)
         except Exception as error:  # safetensors, json and both libraries each raise their own kinds
-            raise BadInput(
-                f"The {part} of the prior {self.folder} cannot be loaded: {first_line(error)}.",
-                download_again(self.name, part),
-            ) from None
+            raise self._cannot_be_loaded(part, first_line(error)) from None
+        if not weighed:
+            return loaded
+        module, said = loaded
+        lacking = sorted(set(said["missing_keys"]) & {name for name, _ in module.named_parameters()})
+        if lacking:  # both libraries would go on with random numbers
+            raise self._cannot_be_loaded(part, f"its weights lack {lacking[0]} ({len(lacking)} missing in all)")
+        return module
+
+    def _cannot_be_loaded(self, part: str, reason: str) -> BadInput:
+        said = f"The {part} of the prior {self.folder} cannot be loaded: {reason}."
+        return BadInput(said, download_again(self.name, part))
 
 
 def _is_diffusers(kind: type) -> bool:

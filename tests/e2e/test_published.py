@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from animus3d_cli.main import main
 from stages.gaussians.ply import write_ply
@@ -116,6 +116,12 @@ def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:1000])
 
 
+def drop_a_tensor(file: Path) -> None:
+    tensors = load_file(file)
+    del tensors[min(tensors)]
+    save_file(tensors, file, {"format": "pt"})
+
+
 def without(file: Path, key: str) -> None:
     config = json.loads(file.read_text())
     del config[key]
@@ -127,6 +133,8 @@ def without(file: Path, key: str) -> None:
     [
         (lambda at: (at / WEIGHTS).unlink(), f"{WEIGHTS} is missing; the model's folder is incomplete. Download it"),
         (lambda at: cut(at / WEIGHTS), "The unet of the prior model cannot be loaded: "),
+        (lambda at: drop_a_tensor(at / WEIGHTS), "its weights lack conv_in.bias (1 missing in all). "),
+        (lambda at: drop_a_tensor(at / "text_encoder/model.safetensors"), "The text_encoder of the prior model cannot"),
         (lambda at: shutil.rmtree(at / "text_encoder"), "text_encoder/config.json is missing; "),
         (lambda at: (at / WEIGHTS).rename(at / "unet" / "pytorch.bin"), "model/unet has its weights as .bin only; "),
         (lambda at: (at / "unet/config.json").write_text("{"), "model/unet/config.json cannot be read: "),

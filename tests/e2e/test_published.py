@@ -158,6 +158,22 @@ def test_a_damaged_folder_is_one_line(
     assert "Download it again.\n" in error or "Save the model as safetensors once" in error
 
 
+@pytest.mark.parametrize("stage", ["fit-lora asset.ply", "distill --prompt x --set objective=sds", "refine"])
+def test_the_rasterizer_is_asked_for_before_weights_are_read(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], stage: str
+) -> None:
+    whole = save_model("modelscope", workplace / "whole")
+    small = "--steps 1 --set size_px=32"
+    assert animus3d("reconstruct asset.ply --run run", monkeypatch) == 0
+    made = f"distill --run run --prompt x --set objective=sds --set num_frames=4 --prior {whole} {small}"
+    assert animus3d(made, monkeypatch) == 0
+    model = save_model("modelscope", workplace / "model")
+    (model / "unet/config.json").write_text("{")
+    capfd.readouterr()
+    assert animus3d(f"{stage} --run run --force --raster gsplat --prior model {small}", monkeypatch) == 9
+    assert "The gsplat rasterizer needs a CUDA device." in capfd.readouterr().err
+
+
 @pytest.fixture
 def cached(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the hub's cache keeps a tiny ``some/model``."""

@@ -58,7 +58,8 @@ class DistillConfig:
     timestep_max: float = 0.99
     timestep_max_end: float = 0.97  # the upper end is annealed linearly down to this
     num_timesteps: int = 8  # rungs of the ladder
-    blur_px: float = 5.0  # of the residual, at the prior's size; falls linearly to none, see ``smooth_gradient``
+    blur: float = 5 / 64  # of the residual, in heights of the picture, see ``smooth_gradient``
+    blur_until: float = 1.0  # the share of the steps in which it falls, linearly, to none
     score_weight: float = 1.0  # of the objective
     score_every: int = 4  # steps: it costs most of the time
     flow_weight: float = 0.03  # of the error, in squared pixels, of where pixels go; for priors that say so
@@ -84,6 +85,10 @@ class DistillConfig:
     checkpoint_every: int = 50
     preview_every: int = 50
 
+    def blur_at(self, step: int) -> float:
+        """The blur of one step's residual, in heights of the picture."""
+        return self.blur * max(0.0, 1.0 - step / max(1.0, self.blur_until * self.steps))
+
 
 PRESETS = {
     "default": DistillConfig(),
@@ -104,7 +109,8 @@ PRESETS = {
         timestep_max=0.98,
         timestep_max_end=0.5,
         num_timesteps=16,
-        blur_px=0.0,
+        blur=3 / 64,
+        blur_until=0.5,
         flow_weight=0.0,
         arap_weight=30.0,
         grid_learning_rate=1e-2,

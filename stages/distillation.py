@@ -79,7 +79,7 @@ class Distillation:
         losses = {}
         if config.score_weight and step % config.score_every == 0:
             frames = self.render(means, quats, self.cameras[view])
-            latents = self.prior.encode(smooth_gradient(frames, config.blur_px * (1.0 - step / max(1, config.steps))))
+            latents = self.prior.encode(smooth_gradient(frames, config.blur_at(step) * frames.shape[1]))
             gradient = self.gradient(latents, view, timestep, generator)
             losses["score"] = distillation_loss(latents, gradient) / latents[0].numel()
         if config.flow_weight and says_flow(self.prior):

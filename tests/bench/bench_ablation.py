@@ -106,12 +106,16 @@ def world_of(task: str, seed: int, latent_px: int) -> World:
     return build_world(replace(exact_config(), seed=seed), rig, TASKS[task], latent_px)
 
 
+def base_config(steps: int, timestep_min: float) -> DistillConfig:
+    """What variants change. Without the blur that ``exact_config`` has: these runs were made before it had one."""
+    config = replace(exact_config(), steps=steps, tv_weight=TV_WEIGHT, blur=0.0, timestep_min=timestep_min)
+    return config if timestep_min == TIMESTEP_MIN else replace(config, timestep_max_end=config.timestep_max)
+
+
 def run(task: str, seed: int, name: str, steps: int, latent_px: int, timestep_min: float) -> dict[str, Any]:
     """One variant on one body with one seed."""
     world = world_of(task, seed, latent_px)
-    base = replace(exact_config(), seed=seed, steps=steps, tv_weight=TV_WEIGHT, timestep_min=timestep_min)
-    if timestep_min != TIMESTEP_MIN:
-        base = replace(base, timestep_max_end=base.timestep_max)
+    base = replace(base_config(steps, timestep_min), seed=seed)
     config: DistillConfig = replace(base, **next(v for v in OURS if v.name == name).settings)
     field, _ = distilled(world, config)
     means = moved(world, field)

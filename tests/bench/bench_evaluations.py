@@ -1,9 +1,10 @@
-"""What fewer evaluations of the model cost, on the exact prior: ``python -m tests.bench.bench_evaluations [NAME...]``
+"""What fewer evaluations of the model cost, on the exact prior:
+``python -m tests.bench.bench_evaluations [NAME...] [--seeds N]``
 
 A step of ``distill --preset published`` asks the model ``inversion_steps + 2`` times (guidance is two), and the static
 branch once for each camera and timestep that comes up. Candidates have fewer of these than the preset, or more, as
 plain runs of 5,000 steps have. Others let the gradient through few frames of a clip, drawn anew in each step, which
-would spare an autoencoder of single frames the way back through the others. Results are added to
+would spare an autoencoder of single frames the way back through the others. What is missing is run and added to
 ``results/evaluations.json``, each with its own ``provenance``; of those that have none only the last command is known,
 which stands at the end of the file. The last line is JSON: the median ratio (see ``tests.bench.exact``) and the
 evaluations of every candidate run so far.
@@ -14,9 +15,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+from argparse import ArgumentParser
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from itertools import product
 from multiprocessing import get_context
 from statistics import median
 from typing import Any
@@ -28,35 +31,38 @@ from tests.bench.exact import build_world, distil, exact_config
 from tests.bench.record import RESULTS, provenance
 
 CANDIDATES: dict[str, dict[str, Any]] = {
-    "5 inversion steps": {"inversion_steps": 5},
-    "2 inversion steps": {"inversion_steps": 2},  # the preset
-    "1 inversion step": {"inversion_steps": 1},
-    "300 steps": {"steps": 300},
-    "5,000 steps": {"inversion_steps": 5, "steps": 5000},
-    "4 frames of 16": {},
+    "5 inversion steps": {"inversion_steps": 5, "blur": 0.0},
+    "2 inversion steps": {"blur": 0.0},
+    "1 inversion step": {"inversion_steps": 1, "blur": 0.0},
+    "300 steps": {"steps": 300, "blur": 0.0},
+    "5,000 steps": {"inversion_steps": 5, "steps": 5000, "blur": 0.0},
+    "4 frames of 16": {"blur": 0.0},
+    "blurred at first": {},  # the preset
+    "blurred at first, 300 steps": {"steps": 300},
 }
 GRADIENT_FRAMES = {"4 frames of 16": 4}
 """Through how many frames the gradient goes, of candidates where that is not all."""
-SEEDS = range(5)
 LOG = RESULTS / "evaluations.json"
 
 
 def main() -> None:
-    """Run the candidates named on the command line with every seed; say what all runs so far say."""
-    jobs = [(name, seed) for name in sys.argv[1:] for seed in SEEDS]
+    """Run what is missing of the candidates named on the command line; say what all runs so far say."""
+    parser = ArgumentParser(prog="python -m tests.bench.bench_evaluations")
+    parser.add_argument("names", nargs="*", help=f"of: {', '.join(CANDIDATES)}")
+    parser.add_argument("--seeds", type=int, default=5)
+    wanted = parser.parse_args()
+    if unknown := set(wanted.names) - set(CANDIDATES):
+        parser.error(f"no candidate is called {unknown}")
     log = json.loads(LOG.read_text()) if LOG.exists() else {"runs": []}
+    there = {(line["candidate"], line["seed"]) for line in log["runs"]}
+    jobs = [job for job in product(wanted.names, range(wanted.seeds)) if job not in there]
     made_by = provenance(f"python -m tests.bench.bench_evaluations {' '.join(map(repr, sys.argv[1:]))}")
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         for done in pool.map(run, *zip(*jobs, strict=True)) if jobs else ():
             print(done, flush=True)
-            log["runs"] = added(log["runs"], done | {"provenance": made_by})
+            log["runs"].append(done | {"provenance": made_by})
             LOG.write_text(json.dumps(log, indent=1) + "\n")
     print(json.dumps({name: of for name in CANDIDATES if (of := summary(log["runs"], name))}))
-
-
-def added(runs: list[dict[str, Any]], done: dict[str, Any]) -> list[dict[str, Any]]:
-    """``runs`` with ``done`` in place of the one of the same candidate and seed."""
-    return [line for line in runs if (line["candidate"], line["seed"]) != (done["candidate"], done["seed"])] + [done]
 
 
 def run(name: str, seed: int) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from stages.cameras import Camera
 from stages.distillation import Distillation
 from stages.gaussians import Gaussians
 from stages.raster import choose, render
-from tests.bench.bench_ablation import STEPS, TV_WEIGHT, world_of
-from tests.bench.exact import NUM_FRAMES, distilled, exact_config, moved, sds
+from tests.bench.bench_ablation import STEPS, base_config, world_of
+from tests.bench.exact import NUM_FRAMES, distilled, moved, sds
 
 BODIES = ("crab", "dolphin", "wolf")
 LATENT_PX, TIMESTEP_MIN = 8, 0.6
@@ -30,8 +30,7 @@ def main() -> None:
     strips = []
     for body in BODIES:
         world = world_of(body, 0, LATENT_PX)
-        config = replace(exact_config(), steps=STEPS, tv_weight=TV_WEIGHT, timestep_min=TIMESTEP_MIN)
-        config = replace(config, timestep_max_end=config.timestep_max)
+        config = base_config(STEPS, TIMESTEP_MIN)
         found = [moved(world, distilled(world, settings)[0]) for settings in (config, sds(config))]
         nearest = (world.truth - found[0]).norm(dim=-1).mean(dim=(1, 2)).argmin()
         shape = replace(world.prior.clip, height=SIZE_PX, width=SIZE_PX)

@@ -40,8 +40,8 @@ NEGATIVE_PROMPT = "low motion, static statue, not moving, no motion"
 class DistillConfig:
     """Settings of ``distill``. The paper states neither guidance, timesteps, w(t), inversion steps, weights nor rates:
     those are [ours], chosen by looking at what the embedded prior does; ``docs/prior.md`` says why. A large prior will
-    want others: guidance 3, two inversion steps, fixed noise and all timesteps are what the exact one likes
-    (``make bench-exact``, ``make bench-evaluations``).
+    want others: guidance 3, two inversion steps, fixed noise, all timesteps and a blur that is gone halfway are what
+    the exact one likes (``make bench-exact``, ``make bench-evaluations``).
     """
 
     prompt: str = ""

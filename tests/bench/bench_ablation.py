@@ -58,9 +58,11 @@ CONTROLS = (
         "random noise, the same whenever a camera is used",
         {"inversion_steps": 0, "start_noise": "fixed", "own_noise": True},
     ),
+    Variant("blurred", "residuals blurred at first", {k: getattr(exact_config(), k) for k in ("blur", "blur_until")}),
 )
 """The first two because the null prompt of this prior is a mixture with the clips that stand still, so that guidance
-away from it might do a static branch's work; the last because the noise from which inversion starts is fixed too."""
+away from it might do a static branch's work; the third because the noise from which inversion starts is fixed too; the
+last because the preset for published models has it, chosen on one body."""
 OURS = [*(variant for variant in VARIANTS if variant.name not in NOT_HERE), *CONTROLS]
 
 

@@ -5,8 +5,8 @@
 Every operation runs for its shapes only; what is alive is counted, storage by storage, as the stages' own functions go.
 Fragmentation, kernels' workspaces and the CUDA context (about 1 GiB) come on top. TFLOP are those of matrix products,
 convolutions and attention. Clips are those that a model makes unless it is told otherwise: 256 x 256 pixels, or its
-only size. The motion field with its regularizers is a row of its own: it does not depend on the model. The last line is
-JSON.
+only size. The motion field with its regularizers is a row of its own: it does not depend on the model, and what bounds
+it on a card are the bytes that its kernels read and write, and how many kernels there are. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ from tests.bench.true_models import TRUE_MODELS, Parts, write_configs
 GIB = 2**30
 DISTILLED_FRAMES, REFINED_FRAMES = 16, 31
 ADAPTER = FitLoraConfig()
+NO_KERNEL = ("empty", "empty_like", "detach", "_unsafe_view")
+"""Operations of torch that are neither views nor work."""
 
 
 class Peak(TorchDispatchMode):
@@ -80,6 +82,23 @@ class Peak(TorchDispatchMode):
         self.now -= size
 
 
+class Traffic(TorchDispatchMode):
+    """Within the block: how many kernels there are, and the bytes that they read and write, each tensor once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernels = self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        launches = func.namespace == "aten" and not func.is_view and func.__name__.split(".")[0] not in NO_KERNEL
+        if launches:
+            self.kernels += 1
+            tensors = [value for value in tree_iter((args, kwargs, out)) if isinstance(value, Tensor)]
+            self.bytes += sum(min(t.numel() * t.element_size(), t.untyped_storage().nbytes()) for t in tensors)
+        return out
+
+
 def main() -> None:
     """Every model and stage: GiB with the 24 GB profile, and what it does in TFLOP."""
     found: dict[str, dict[str, float]] = {}
@@ -95,8 +114,9 @@ def main() -> None:
                 if stage is distill:
                     work[name] = tflop(prior, text)
         print(name, found[name], work[name], flush=True)
-    result = {"gib": found, "tflop": work, "motion_gib": motion_peaks(), "dtype": "bfloat16", "profile": "24gb"}
-    finish("memory", {**result, "pixels": 256})
+    motion = motion_steps()
+    print(motion, flush=True)
+    finish("memory", {"gib": found, "tflop": work, **motion, "dtype": "bfloat16", "profile": "24gb", "pixels": 256})
 
 
 @contextmanager
@@ -155,13 +175,13 @@ def tflop(prior: PublishedPrior, text: Text) -> dict[str, float]:
     return done
 
 
-def motion_peaks() -> dict[str, float]:
-    """GiB at most of a step of the motion field with TV and ARAP, there and back, with as many Gaussians as the presets
-    for published models move at most; the rasterizer's buffers are not in it."""
-    found = {}
+def motion_steps() -> dict[str, dict[str, float]]:
+    """A step of the motion field with TV and ARAP, there and back, with as many Gaussians as the presets for published
+    models move at most: GiB alive at most, GiB read and written, kernels. The rasterizer is not in it."""
+    found: dict[str, dict[str, float]] = {"motion_gib": {}, "motion_traffic_gib": {}, "motion_kernels": {}}
     refined, distilled = refining.PRESETS["published"], distilling.PRESETS["published"]
     for stage, frames, config in (("distill", DISTILLED_FRAMES, distilled), ("refine", REFINED_FRAMES, refined)):
-        with FakeTensorMode(), Peak() as counter:
+        with FakeTensorMode(), Peak() as counter, Traffic() as traffic:
             count, k = config.max_gaussians, config.neighbours
             at_rest = torch.zeros(count, 3)
             asset = Gaussians(
@@ -180,7 +200,9 @@ def motion_peaks() -> dict[str, float]:
             else:
                 penalty = arap(means[: refined.frames_per_step], at_rest, near, far)
             (tv3d(means) + penalty + turned.sum()).backward()
-        found[stage] = round(counter.most / GIB, 2)
+        found["motion_gib"][stage] = round(counter.most / GIB, 2)
+        found["motion_traffic_gib"][stage] = round(traffic.bytes / GIB, 1)
+        found["motion_kernels"][stage] = traffic.kernels
     return found
 
 

@@ -235,16 +235,16 @@ class PublishedPrior(ABC):
                     f"{file.parent} has its weights as .bin only; nothing is unpickled here.", SAVE_AS_SAFETENSORS
                 )
             raise _incomplete(file)
-        weighed = part not in ("tokenizer", "image_processor")
+        has_weights = part not in ("tokenizer", "image_processor")
         options: dict[str, Any] = {}
-        if weighed:
+        if has_weights:
             options = {"use_safetensors": True, "output_loading_info": True}
             options["torch_dtype" if _is_diffusers(kind) else "dtype"] = self.dtype
         try:
             loaded = kind.from_pretrained(self.folder / part, **options)
         except Exception as error:  # safetensors, json and both libraries each raise their own kinds
             raise self._cannot_be_loaded(part, first_line(error)) from None
-        if not weighed:
+        if not has_weights:
             return loaded
         module, said = loaded
         lacking = sorted(set(said["missing_keys"]) & {name for name, _ in module.named_parameters()})

@@ -29,14 +29,14 @@ from typing import Any
 import torch
 
 from stages import distill, evaluate, fit_lora, reconstruct, refine
-from stages.ablation import tables
+from stages.ablation import result_tables
 from stages.ablation.orderings import orderings, summary
 from stages.ablation.tasks import Task
 from stages.ablation.variants import FULL, Variant
 from stages.errors import BadInput, SettingsDiffer
 from stages.events import Finished, Progress, Report, Started, Wrote, silent
+from stages.files import read_json, replacing, write_json
 from stages.run_dir import RunDir
-from stages.run_dir.files import read_json, replacing, write_json
 from stages.tables import as_text
 
 
@@ -118,10 +118,10 @@ def write_tables(out: Path, made: dict[str, Any], report: Report) -> None:
     """``table.md``, ``.csv`` and ``.tex``."""
     against_truth = [name for name in ("trajectory_ratio", "trajectory_cosine") if name in made["table"][FULL]]
     shown = [*against_truth, *dict.fromkeys(found["metric"] for found in made["orderings"])]
-    means, verdicts = tables.means(made["table"], shown), tables.verdicts(made["orderings"])
+    means, verdicts = result_tables.means(made["table"], shown), result_tables.verdicts(made["orderings"])
     texts = {
         ".md": "\n".join(as_text(table, ".md") for table in (means, verdicts)),
-        ".csv": as_text(tables.everything(made["table"]), ".csv"),
+        ".csv": as_text(result_tables.everything(made["table"]), ".csv"),
         ".tex": as_text(means, ".tex"),
     }
     for suffix, text in texts.items():

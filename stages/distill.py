@@ -19,7 +19,7 @@ from typing import Literal
 
 import torch
 
-from stages.distillation import Distillation, new_field
+from stages.distilling.distillation import Distillation, new_field
 from stages.errors import BadInput, MissingStage
 from stages.events import Caution, Finished, Note, Progress, Report, Started, Wrote
 from stages.gaussians.stand_in import stand_in
@@ -190,7 +190,7 @@ def run(run: RunDir, config: DistillConfig, report: Report, *, force: bool = Fal
         report(Note(f"Moved through a stand-in of {moved.num_gaussians:,} of its {asset.num_gaussians:,} Gaussians."))
     distillation = Distillation(moved.to(config.device), prior, rasterizer, config, static_prompt)
     field_ = new_field(asset, config)
-    optimiser = torch.optim.Adam(field_.parameter_groups(config.grid_learning_rate, config.mlp_learning_rate))
+    optimiser = torch.optim.Adam(field_.parameter_groups(config.grid_learning_rate))
     start = begin.resume_step
     if start:
         restore_optimisation(folder.load_checkpoint()[1], field_.named_parameters(), optimiser)

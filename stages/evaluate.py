@@ -24,9 +24,11 @@ from torch import Tensor
 
 from stages.conventions import frame_times
 from stages.errors import BadInput
+from stages.evaluating.feature_networks import NetworkPlaces, Networks, load_networks
+from stages.evaluating.network_metrics import by_networks
+from stages.evaluating.reference import ReferenceSet
 from stages.events import Finished, Progress, Report, Started, Wrote
-from stages.feature_networks import NetworkPlaces, Networks, load_networks
-from stages.filming import Shot, View, film
+from stages.files import write_json
 from stages.gaussians.neighbours import nearest_neighbours
 from stages.media.contact_sheet import to_bytes
 from stages.metrics import trajectory
@@ -35,12 +37,10 @@ from stages.metrics.image import colour_drift, off_object_alpha, psnr, ssim
 from stages.metrics.motion import jerk, motion_amplitude, neighbour_distance_change
 from stages.metrics.video import is_dynamic, smoothness
 from stages.motion.regularizers import arap, tv3d
-from stages.moving_asset import MovingAsset, load_moving_asset
-from stages.network_metrics import by_networks
-from stages.reference_set import ReferenceSet
+from stages.moving.asset import MovingAsset, load_moving_asset
+from stages.moving.truth import true_motion
+from stages.raster.film import Filmed, Shot, film
 from stages.run_dir import RunDir
-from stages.run_dir.files import write_json
-from stages.true_motion import true_motion
 
 SOLID = 0.5
 """Opacity from which a Gaussian counts as part of the object."""
@@ -135,12 +135,13 @@ def run(
     metrics = against_truth(asset, config) | on_gaussians(asset, config)  # a wrong truth is told before the work
     report(Started("eval", config.num_views + 1))  # the views, and what the networks say of them
     views = []
-    for view in film(asset, config.shot):
+    frames = asset.at(frame_times(config.frames, config.device))
+    for view in film(frames, config.shot):
         views.append(view)
         report(Progress(len(views)))
     metrics |= on_renders(asset, views, config)
-    frames, stills = (torch.stack([to_bytes(getattr(view, name)) for view in views]) for name in ("moving", "still"))
-    metrics |= by_networks(tools.networks, tools.reference, frames, stills, asset.prompt)
+    seen, stills = (torch.stack([to_bytes(getattr(view, name)) for view in views]) for name in ("moving", "still"))
+    metrics |= by_networks(tools.networks, tools.reference, seen, stills, asset.prompt)
     report(Progress(config.num_views + 1))
     report(Finished("eval"))
     result = {
@@ -162,7 +163,7 @@ def run(
 def on_gaussians(asset: MovingAsset, config: EvaluateConfig) -> dict[str, Entry]:
     """Metrics that need no picture."""
     rest = asset.gaussians.means
-    means, _ = asset.at(frame_times(config.frames, config.device))
+    means = asset.at(frame_times(config.frames, config.device)).means
     neighbours, distances = nearest_neighbours(rest, config.neighbours)
     diagonal = float((rest.amax(0) - rest.amin(0)).norm())
     residual = float(arap(means / diagonal, rest / diagonal, neighbours, distances / diagonal))
@@ -177,7 +178,7 @@ def on_gaussians(asset: MovingAsset, config: EvaluateConfig) -> dict[str, Entry]
     }
 
 
-def on_renders(asset: MovingAsset, views: list[View], config: EvaluateConfig) -> dict[str, Entry]:
+def on_renders(asset: MovingAsset, views: list[Filmed], config: EvaluateConfig) -> dict[str, Entry]:
     """Metrics on pictures that need no network: the first frame against the asset at rest, stray alpha, colours,
     smoothness and how much moves."""
     solid = asset.gaussians.opacities.cpu() > SOLID
@@ -215,7 +216,7 @@ def against_truth(asset: MovingAsset, config: EvaluateConfig) -> dict[str, Entry
         return {name: missing(name, TRUTH) for name in names}
     rest: Tensor = asset.gaussians.means.cpu()
     truth = true_motion(config.truth, rest, config.frames, pose=config.truth_pose, cycles=config.truth_cycles)
-    means = asset.at(frame_times(config.frames, config.device))[0].cpu()
+    means = asset.at(frame_times(config.frames, config.device)).means.cpu()
     found = trajectory.compare(means, truth.means, rest)
     where = {"frames": config.frames, "reference": truth.name, "shift": found.shift, "shifts_tried": found.shifts}
     values = (found.error, found.ratio, found.cosine, found.amplitude)

@@ -22,14 +22,15 @@ from torch import Tensor
 
 from stages.errors import BadInput, CannotWrite
 from stages.events import Caution, Finished, Note, Progress, Report, Started, Wrote
-from stages.exporting import Clip
+from stages.exporting import Recording
 from stages.exporting.sequence import left_over, numbered, write_sequence
-from stages.moving_asset import MovingAsset, load_moving_asset
+from stages.gaussians import Frames
+from stages.moving.asset import MovingAsset, load_moving_asset
 from stages.run_dir import RunDir
 
 if TYPE_CHECKING:
     from stages.exporting.glb import SourceMesh
-    from stages.exporting.placement import Placement
+    from stages.meshes.placement import Placement
 
 FORMATS = {
     "ply-sequence": (".ply",),
@@ -82,18 +83,18 @@ def run(run: RunDir, config: ExportConfig, report: Report, *, out: Path, mesh: P
     times = asset.times(config.frames)
     if config.format == "glb":
         return _export_mesh(run, asset, times, config, report, out=out, mesh=mesh)
-    clip = make_clip(asset, times, config)
+    recording = make_recording(asset, times, config)
     if config.format.endswith("sequence"):
-        return _export_sequence(clip, report, out)
+        return _export_sequence(recording, report, out)
     with _in_place(out) as temporary:
         if config.format == "html":
             from stages.exporting.player import player_page
 
-            temporary.write_text(player_page(clip), encoding="utf-8")
+            temporary.write_text(player_page(recording), encoding="utf-8")
         else:
             from stages.exporting.usd import write_usd
 
-            write_usd(temporary, clip)
+            write_usd(temporary, recording)
     report(Wrote(out, f"{config.frames} frames, {out.stat().st_size / 1e6:.1f} MB, {asset.source}"))
     return out
 
@@ -111,14 +112,11 @@ def _check(config: ExportConfig, out: Path, mesh: Path | None) -> None:
             raise BadInput(f"{option} does not go with {config.format}.", "Use --format glb, or leave it away.")
 
 
-def make_clip(asset: MovingAsset, times: Tensor, config: ExportConfig) -> Clip:
+def make_recording(asset: MovingAsset, times: Tensor, config: ExportConfig) -> Recording:
     """Where every Gaussian is at ``times`` [T]. Raises ``BadInput`` when that would be more than memory holds."""
     _check_size(asset.gaussians.num_gaussians, len(times), "Gaussians")
-    moments = [asset.at(part) for part in times.split(BATCH)]
-    return Clip(
-        gaussians=asset.gaussians,
-        means=torch.cat([means for means, _ in moments]),
-        quats=torch.cat([quats for _, quats in moments]),
+    return Recording(
+        frames=Frames.join([asset.at(part) for part in times.split(BATCH)]),
         fps=config.fps,
         title=asset.prompt or "an asset at rest",
         credit=_credit(config),
@@ -137,14 +135,14 @@ def _check_size(count: int, frames: int, what: str) -> None:
         )
 
 
-def _export_sequence(clip: Clip, report: Report, out: Path) -> Path:
-    report(Started("export", clip.num_frames))
+def _export_sequence(recording: Recording, report: Report, out: Path) -> Path:
+    report(Started("export", recording.frames.num_frames))
     with _cannot_write(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_sequence(out, clip, lambda done: report(Progress(done)))
+        write_sequence(out, recording, lambda done: report(Progress(done)))
     report(Finished("export"))
-    report(Wrote(numbered(out, 0), f"and {clip.num_frames - 1} more"))
-    if old := left_over(out, clip.num_frames):
+    report(Wrote(numbered(out, 0), f"and {recording.frames.num_frames - 1} more"))
+    if old := left_over(out, recording.frames.num_frames):
         report(Caution(f"{len(old)} frames of an earlier export are still there, from {old[0]} on."))
     return numbered(out, 0)
 
@@ -161,7 +159,7 @@ def _export_mesh(
 ) -> Path:
     """The vertices of a mesh, moved by the field: it is continuous, so it can be asked anywhere."""
     from stages.exporting.glb import animate_mesh, read_mesh
-    from stages.exporting.placement import find_placement
+    from stages.meshes.placement import find_placement
 
     if asset.field is None:
         raise BadInput("--source static has no motion to put on a mesh.", "Leave --source away.")
@@ -175,7 +173,7 @@ def _export_mesh(
         report(Note(f"{source.name} lies in the asset with {placement.up} up, {placement.scale:.4g} times as large."))
 
     def displaced(points: Tensor) -> Tensor:  # [V, 3] -> [T, V, 3]
-        return torch.cat([asset.offsets(points, part).translation for part in times.split(BATCH)])
+        return torch.cat([asset.displacements(points, part) for part in times.split(BATCH)])
 
     with _in_place(out) as temporary:
         data = animate_mesh(
@@ -195,9 +193,9 @@ def _export_mesh(
 def _posed(mesh: SourceMesh, path: Path, pose: str | None, rest: Tensor) -> tuple[SourceMesh, Placement]:
     """The mesh in the pose that the asset was made in, and how it lies there. Raises ``BadInput`` when it has none."""
     from stages.exporting.glb import in_pose
-    from stages.true_motion import find_asset
-    from stages.zoo.rigged import clip_names, read_rigged
-    from stages.zoo.skeleton import skin
+    from stages.moving.truth import find_asset
+    from stages.skeletons.rigged import clip_names, read_rigged
+    from stages.skeletons.skeleton import skin
 
     rigged = read_rigged(path) if path.suffix.lower() == ".glb" and clip_names(path) else None
     found = None if rigged is None else find_asset(rigged, rest, pose)

@@ -20,7 +20,7 @@ from stages.conventions import step_generator
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
 from stages.gaussians import Gaussians
 from stages.media.preview import write_preview
-from stages.objectives.inversion import ddim_denoise
+from stages.objectives.sampling import ddim_denoise
 from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.lora import adapter_on, adapter_tensors, add_adapter
 from stages.priors.prior import Text, VideoPrior
@@ -130,12 +130,12 @@ def run(run: RunDir, config: FitLoraConfig, report: Report, *, force: bool = Fal
     report(Finished("fit-lora"))
 
 
-View = tuple[Tensor, Tensor | None]
+StillView = tuple[Tensor, Tensor | None]
 """The asset at rest from one camera: latents of the clip [1, C, t, h, w], and what the prior sees as its picture."""
 
 
 @torch.no_grad()
-def static_views(asset: Gaussians, prior: VideoPrior, rasterizer: Rasterizer, config: FitLoraConfig) -> list[View]:
+def static_views(asset: Gaussians, prior: VideoPrior, rasterizer: Rasterizer, config: FitLoraConfig) -> list[StillView]:
     """The static asset from ``num_cameras`` random cameras."""
     low, high = asset.bounds()
     cameras = sample_orbit_cameras(
@@ -152,7 +152,7 @@ def static_views(asset: Gaussians, prior: VideoPrior, rasterizer: Rasterizer, co
     return [(prior.encode_still(frame), prior.encode_picture(frame)) for frame in frames]
 
 
-def preview(prior: VideoPrior, view: View, text: Text, folder: StageFolder, seed: int) -> Path:
+def preview(prior: VideoPrior, view: StillView, text: Text, folder: StageFolder, seed: int) -> Path:
     """Write what the prior, its adapter on, makes of one camera's picture and the static prompt."""
     still, picture = view
     noise = torch.randn(still.shape, generator=step_generator(seed, 0, stream=3)).to(still)

@@ -21,18 +21,18 @@ import torch
 from torch import Tensor
 
 from stages.cameras import Camera
-from stages.cameras.path import View, orbit_path
+from stages.cameras.path import Framing, orbit_path
 from stages.errors import BadInput, MissingStage
 from stages.events import Finished, Progress, Report, Started, Wrote
+from stages.files import read_json, replacing, write_json
 from stages.media.excerpt import webp
 from stages.media.video import write_mp4
-from stages.moving_asset import MovingAsset, load_moving_asset
+from stages.moving.asset import MovingAsset, load_moving_asset
 from stages.raster import Rasterizer, choose, render
 from stages.reporting.page import ELSEWHERE, PAGES, fill, write_tables
 from stages.reporting.record import check_runs, distinct_names, type_for
 from stages.reporting.study import FIXED_LAST, QUESTIONS, Key, new_key, read_answers, read_key, shares_table
 from stages.run_dir import RunDir
-from stages.run_dir.files import read_json, replacing, write_json
 from stages.tables import Table
 
 MOST_CLIPS = 6
@@ -158,10 +158,10 @@ def _check_size(scene: Scene) -> None:
         )
 
 
-def view_of(assets: Sequence[MovingAsset], config: PreferConfig) -> View:
+def view_of(assets: Sequence[MovingAsset], config: PreferConfig) -> Framing:
     """One view in which all of the motions stay in sight: a run that goes far does not look smaller than the others."""
     lows, highs = zip(*(asset.box() for asset in assets), strict=True)
-    return View(
+    return Framing(
         low=torch.stack(lows).amin(dim=0),
         high=torch.stack(highs).amax(dim=0),
         azimuth_deg=config.azimuth_deg,
@@ -177,8 +177,7 @@ def film(asset: MovingAsset, cameras: list[Camera], rasterizer: Rasterizer, conf
     """An mp4 of ``asset`` seen by ``cameras``, one a frame. It holds no name: not of a file, not of a title."""
     frames = []
     for time, camera in zip(asset.times(config.frames), cameras, strict=True):
-        means, quats = asset.at(time[None])
-        images = render(asset.gaussians, [camera], rasterizer, means=means, quats=quats, background=_white(config))
+        images = render(asset.at(time[None]), [camera], rasterizer, background=_white(config))
         frames.append(images.rgb.clamp(0.0, 1.0).cpu())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"

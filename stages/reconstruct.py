@@ -24,7 +24,7 @@ from stages.errors import BadInput
 from stages.events import Caution, Note, Report, Wrote
 from stages.gaussians import Gaussians, cleaning
 from stages.gaussians.formats import READERS, is_mesh_ply, read_splat, splat_format
-from stages.gaussians.placement import centre, looks_upside_down, mirror, rescale, turn_upright
+from stages.gaussians.transform import centre, looks_upside_down, mirror, rescale, turn_upright
 from stages.run_dir import RunDir
 
 MESHES = (".glb", ".gltf", ".obj", ".stl", ".ply")
@@ -124,7 +124,7 @@ def _sampled(path: Path, config: ReconstructConfig, report: Report) -> Gaussians
 
 def _tell_poses(path: Path, report: Report) -> None:
     """Say which poses a rigged file has: its bind pose was taken, which may be a T with the arms out."""
-    from stages.zoo.rigged import clip_names
+    from stages.skeletons.rigged import clip_names
 
     names = clip_names(path) if path.suffix.lower() == ".glb" else []
     if names:
@@ -134,7 +134,7 @@ def _tell_poses(path: Path, report: Report) -> None:
 
 def _posed(path: Path, pose: str, config: ReconstructConfig) -> Gaussians:
     """Samples of a ``.glb`` with a skeleton, in one of its poses."""
-    from stages.zoo.rigged import read_rigged
+    from stages.skeletons.rigged import read_rigged
 
     if config.texture is not None:
         raise BadInput("--texture does not go with --pose.", "Put the texture into the .glb.")

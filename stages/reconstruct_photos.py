@@ -27,6 +27,7 @@ from stages.captures.read import read_photos
 from stages.conventions import step_generator
 from stages.errors import BadInput, SettingsDiffer
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
+from stages.files import file_hash, write_json
 from stages.fitting.parameters import assemble, make_optimiser, relocate, stored
 from stages.fitting.photo_loss import PhotoLoss, compare, measure
 from stages.fitting.relocation import DEAD_OPACITY
@@ -35,7 +36,6 @@ from stages.gaussians import Gaussians
 from stages.media.contact_sheet import contact_sheet, write_png
 from stages.raster import Rasterizer, choose
 from stages.run_dir import FITTED, RunDir, StageFolder
-from stages.run_dir.files import file_hash, write_json
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 
 LEVELS = ((0.0, 4), (0.3, 2), (0.6, 1))

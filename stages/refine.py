@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,11 +22,10 @@ from stages.gaussians import Gaussians
 from stages.gaussians.neighbours import nearest_neighbours
 from stages.gaussians.stand_in import stand_in
 from stages.media.preview import write_preview
-from stages.motion.hexplane import MotionField, apply_offsets
+from stages.motion.hexplane import HexPlane
 from stages.motion.regularizers import arap, tv3d
-from stages.objectives.inversion import ddim_denoise
+from stages.objectives.sampling import sdedit
 from stages.priors.load import load_prior, prior_fingerprint
-from stages.priors.prior import VideoPrior
 from stages.priors.profiles import ProfileName
 from stages.raster import Rasterizer, choose, render
 from stages.run_dir import RunDir
@@ -97,7 +97,7 @@ def run(run: RunDir, config: RefineConfig, report: Report, *, force: bool = Fals
         compiled=config.compile,
     )
     prior.encode_text([metadata["prompt"], ""])  # before the denoiser needs the memory
-    field = MotionField.from_tensors(tensors, metadata).to(config.device)
+    field = HexPlane.from_tensors(tensors, metadata).to(config.device)
     background = torch.full((3,), config.background, device=config.device)
     times = frame_times(config.num_frames, config.device)
     low, high = asset.bounds()
@@ -115,14 +115,25 @@ def run(run: RunDir, config: RefineConfig, report: Report, *, force: bool = Fals
     repaired = []
     for index, camera in enumerate(cameras):
         video, picture = _render(asset, field, times, camera, rasterizer, background)
-        repaired.append(sdedit(prior, video, picture, metadata["prompt"], config, index))
+        repaired.append(
+            sdedit(
+                prior,
+                video,
+                picture,
+                metadata["prompt"],
+                partial(step_generator, config.seed, index, stream=6),
+                strength=config.strength,
+                num_steps=config.denoise_steps,
+                guidance=config.guidance,
+            )
+        )
         report(Progress(index + 1))
     report(Finished("repairing videos"))
     del prior  # the field needs the memory
 
     # 3. the field follows them
     neighbours, distances = nearest_neighbours(asset.means, config.neighbours)
-    optimiser = torch.optim.Adam(field.parameter_groups(config.grid_learning_rate, config.mlp_learning_rate))
+    optimiser = torch.optim.Adam(field.parameter_groups(config.grid_learning_rate))
     start = begin.resume_step
     if start:
         restore_optimisation(folder.load_checkpoint()[1], field.named_parameters(), optimiser)
@@ -131,9 +142,9 @@ def run(run: RunDir, config: RefineConfig, report: Report, *, force: bool = Fals
         generator = step_generator(config.seed, step)
         view = int(torch.randint(0, len(cameras), (), generator=generator))
         chosen = torch.randperm(len(times), generator=generator)[: config.frames_per_step].sort().values
-        means, quats = apply_offsets(asset, field(asset.means, times))
-        views = [cameras[view]] * len(chosen)
-        images = render(asset, views, rasterizer, means=means[chosen], quats=quats[chosen], background=background).rgb
+        frames = field.at(asset, times)
+        means, views = frames.means, [cameras[view]] * len(chosen)
+        images = render(frames.select(chosen), views, rasterizer, background=background).rgb
         l1 = (images - repaired[view][chosen]).abs().mean()
         losses = {"l1": l1, "tv": tv3d(means), "arap": arap(means[chosen], asset.means, neighbours, distances)}
         loss = l1 + config.tv_weight * losses["tv"] + config.arap_weight * losses["arap"]
@@ -157,39 +168,8 @@ def run(run: RunDir, config: RefineConfig, report: Report, *, force: bool = Fals
 
 @torch.no_grad()
 def _render(
-    asset: Gaussians, field: MotionField, times: Tensor, camera: Camera, rasterizer: Rasterizer, background: Tensor
+    asset: Gaussians, field: HexPlane, times: Tensor, camera: Camera, rasterizer: Rasterizer, background: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The moving asset [T', H, W, 3] and the static one [1, H, W, 3] from one camera."""
-    means, quats = apply_offsets(asset, field(asset.means, times))
-    cameras = [camera] * len(times)
-    video = render(asset, cameras, rasterizer, means=means, quats=quats, background=background).rgb
+    video = render(field.at(asset, times), [camera] * len(times), rasterizer, background=background).rgb
     return video, render(asset, [camera], rasterizer, background=background).rgb
-
-
-@torch.no_grad()
-def sdedit(prior: VideoPrior, video: Tensor, picture: Tensor, prompt: str, config: RefineConfig, index: int) -> Tensor:
-    """``video`` [T', H, W, 3] noised to ``strength`` and denoised under ``prompt`` (Meng et al. 2022); the same shape.
-
-    A prior of T frames sees 2T - 1 as two interleaved clips of the same span, even and odd frame times, the odd one
-    padded by repeating its last frame; both get the same noise, so that they stay alike. A prior of more frames
-    than the video has sees it padded likewise.
-    """
-    num_frames = prior.clip.num_frames
-    text, negative = prior.encode_text([prompt, ""]).split()
-    image_latents = prior.encode_picture(picture)
-    timestep = prior.parameterization.timestep_at(config.strength)
-    repaired = video.clone()
-    for chosen in interleaved(video.shape[0], num_frames):
-        padded = torch.cat([chosen, chosen[-1:].expand(num_frames - len(chosen))])
-        latents = prior.encode(video[padded])
-        eps = torch.randn(latents.shape, generator=step_generator(config.seed, index, stream=6)).to(latents)
-        x_t = prior.parameterization.add_noise(latents, eps, timestep)
-        x0 = ddim_denoise(prior, x_t, timestep, text, config.denoise_steps, image_latents, negative, config.guidance)
-        repaired[chosen] = prior.decode(x0)[: len(chosen)]
-    return repaired
-
-
-def interleaved(num_frames: int, clip_frames: int) -> list[Tensor]:
-    """Index sets of at most ``clip_frames`` each that together cover ``num_frames``, each of the whole span."""
-    num_sets = -(-num_frames // clip_frames)
-    return [torch.arange(offset, num_frames, num_sets) for offset in range(num_sets)]

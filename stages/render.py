@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 
 from stages.cameras import Camera
-from stages.cameras.path import View, orbit_path, read_path
+from stages.cameras.path import Framing, orbit_path, read_path
 from stages.conventions import frame_times
 from stages.errors import BadInput, CannotWrite
 from stages.events import Finished, Progress, Report, Started, Wrote
-from stages.exporting import Clip
+from stages.exporting import Recording
 from stages.exporting.sequence import numbered, write_sequence
 from stages.media.contact_sheet import write_png
 from stages.media.video import WRITERS
-from stages.moving_asset import MovingAsset, load_moving_asset
+from stages.moving.asset import MovingAsset, load_moving_asset
 from stages.raster import choose, render
 from stages.run_dir import RunDir
 
@@ -119,7 +119,7 @@ def _check(config: RenderConfig, out: Path) -> Tensor | None:
 def travel(asset: MovingAsset, times: Tensor, config: RenderConfig) -> list[Camera]:
     """One camera a frame: as the file says, else around the asset, far enough that the whole motion stays in sight."""
     low, high = asset.box()
-    view = View(
+    view = Framing(
         low=low,
         high=high,
         azimuth_deg=config.azimuth_deg,
@@ -151,10 +151,10 @@ def render_frames(
     frames = []
     report(Started("render", len(times)))
     for start in range(0, len(times), BATCH):
-        means, quats = asset.at(times[start : start + BATCH])
+        moved = asset.at(times[start : start + BATCH])
         views = cameras[start : start + BATCH]
         backdrop = None if background is None else background.to(config.device)
-        images = render(asset.gaussians, views, rasterizer, means=means, quats=quats, background=backdrop)
+        images = render(moved, views, rasterizer, background=backdrop)
         if background is None:
             color = images.rgb / images.alpha.clamp(min=1e-6)
             frames.append(torch.cat([color.clamp(0.0, 1.0), images.alpha], dim=-1).cpu())
@@ -168,10 +168,9 @@ def render_frames(
 @torch.no_grad()
 def _write_splats(asset: MovingAsset, times: Tensor, fps: int, out: Path, report: Report) -> Path:
     """``name_0000.ply`` and so on. Returns the first path."""
-    means, quats = asset.at(times)
     report(Started("render", len(times)))
-    clip = Clip(gaussians=asset.gaussians, means=means, quats=quats, fps=fps, title=asset.prompt)
-    write_sequence(out, clip, lambda done: report(Progress(done)))
+    recording = Recording(frames=asset.at(times), fps=fps, title=asset.prompt)
+    write_sequence(out, recording, lambda done: report(Progress(done)))
     report(Finished("render"))
     report(Wrote(numbered(out, 0), f"and {len(times) - 1} more splats, {asset.source}"))
     return numbered(out, 0)

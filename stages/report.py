@@ -15,11 +15,11 @@ from pathlib import Path
 
 from stages.errors import BadInput
 from stages.events import Report, Wrote
+from stages.files import replacing
 from stages.reporting import curves
 from stages.reporting.comparison import ARROWS, measures, metrics_table, provenance_rows, setting_rows
 from stages.reporting.page import ELSEWHERE, PAGES, fill, write_tables
 from stages.reporting.record import RunRecord, read_records
-from stages.run_dir.files import replacing
 
 
 def run(paths: list[Path], report: Report, *, out: Path, tables: list[Path]) -> Path:

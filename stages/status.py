@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import CorruptCheckpoint, MissingStage
+from stages.files import read_json
 from stages.run_dir import FITTED, MADE_BY, RunDir, resolve_run_path
-from stages.run_dir.files import read_json
 from stages.run_dir.holder import Holder, lock_holder
 
 RESULTS = {

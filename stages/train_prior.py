@@ -20,12 +20,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stages.clip_bank import ClipBank, render_bank
 from stages.conventions import DEFAULT_NUM_FRAMES, step_generator
 from stages.errors import BadInput
 from stages.events import Finished, Note, Progress, Report, Started, Wrote, silent
 from stages.media.contact_sheet import contact_sheet, write_png
-from stages.objectives.inversion import ddim_denoise
+from stages.objectives.sampling import ddim_denoise
 from stages.priors.autoencoder import PatchAutoencoder
 from stages.priors.embedded import EmbeddedPrior, autocast, cosine_scheduler
 from stages.priors.load import load_embedded, prior_fingerprint
@@ -34,7 +33,8 @@ from stages.priors.text import UNK, build_text_encoder, build_tokenizer
 from stages.priors.transformer import FLOW_PX, AnimusTransformer3DModel
 from stages.run_dir import StageFolder
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
-from stages.teamwork import Team, assembled
+from stages.training.clip_bank import ClipBank, render_bank
+from stages.training.team import Team, assembled
 from stages.zoo.captions import motion_words
 from stages.zoo.clips import sample_training_clips
 from stages.zoo.folder import FolderClips

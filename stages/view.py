@@ -22,13 +22,13 @@ from torch import Tensor
 
 from stages.errors import BadInput, CorruptCheckpoint, NotAvailable
 from stages.events import Note, Report
+from stages.files import read_json
 from stages.gaussians import Gaussians
 from stages.gaussians.sh import sh0_to_rgb
-from stages.motion.hexplane import HexPlaneConfig, MotionField
-from stages.moving_asset import MovingAsset
-from stages.rotations import quaternion_matrices
+from stages.geometry.rotations import quaternion_matrices
+from stages.motion.hexplane import HexPlane, HexPlaneConfig
+from stages.moving.asset import MovingAsset
 from stages.run_dir import RunDir
-from stages.run_dir.files import read_json
 from stages.run_dir.holder import lock_holder
 
 CLIP_S = 2.0
@@ -97,7 +97,7 @@ class Viewer:
         self.splats = self.server.scene.add_gaussian_splats(
             "/asset",
             centers=self.asset.means.numpy(),
-            covariances=covariances(self.asset, self.asset.quats).numpy(),
+            covariances=covariances(self.asset.quats, self.asset.scales).numpy(),
             rgbs=(sh0_to_rgb(self.asset.sh[:, 0]).clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).numpy(),
             opacities=self.asset.opacities[:, None].numpy(),
         )
@@ -162,9 +162,9 @@ class Viewer:
         if shown == self._shown:
             return
         asset = replace(moment.asset, loop=self.loop.value) if moment else MovingAsset(self.asset, None, "static", "")
-        means, quats = asset.at(torch.tensor([float(self.slider.value)]))
-        self.splats.centers = means[0].numpy()
-        self.splats.covariances = covariances(self.asset, quats[0]).numpy()
+        frames = asset.at(torch.tensor([float(self.slider.value)]))
+        self.splats.centers = frames.means[0].numpy()
+        self.splats.covariances = covariances(frames.quats[0], frames.scales[0]).numpy()
         self._shown = shown
 
     def _choose(self, event: Any) -> None:
@@ -193,20 +193,20 @@ def newest(run: RunDir, source: str, gaussians: Gaussians, known: Moment | None)
         return known
     if complete is not None and steps >= step:
         tensors, metadata = folder.read_result("field.safetensors")
-        field, says = MotionField.from_tensors(tensors, metadata), f"{CHOICES[source]}, complete ({steps} steps)"
+        field, says = HexPlane.from_tensors(tensors, metadata), f"{CHOICES[source]}, complete ({steps} steps)"
     else:
         field, says = _unfinished(run, source, gaussians, step), f"{CHOICES[source]}, after {step} steps"
     return Moment(MovingAsset(gaussians, field, source, ""), version, says)
 
 
-def _unfinished(run: RunDir, source: str, gaussians: Gaussians, step: int) -> MotionField:
+def _unfinished(run: RunDir, source: str, gaussians: Gaussians, step: int) -> HexPlane:
     """The field of a checkpoint. That of ``refine`` is as large as the one it began with."""
     _, tensors, _ = run.stage(source).load_checkpoint(step)
     settings = (read_json(run.path / "motion" / "config.json") or {}).get("settings", {})
     sizes = {name[len("field.") :]: value for name, value in settings.items() if name.startswith("field.")}
     config = HexPlaneConfig(**{**sizes, "multires": tuple(sizes.get("multires", HexPlaneConfig().multires))})
     with torch.random.fork_rng(devices=[]):
-        field = MotionField(config, *gaussians.bounds())
+        field = HexPlane(config, *gaussians.bounds())
     values = {name[len("parameter/") :]: value for name, value in tensors.items() if name.startswith("parameter/")}
     try:
         field.load_state_dict(values, strict=False)
@@ -215,9 +215,9 @@ def _unfinished(run: RunDir, source: str, gaussians: Gaussians, step: int) -> Mo
     return field
 
 
-def covariances(gaussians: Gaussians, quats: Tensor) -> Tensor:
-    """[N, 3, 3] in world units, of Gaussians turned to ``quats`` [N, 4]."""
-    halves = quaternion_matrices(quats) * gaussians.scales[:, None, :]
+def covariances(quats: Tensor, scales: Tensor) -> Tensor:
+    """[N, 3, 3] in world units, of Gaussians with axes ``quats`` [N, 4] and ``scales`` [N, 3]."""
+    halves = quaternion_matrices(quats) * scales[:, None, :]
     return halves @ halves.mT
 
 

@@ -13,7 +13,7 @@ from animus3d_cli.main import main
 from stages.assets import asset_path
 from stages.events import Note
 from stages.gaussians.formats import write_splat
-from stages.gaussians.ply import read_ply, write_ply
+from stages.gaussians.formats.ply import read_ply, write_ply
 from stages.reconstruct import ReconstructConfig, load_asset
 from tests.gaussians.test_cleaning import BODY, FLOOR, SPECKS, _scene
 from tests.gaussians.test_ply import splat

@@ -57,9 +57,9 @@ def command(
     from stages.errors import BadInput
     from stages.evaluate import PRESETS, prepare
     from stages.evaluate import run as evaluate
-    from stages.feature_networks import NetworkPlaces
+    from stages.evaluating.feature_networks import NetworkPlaces
+    from stages.files import write_json
     from stages.run_dir import RunDir, resolve_run_path
-    from stages.run_dir.files import write_json
 
     if runs and run is not None:
         raise BadInput("Runs are named twice.", "Give them as arguments, or one with --run.")

@@ -41,8 +41,8 @@ AROUND = {"azimuth", "elevation", "radius"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
-    """How the asset is looked at where nothing else is said."""
+class Framing:
+    """How the asset fills the picture where nothing else is said."""
 
     low: Tensor  # [3] box of the asset and its motion
     high: Tensor  # [3]
@@ -64,7 +64,7 @@ class View:
         return fitting_radius(self.low, self.high, self.fov_deg) / min(1.0, max(aspect, 1.0 / aspect))
 
 
-def orbit_path(view: View, num_frames: int, orbit_deg: float) -> list[Camera]:
+def orbit_path(view: Framing, num_frames: int, orbit_deg: float) -> list[Camera]:
     """One camera a frame on a circle, from the azimuth of ``view``; a whole turn ends one frame before it begins."""
     turns = torch.linspace(0.0, orbit_deg, num_frames + (1 if abs(orbit_deg) == 360.0 else 0))
     return [
@@ -81,7 +81,7 @@ def orbit_path(view: View, num_frames: int, orbit_deg: float) -> list[Camera]:
     ]
 
 
-def read_path(file: Path, view: View, times: Tensor) -> list[Camera]:
+def read_path(file: Path, view: Framing, times: Tensor) -> list[Camera]:
     """The cameras that ``file`` asks for at ``times`` [T] in [0, 1]. Raises ``BadInput`` about the file."""
     try:
         content = json.loads(file.read_text())
@@ -98,7 +98,7 @@ def read_path(file: Path, view: View, times: Tensor) -> list[Camera]:
     return _from_matrices(content, file, view, times)
 
 
-def _keyframes(listed: Any, file: Path, view: View) -> dict[str, np.ndarray]:
+def _keyframes(listed: Any, file: Path, view: Framing) -> dict[str, np.ndarray]:
     """Each number that changes, [keyframes] or [keyframes, 3], what is left out filled in; ``time`` among them."""
     if not isinstance(listed, list) or not listed or not all(isinstance(one, dict) for one in listed):
         raise BadInput(f"The keyframes of {file} are not a list of objects.")
@@ -132,7 +132,7 @@ def _keyframes(listed: Any, file: Path, view: View) -> dict[str, np.ndarray]:
     return columns
 
 
-def _through(columns: Mapping[str, np.ndarray], file: Path, view: View, times: Tensor) -> list[Camera]:
+def _through(columns: Mapping[str, np.ndarray], file: Path, view: Framing, times: Tensor) -> list[Camera]:
     """Cameras at ``times`` through the keyframes; before the first and after the last they stand."""
     keys = columns["time"]
     now = times.double().cpu().numpy().clip(keys[0], keys[-1])
@@ -171,7 +171,7 @@ def _through(columns: Mapping[str, np.ndarray], file: Path, view: View, times: T
     return cameras
 
 
-def _from_matrices(content: Mapping[str, Any], file: Path, view: View, times: Tensor) -> list[Camera]:
+def _from_matrices(content: Mapping[str, Any], file: Path, view: Framing, times: Tensor) -> list[Camera]:
     """Cameras at ``times`` between those of a ``transforms.json``."""
     angle = content.get("camera_angle_x", math.radians(view.fov_deg))
     try:

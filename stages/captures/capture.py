@@ -24,7 +24,7 @@ SNAP_DEG = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class PhotoView:
     """One posed photo, not read yet."""
 
     path: Path
@@ -45,7 +45,7 @@ class Photo:
 class Capture:
     """V views of one thing, in one world frame."""
 
-    views: tuple[View, ...]
+    views: tuple[PhotoView, ...]
     points: Tensor  # [P, 3] world; P = 0 when the capture has none
     colors: Tensor  # [P, 3] in [0, 1]
 
@@ -82,7 +82,7 @@ def checked_intrinsics(fx: float, fy: float, cx: float, cy: float, width: int, h
     return torch.tensor([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
 
 
-def checked_capture(views: list[View], points: Tensor, colors: Tensor, where: str) -> Capture:
+def checked_capture(views: list[PhotoView], points: Tensor, colors: Tensor, where: str) -> Capture:
     """A capture of enough views. Raises ``BadInput`` for too few, too many, or all from one place."""
     if not MIN_VIEWS <= len(views) <= MAX_VIEWS:
         raise BadInput(

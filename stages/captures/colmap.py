@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from stages.cameras import Camera
-from stages.captures.capture import Capture, View, checked_capture, checked_intrinsics, checked_viewmat
+from stages.captures.capture import Capture, PhotoView, checked_capture, checked_intrinsics, checked_viewmat
 from stages.errors import BadInput
-from stages.rotations import quaternion_matrices
+from stages.geometry.rotations import quaternion_matrices
 
 PLACES = ("sparse/0", "sparse", "colmap/sparse/0", ".")
 ENDINGS = (".bin", ".txt")
@@ -90,7 +90,7 @@ def read_colmap(folder: Path, model: Path) -> Capture:
     )
 
 
-def _view(image: PosedImage, lenses: dict[int, Lens], pictures: Path, file: Path) -> View:
+def _view(image: PosedImage, lenses: dict[int, Lens], pictures: Path, file: Path) -> PhotoView:
     where = f"{file}, {image.name}"
     if image.camera not in lenses:
         raise BadInput(f"{where} names camera {image.camera}, which the model does not have.", HINT)
@@ -104,7 +104,7 @@ def _view(image: PosedImage, lenses: dict[int, Lens], pictures: Path, file: Path
     camera = Camera(
         viewmat=checked_viewmat(viewmat, where), K=_intrinsics(lens, where), width=lens.width, height=lens.height
     )
-    return View(path=pictures / image.name, camera=camera, test=False)
+    return PhotoView(path=pictures / image.name, camera=camera, test=False)
 
 
 def _intrinsics(lens: Lens, where: str) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from stages.cameras import Camera
-from stages.captures.capture import Capture, Photo, View
+from stages.captures.capture import Capture, Photo, PhotoView
 from stages.errors import BadInput
 
 MAX_PIXELS = 100_000_000
@@ -79,7 +79,7 @@ def _reduced(camera: Camera, size_px: int) -> tuple[int, int]:
     return max(1, round(camera.width * factor)), max(1, round(camera.height * factor))
 
 
-def _header(view: View) -> None:
+def _header(view: PhotoView) -> None:
     """Check that the picture is there and as large as its camera says, without decoding it."""
     try:
         with warnings.catch_warnings():
@@ -99,7 +99,7 @@ def _header(view: View) -> None:
         )
 
 
-def _read_photo(view: View, size: tuple[int, int]) -> Photo:
+def _read_photo(view: PhotoView, size: tuple[int, int]) -> Photo:
     _header(view)
     try:
         with Image.open(view.path) as picture:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from stages.cameras import Camera
-from stages.captures.capture import Capture, View, checked_capture, checked_intrinsics, checked_viewmat
+from stages.captures.capture import Capture, PhotoView, checked_capture, checked_intrinsics, checked_viewmat
 from stages.errors import BadInput
 
 NAMES = ("transforms.json", "transforms_train.json", "transforms_test.json")
@@ -38,7 +38,7 @@ def read_transforms(files: list[Path]) -> Capture:
     Raises:
         BadInput: unreadable JSON, no frames, a pose or intrinsics that are none, lens distortion, too few views.
     """
-    views: list[View] = []
+    views: list[PhotoView] = []
     for file in files:
         document = _load(file)
         frames = document.get("frames")
@@ -62,7 +62,7 @@ def _load(file: Path) -> dict[str, Any]:
     return document
 
 
-def _view(file: Path, document: dict[str, Any], frame: dict[str, Any], index: int, test: bool) -> View:
+def _view(file: Path, document: dict[str, Any], frame: dict[str, Any], index: int, test: bool) -> PhotoView:
     where = f"{file}, frame {index}"
     name = frame.get("file_path")
     if not isinstance(name, str) or not name:
@@ -78,7 +78,7 @@ def _view(file: Path, document: dict[str, Any], frame: dict[str, Any], index: in
         raise BadInput(f"{where}: the camera is no pinhole (camera_model {model!r}).", "Undistort the photos first.")
     path = _picture(file.parent, name)
     width, height = _size(values, path, where)
-    return View(
+    return PhotoView(
         path=path,
         camera=Camera(
             viewmat=_viewmat(frame, where), K=_intrinsics(values, width, height, where), width=width, height=height

@@ -1,5 +1,5 @@
-"""A moving asset in the formats of other tools: one module a format, and the ``Clip`` that they write."""
+"""A moving asset in the formats of other tools: one module a format, and the ``Recording`` that they write."""
 
-from stages.exporting.clip import Clip
+from stages.exporting.recording import Recording
 
-__all__ = ["Clip"]
+__all__ = ["Recording"]

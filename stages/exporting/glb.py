@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from stages.errors import BadInput
-from stages.exporting.placement import Placement
-from stages.gaussians.gltf import read_accessor
 from stages.gaussians.mesh import mesh_as_glb
-from stages.rotations import quaternion_matrices
+from stages.geometry.rotations import quaternion_matrices
+from stages.meshes.gltf import read_accessor
+from stages.meshes.placement import Placement
 
 COMPRESSIONS = ("KHR_draco_mesh_compression", "EXT_meshopt_compression")
 TRIANGLES = 4

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from stages.exporting.clip import Clip
+from stages.exporting.recording import Recording
 from stages.gaussians.sh import sh0_to_rgb
 
 TEMPLATE = Path(__file__).parent / "player.html"
@@ -25,27 +25,27 @@ COMPRESSION = 6
 """gzip's level: 9 is slower and a percent smaller."""
 
 
-def player_page(clip: Clip) -> str:
-    """The page that plays ``clip``, which must have at least one frame."""
-    header, payload = encode(clip)
+def player_page(recording: Recording) -> str:
+    """The page that plays ``recording``, which must have at least one frame."""
+    header, payload = encode(recording)
     data = json.dumps(header).replace("<", "\\u003c")  # so that no title can end the script element
     page = TEMPLATE.read_text(encoding="utf-8")
     for mark, value in (  # the last one in the page first: a title may look like a mark
         ("{{PAYLOAD}}", base64.b64encode(payload).decode("ascii")),
         ("{{HEADER}}", data),
-        ("{{TITLE}}", html.escape(clip.title)),
+        ("{{TITLE}}", html.escape(recording.title)),
     ):
         page = page.replace(mark, value, 1)
     return page
 
 
-def encode(clip: Clip) -> tuple[dict[str, Any], bytes]:
-    """The header and the gzipped arrays of ``clip``."""
-    asset = clip.gaussians
+def encode(recording: Recording) -> tuple[dict[str, Any], bytes]:
+    """The header and the gzipped arrays of ``recording``."""
+    frames, asset = recording.frames, recording.frames.asset
     arrays = [
-        _quantised("positions", clip.means, bits=16, delta=True),
-        _quantised("rotations", clip.quats, bits=8, delta=True, span=(-1.0, 1.0)),
-        _quantised("log_scales", asset.log_scales, bits=16),
+        _quantised("positions", frames.means, bits=16, delta=True),
+        _quantised("rotations", frames.quats, bits=8, delta=True, span=(-1.0, 1.0)),
+        _quantised("log_scales", frames.scales.log(), bits=16, delta=True),
         _quantised("opacities", asset.opacities, bits=8, span=(0.0, 1.0)),
         _quantised("colors", sh0_to_rgb(asset.sh[:, 0]), bits=16),
     ]
@@ -55,10 +55,10 @@ def encode(clip: Clip) -> tuple[dict[str, Any], bytes]:
             _quantised("harmonics", asset.sh[:, 1:].flatten(1), bits=8),
         ]
     header = {
-        "title": clip.title,
-        "credit": clip.credit,
-        "fps": clip.fps,
-        "frames": clip.num_frames,
+        "title": recording.title,
+        "credit": recording.credit,
+        "fps": recording.fps,
+        "frames": frames.num_frames,
         "gaussians": asset.num_gaussians,
         "sh_degree": asset.sh_degree,
         "arrays": [entry for entry, _ in arrays],

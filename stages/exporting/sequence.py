@@ -2,8 +2,8 @@
 
 SuperSplat (its ``file-handler``) takes several dropped ``.ply`` files for an animation when all names are one prefix
 and a number, and sorts by the number; hence ``name_0000.ply``. The 62 floats a Gaussian are those of INRIA's trainer,
-in its order (``stages.gaussians.ply``), with zeros where the asset has no harmonics. ``.splat`` and ``.spz`` are
-smaller: see ``stages.gaussians.splat_file`` and ``spz`` for what they round or leave out.
+in its order (``stages.gaussians.formats.ply``), with zeros where the asset has no harmonics. ``.splat`` and ``.spz``
+are smaller: see ``splat_file`` and ``spz`` there for what they round or leave out.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.exporting.clip import Clip
+from stages.exporting.recording import Recording
 from stages.gaussians.formats import write_splat
-from stages.gaussians.ply import write_ply
+from stages.gaussians.formats.ply import write_ply
 
 
 def numbered(out: Path, index: int) -> Path:
@@ -21,14 +21,14 @@ def numbered(out: Path, index: int) -> Path:
     return out.with_name(f"{out.stem}_{index:04d}{out.suffix}")
 
 
-def write_sequence(out: Path, clip: Clip, written: Callable[[int], None]) -> None:
-    """Write ``clip`` to numbered files beside ``out``, whose suffix says which format; each replaced in one piece.
+def write_sequence(out: Path, recording: Recording, written: Callable[[int], None]) -> None:
+    """Write ``recording`` to numbered files beside ``out``, whose suffix says which format; each replaced in one piece.
 
     ``written`` is told how many frames are done. Raises ``CannotWrite``, or
     ``BadInput`` for a suffix that is no splat format.
     """
-    for index in range(clip.num_frames):
-        path, frame = numbered(out, index), clip.frame(index)
+    for index in range(recording.frames.num_frames):
+        path, frame = numbered(out, index), recording.frames.asset_at(index)
         if out.suffix.lower() == ".ply":
             write_ply(path, frame, pad_sh_degree=3)
         else:

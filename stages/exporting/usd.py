@@ -1,6 +1,6 @@
 """Animated USD: a ``ParticleField3DGaussianSplat`` with a time sample a frame (OpenUSD 26.03 and newer).
 
-The schema's fields: ``positions`` and ``orientations`` for each frame, linear ``scales`` and ``opacities`` once, and
+The schema's fields: ``positions``, ``orientations`` and linear ``scales`` for each frame, ``opacities`` once, and
 ``radiance:sphericalHarmonicsCoefficients`` Gaussian by Gaussian in the order of Kerbl et al. 2023. USD keeps harmonics
 in the prim's own frame, so those of an asset above degree 0 get a sample a frame too, turned with their Gaussians.
 """
@@ -14,14 +14,14 @@ import numpy as np
 from torch import Tensor
 
 from stages.errors import NotAvailable
-from stages.exporting.clip import Clip
+from stages.exporting.recording import Recording
 
 REACH = 3.0
 """Standard deviations of a Gaussian that count as part of it where the extent is computed."""
 
 
-def write_usd(path: Path, clip: Clip) -> None:
-    """Write ``clip`` to ``path`` (.usd and .usdc binary, .usda text), y up, one time code a frame.
+def write_usd(path: Path, recording: Recording) -> None:
+    """Write ``recording`` to ``path`` (.usd and .usdc binary, .usda text), y up, one time code a frame.
 
     Raises:
         NotAvailable: usd-core is not installed, or older than the schema.
@@ -31,27 +31,28 @@ def write_usd(path: Path, clip: Clip) -> None:
     UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.y)
     UsdGeom.SetStageMetersPerUnit(stage, 1.0)
     stage.SetStartTimeCode(0)
-    stage.SetEndTimeCode(clip.num_frames - 1)
-    stage.SetTimeCodesPerSecond(clip.fps)
-    stage.SetFramesPerSecond(clip.fps)
+    stage.SetEndTimeCode(recording.frames.num_frames - 1)
+    stage.SetTimeCodesPerSecond(recording.fps)
+    stage.SetFramesPerSecond(recording.fps)
     root = UsdGeom.Xform.Define(stage, "/Asset")
     stage.SetDefaultPrim(root.GetPrim())
-    stage.GetRootLayer().documentation = " - ".join(text for text in (clip.title, clip.credit) if text)
+    stage.GetRootLayer().documentation = " - ".join(text for text in (recording.title, recording.credit) if text)
     splat = UsdVol.ParticleField3DGaussianSplat.Define(stage, "/Asset/Splat")
-    prim, asset = splat.GetPrim(), clip.gaussians
+    prim, asset = splat.GetPrim(), recording.frames.asset
 
     def attribute(name: str) -> Any:
         return prim.GetAttribute(name)
 
-    attribute("scales").Set(Vt.Vec3fArray.FromNumpy(_numpy(asset.scales)))
     attribute("opacities").Set(Vt.FloatArray.FromNumpy(_numpy(asset.opacities)))
     attribute("radiance:sphericalHarmonicsDegree").Set(asset.sh_degree)
     harmonics = attribute("radiance:sphericalHarmonicsCoefficients")
     if asset.sh_degree == 0:
         harmonics.Set(Vt.Vec3fArray.FromNumpy(_numpy(asset.sh.flatten(0, 1))))
-    reach = REACH * asset.scales.amax(dim=-1, keepdim=True)
-    for index in range(clip.num_frames):
-        frame = clip.frame(index)
+    for index in range(recording.frames.num_frames):
+        frame = recording.frames.asset_at(index)
+        scales = recording.frames.scales[index]
+        reach = REACH * scales.amax(dim=-1, keepdim=True)
+        attribute("scales").Set(Vt.Vec3fArray.FromNumpy(_numpy(scales)), index)
         attribute("positions").Set(Vt.Vec3fArray.FromNumpy(_numpy(frame.means)), index)
         attribute("orientations").Set(Vt.QuatfArray.FromNumpy(_numpy(frame.quats.roll(-1, dims=-1))), index)  # xyzw
         if asset.sh_degree:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from stages.gaussians.deformation import Neighbourhoods
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,13 @@ class Gaussians:
     def opacities(self) -> Tensor:
         """Linear opacities in (0, 1), [N]."""
         return torch.sigmoid(self.logit_opacities)
+
+    @cached_property
+    def neighbourhoods(self) -> Neighbourhoods:
+        """Each Gaussian's neighbours at rest, found once: how it turns and stretches follows from them."""
+        from stages.gaussians.deformation import Neighbourhoods
+
+        return Neighbourhoods.of(self.means)
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         """Axis-aligned box of the means: ``(low, high)``, each [3]."""

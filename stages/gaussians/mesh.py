@@ -13,7 +13,8 @@ from torch import Tensor
 
 from stages.errors import BadInput
 from stages.gaussians.asset import Gaussians
-from stages.gaussians.surface import face_normals, flat_gaussians, sample_surface, triangle_areas
+from stages.gaussians.surface import flat_gaussians
+from stages.meshes.surface import face_normals, sample_surface, triangle_areas
 
 PLAIN = 0.7
 """Grey of a mesh without any colour."""

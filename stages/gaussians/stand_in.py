@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from stages.gaussians.asset import Gaussians
-from stages.rotations import matrix_quaternions, quaternion_matrices
+from stages.geometry.rotations import matrix_quaternions, quaternion_matrices
 
 BISECTIONS = 12
 """Halvings of the cube's size; the number of Gaussians ends within a few per cent of what was asked for."""

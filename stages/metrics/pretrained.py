@@ -16,7 +16,7 @@ from stages.metrics.pixels import IMAGENET_MEAN, IMAGENET_STD, in_batches, norma
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
-class Clip:
+class ClipEncoder:
     """Projected features of pictures and sentences (Radford et al. 2021).
 
     Raises:

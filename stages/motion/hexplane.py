@@ -1,7 +1,7 @@
 """The motion field: a HexPlane over (x, y, z, frame_time) with a small decoder (4DGS, Wu et al. 2024, section 4.2).
 
 Six planes a scale: three of space, three of space and time. Their features are multiplied across planes, concatenated
-across scales, and decoded to a translation and a rotation. Continuous in ``frame_time``: any number of frames can be
+across scales, and decoded to a translation. Continuous in ``frame_time``: any number of frames can be
 asked of it.
 
 A Gaussian's canonical position does not depend on the frame, so the planes of space are read once for all frames. The
@@ -19,8 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stages.gaussians import Gaussians
-from stages.rotations import quaternion_multiply
+from stages.gaussians import Frames, Gaussians
 
 SPACE_INIT = (0.5, 1.5)
 TIME_INIT = 1.0
@@ -30,6 +29,10 @@ TIME_INIT = 1.0
 distillation ended in one frozen pose (distance ratio 0.76 after 250 steps); features that differ in time from the start
 let the decoder's first gradient tell frames apart (0.67).
 """
+
+
+DECODER_RATE = 0.1
+"""The decoder's learning rate over that of the planes (4DGS, DreamGaussian4D)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,21 +48,16 @@ class HexPlaneConfig:
     still_start: float = 0.1  # frame_time over which motion fades in: frame 0 is the asset itself; 0 is off [ours]
 
 
-@dataclass(frozen=True)
-class Offsets:
-    """What a motion field says of every Gaussian in every frame."""
-
-    translation: Tensor  # [T, N, 3] world units
-    rotation: Tensor  # [T, N, 4] wxyz unit, applied to the Gaussian about its own centre
-
-
-class MotionField(nn.Module):
-    """Offsets of every Gaussian at every frame time; exactly none at initialisation (the decoder's last layer is zero).
+class HexPlane(nn.Module):
+    """Displacements of every Gaussian at every frame time; exactly none at initialisation (the decoder's last layer is
+    zero). A ``stages.motion.interface.Motion``.
 
     Args:
         config: sizes.
         low, high: [3] box of the canonical asset, mapped to [-1, 1]; translations come in halves of its longest side.
     """
+
+    kind = "hexplane"
 
     def __init__(self, config: HexPlaneConfig, low: Tensor, high: Tensor) -> None:
         super().__init__()
@@ -79,23 +77,25 @@ class MotionField(nn.Module):
         self.decoder = nn.Sequential(
             nn.Linear(config.features * len(config.multires), config.hidden),
             nn.SiLU(),
-            nn.Linear(config.hidden, 6),
+            nn.Linear(config.hidden, 3),
         )
         last = self.decoder[-1]
         assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 
-    def forward(self, means: Tensor, frame_times: Tensor) -> Offsets:
-        """Offsets of canonical ``means`` [N, 3] at ``frame_times`` [T] in [0, 1]."""
-        unit = (2.0 * (means - self.low) / (self.high - self.low).clamp(min=1e-8) - 1.0).clamp(-1.0, 1.0)
+    def at(self, asset: Gaussians, frame_times: Tensor) -> Frames:
+        """See ``Motion.at``."""
+        return Frames(asset, asset.means + self.displacements(asset.means, frame_times))
+
+    def displacements(self, points: Tensor, frame_times: Tensor) -> Tensor:
+        """See ``Motion.displacements``."""
+        unit = (2.0 * (points - self.low) / (self.high - self.low).clamp(min=1e-8) - 1.0).clamp(-1.0, 1.0)
         decoded = self.decoder(self._features(unit, frame_times))
         if self.config.still_start > 0.0:
             decoded = decoded * (frame_times / self.config.still_start).clamp(max=1.0)[:, None, None]
         half_side = 0.5 * (self.high - self.low).max()
-        one = torch.ones_like(decoded[..., :1])
-        rotation = nn.functional.normalize(torch.cat([one, decoded[..., 3:]], dim=-1), dim=-1)
-        return Offsets(translation=half_side * decoded[..., :3], rotation=rotation)
+        return half_side * decoded
 
     def _features(self, unit: Tensor, frame_times: Tensor) -> Tensor:
         """Features [T, N, F len(multires)] at ``unit`` [N, 3] in [-1, 1]."""
@@ -116,11 +116,12 @@ class MotionField(nn.Module):
             scales.append(features)
         return torch.cat(scales, dim=-1)
 
-    def parameter_groups(self, grid_learning_rate: float, mlp_learning_rate: float) -> list[dict[str, Any]]:
-        """Optimiser groups: planes and decoder learn at different rates."""
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """See ``Motion.parameter_groups``: the planes learn at ``learning_rate``, the decoder at ``DECODER_RATE`` of
+        it."""
         return [
-            {"params": [*self.space, *self.time], "lr": grid_learning_rate},
-            {"params": list(self.decoder.parameters()), "lr": mlp_learning_rate},
+            {"params": [*self.space, *self.time], "lr": learning_rate},
+            {"params": list(self.decoder.parameters()), "lr": DECODER_RATE * learning_rate},
         ]
 
     def tensors(self) -> dict[str, Tensor]:
@@ -129,21 +130,16 @@ class MotionField(nn.Module):
 
     def metadata(self) -> dict[str, str]:
         """The sizes that ``from_tensors`` needs."""
-        return {"field": json.dumps(asdict(self.config))}
+        return {"kind": self.kind, "field": json.dumps(asdict(self.config))}
 
     @staticmethod
-    def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> MotionField:
+    def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> HexPlane:
         """The field of ``tensors`` and ``metadata``."""
         settings = json.loads(metadata["field"])
         config = HexPlaneConfig(**{**settings, "multires": tuple(settings["multires"])})
-        field = MotionField(config, tensors["low"], tensors["high"])
+        field = HexPlane(config, tensors["low"], tensors["high"])
         field.load_state_dict(dict(tensors))
         return field
-
-
-def apply_offsets(gaussians: Gaussians, offsets: Offsets) -> tuple[Tensor, Tensor]:
-    """Where the Gaussians are and how they are turned: means [T, N, 3], quats [T, N, 4]."""
-    return gaussians.means + offsets.translation, quaternion_multiply(offsets.rotation, gaussians.quats)
 
 
 def _hat(positions: Tensor, resolution: int) -> Tensor:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stages.objectives.guidance import guided_prediction
 from stages.priors.prior import Text, VideoPrior
 
 
@@ -55,30 +54,4 @@ def ddim_invert(
         clean = parameterization.to_x0(prediction, x, previous)
         x = parameterization.add_noise(clean, parameterization.to_eps(prediction, x, previous), current)
         previous = current
-    return x
-
-
-@torch.no_grad()
-def ddim_denoise(
-    prior: VideoPrior,
-    x_t: Tensor,  # [1, C, T, h, w] at ``timestep``
-    timestep: int,
-    text: Text,
-    num_steps: int,
-    image_latents: Tensor | None = None,
-    negative: Text | None = None,
-    guidance: float = 1.0,
-) -> Tensor:  # [1, C, T, h, w] clean
-    """Deterministic denoising from ``timestep`` to clean on the same timesteps: sampling, and half of SDEdit."""
-    parameterization = prior.parameterization
-    ladder = inversion_timesteps(timestep, num_steps)
-    x = x_t
-    for current, following in zip(reversed(ladder), [*reversed(ladder[:-1]), -1], strict=True):
-        if negative is None or guidance == 1.0:
-            prediction = prior.predict(x, current, text, image_latents)
-        else:
-            prediction = guided_prediction(prior, x, current, text, negative, guidance, image_latents)
-        x0 = parameterization.to_x0(prediction, x, current)
-        eps = parameterization.to_eps(prediction, x, current)
-        x = parameterization.add_noise(x0, eps, following)
     return x

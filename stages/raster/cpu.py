@@ -69,20 +69,22 @@ class _Rasterize(torch.autograd.Function):
     def forward(ctx: Any, *args: Any) -> tuple[Tensor, Tensor]:
         tensors, (width, height, backdrop) = args[:7], args[7:]
         means, quats, scales, opacities, colors, viewmats, Ks = (_array(t) for t in tensors)
-        background = _array(backdrop)
         frames = means.shape[0]
+        background = np.broadcast_to(_array(backdrop), (frames, height, width, 3))
+        scales = np.broadcast_to(scales, means.shape)
         rgb = np.empty((frames, height, width, 3))
         transmittance = np.empty((frames, height, width))
 
         def one(t: int) -> tuple[Any, Any, Any]:
-            xy, conics, depths = _project(means[t], quats[t], scales, opacities, viewmats[t], Ks[t], width, height)
+            xy, conics, depths = _project(means[t], quats[t], scales[t], opacities, viewmats[t], Ks[t], width, height)
             order = np.argsort(depths, kind="stable")[: int(np.isfinite(depths).sum())]
-            _composite(order, xy, conics, opacities, colors[t], background, rgb[t], transmittance[t])
+            _composite(order, xy, conics, opacities, colors[t], background[t], rgb[t], transmittance[t])
             return xy, conics, order
 
         ctx.projected = _each_frame(one, frames)
         ctx.arrays = (means, quats, scales, opacities, colors, viewmats, Ks, rgb, transmittance)
         ctx.options = [{"device": t.device, "dtype": t.dtype} for t in tensors[:5]]
+        ctx.shared_scales = tensors[2].dim() == 2
         like = tensors[0]
         # the kernels keep rgb for the backward pass, so a float64 caller gets a copy
         return torch.tensor(rgb).to(like), torch.from_numpy(1.0 - transmittance)[..., None].to(like)
@@ -104,12 +106,14 @@ class _Rasterize(torch.autograd.Function):
                 v_alpha[t], v_xy, v_conics, v_opacities[t], v_colors[t],
             )  # fmt: skip
             _project_backward(
-                order, means[t], quats[t], scales, viewmats[t], Ks[t], rgb.shape[2], rgb.shape[1], conics, v_xy,
+                order, means[t], quats[t], scales[t], viewmats[t], Ks[t], rgb.shape[2], rgb.shape[1], conics, v_xy,
                 v_conics, v_means[t], v_quats[t], v_scales[t],
             )  # fmt: skip
 
         _each_frame(one, frames)
-        gradients = (v_means, v_quats, v_scales.sum(axis=0), v_opacities.sum(axis=0), v_colors)
+        if ctx.shared_scales:
+            v_scales = v_scales.sum(axis=0)
+        gradients = (v_means, v_quats, v_scales, v_opacities.sum(axis=0), v_colors)
         out = [torch.from_numpy(g).to(**options) for g, options in zip(gradients, ctx.options, strict=True)]
         return (*out, None, None, None, None, None)
 
@@ -249,7 +253,7 @@ def _composite(order, xy, conics, opacities, colors, background, rgb, transmitta
     for row in range(height):
         for column in range(width):
             for k in range(3):
-                rgb[row, column, k] += transmittance[row, column] * background[k]
+                rgb[row, column, k] += transmittance[row, column] * background[row, column, k]
 
 
 @_kernel

@@ -48,7 +48,7 @@ def rasterize(
     rgb, alpha, _ = rasterization(
         means,
         quats,
-        scales.expand(frames, -1, -1),
+        scales.expand(frames, -1, -1) if scales.dim() == 2 else scales,
         opacities.expand(frames, -1),
         colors[:, None],
         viewmats[:, None],
@@ -59,6 +59,8 @@ def rasterize(
         eps2d=LOW_PASS_PX2,
         packed=False,
         rasterize_mode="classic",
-        backgrounds=None if background is None else background.expand(frames, 1, 3),
     )
-    return Rendered(rgb=rgb[:, 0], alpha=alpha[:, 0])
+    rgb, alpha = rgb[:, 0], alpha[:, 0]
+    if background is not None:  # gsplat's own takes one colour a camera only
+        rgb = rgb + (1.0 - alpha) * background
+    return Rendered(rgb=rgb, alpha=alpha)

@@ -28,12 +28,12 @@ class Rasterizer(Protocol):
         self,
         means: Tensor,  # [T, N, 3] world
         quats: Tensor,  # [T, N, 4] wxyz, any length (normalised inside)
-        scales: Tensor,  # [N, 3] linear
+        scales: Tensor,  # [T, N, 3] or [N, 3] linear
         opacities: Tensor,  # [N] linear
         colors: Tensor,  # [T, N, 3] or [N, 3] RGB
         viewmats: Tensor,  # [T, 4, 4] camera-from-world
         Ks: Tensor,  # [T, 3, 3] pixels
         width: int,
         height: int,
-        background: Tensor | None = None,  # [3] RGB
+        background: Tensor | None = None,  # [3] or [T, H, W, 3] RGB
     ) -> Rendered: ...

@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from stages.geometry.rotations import quaternion_matrices
 from stages.raster.interface import Rendered
 from stages.raster.rules import ALPHA_MAX, ALPHA_MIN, FRUSTUM_MARGIN, LOW_PASS_PX2, NEAR, TRANSMITTANCE_MIN
-from stages.rotations import quaternion_matrices
 
 
 def rasterize(
@@ -26,10 +26,17 @@ def rasterize(
     background: Tensor | None = None,
 ) -> Rendered:
     """See ``stages.raster.interface.Rasterizer``."""
-    colors = colors.expand(means.shape[0], -1, -1) if colors.dim() == 2 else colors
+    num_frames, num_points = means.shape[:2]
+    assert means.shape == (num_frames, num_points, 3) and quats.shape == (num_frames, num_points, 4)
+    assert scales.shape in ((num_points, 3), (num_frames, num_points, 3)) and opacities.shape == (num_points,)
+    assert colors.shape in ((num_points, 3), (num_frames, num_points, 3))
+    assert viewmats.shape == (num_frames, 4, 4) and Ks.shape == (num_frames, 3, 3)
+    assert background is None or background.shape in ((3,), (num_frames, height, width, 3))
+    scales, colors = (part.expand(num_frames, -1, -1) if part.dim() == 2 else part for part in (scales, colors))
+    behind = [None] * num_frames if background is None else background.expand(num_frames, height, width, 3)
     frames = [
-        _frame(means[t], quats[t], scales, opacities, colors[t], viewmats[t], Ks[t], width, height, background)
-        for t in range(means.shape[0])
+        _frame(means[t], quats[t], scales[t], opacities, colors[t], viewmats[t], Ks[t], width, height, behind[t])
+        for t in range(num_frames)
     ]
     return Rendered(rgb=torch.stack([rgb for rgb, _ in frames]), alpha=torch.stack([alpha for _, alpha in frames]))
 
@@ -88,5 +95,5 @@ def _frame(
     weights = before[:, :-1] * alpha
     rgb, remaining = weights @ colors, before[:, -1:]
     if background is not None:
-        rgb = rgb + remaining * background.to(rgb)
+        rgb = rgb + remaining * background.to(rgb).reshape(-1, 3)
     return rgb.reshape(height, width, 3), (1.0 - remaining).reshape(height, width, 1)

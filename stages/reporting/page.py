@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from stages.events import Report, Wrote
-from stages.run_dir.files import replacing
+from stages.files import replacing
 from stages.tables import Table, as_text
 
 PAGES = (".html", ".htm")

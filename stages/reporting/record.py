@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import BadInput, CorruptCheckpoint, MissingStage
+from stages.files import read_json
 from stages.reporting.footage import Footage, find_footage, older
 from stages.run_dir import MADE_BY, RunDir
-from stages.run_dir.files import read_json
 from stages.run_dir.holder import lock_holder
 
 Hint = tuple[str, str]

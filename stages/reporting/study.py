@@ -35,7 +35,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Clip:
+class StudyVideo:
     """What a clip is."""
 
     run: str  # the folder
@@ -43,11 +43,11 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class ClipSet:
+class VideoSet:
     """Clips that are compared with each other."""
 
     prompt: str
-    clips: Mapping[str, Clip]  # by random name
+    clips: Mapping[str, StudyVideo]  # by random name
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Key:
     """Which clip of a page is which."""
 
     page: str  # the page's random name
-    sets: list[ClipSet]
+    sets: list[VideoSet]
 
     def as_json(self) -> dict[str, Any]:
         """What ``read_key`` reads."""
@@ -106,8 +106,8 @@ def new_key(sets: Sequence[tuple[str, Sequence[str], Sequence[Path]]]) -> Key:
     """Random names for the clips of ``sets``: (prompt, names, folders) of each."""
     made = []
     for prompt, names, paths in sets:
-        clips = (Clip(str(path), name) for name, path in zip(names, paths, strict=True))
-        made.append(ClipSet(prompt, {secrets.token_hex(6): clip for clip in clips}))
+        clips = (StudyVideo(str(path), name) for name, path in zip(names, paths, strict=True))
+        made.append(VideoSet(prompt, {secrets.token_hex(6): clip for clip in clips}))
     return Key(secrets.token_hex(4), made)
 
 
@@ -118,7 +118,7 @@ def read_key(path: Path) -> Key:
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']}")
         sets = [
-            ClipSet(str(one["prompt"]), {name: Clip(**clip) for name, clip in one["clips"].items()})
+            VideoSet(str(one["prompt"]), {name: StudyVideo(**clip) for name, clip in one["clips"].items()})
             for one in content["sets"]
         ]
         return Key(str(content["page"]), sets)

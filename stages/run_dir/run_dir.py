@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.errors import BadInput, MissingStage, RunLocked, SettingsDiffer
-from stages.run_dir.files import file_hash, read_json, write_json, writing
+from stages.files import file_hash, read_json, write_json, writing
 from stages.run_dir.provenance import versions
 from stages.run_dir.stage_folder import StageFolder
 
@@ -76,7 +76,7 @@ class RunDir:
 
     def load_asset(self) -> Gaussians:
         """The canonical asset. Raises ``MissingStage`` when the run has none."""
-        from stages.gaussians.ply import read_ply
+        from stages.gaussians.formats.ply import read_ply
 
         if not self.canonical_ply.exists():
             raise MissingStage(f"{self.path} has no asset.", "Run first: animus3d reconstruct FILE, or name the .ply.")
@@ -98,7 +98,7 @@ class RunDir:
             SettingsDiffer: the run has another asset and ``force`` is not set. With ``force`` the asset is replaced and
                 the results made from the old one are removed.
         """
-        from stages.gaussians.ply import write_ply
+        from stages.gaussians.formats.ply import write_ply
 
         candidate = self.path / "asset" / ".candidate.ply"
         with writing(candidate):

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import CorruptCheckpoint, SettingsDiffer
-from stages.run_dir.files import file_hash, read_json, replacing, write_json, writing
+from stages.files import file_hash, read_json, replacing, write_json, writing
 from stages.run_dir.provenance import made_with
 
 UNTRACKED = (

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from stages.gaussians.surface import flat_gaussians
-from stages.zoo.skeleton import Body, Pose, Skeleton
+from stages.skeletons.skeleton import Body, Pose, Skeleton
 
 WAYS = ("aside", "up", "ahead")
 Curves = dict[str, tuple[str, Tensor]]

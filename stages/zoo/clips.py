@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from stages.assets import asset_path
+from stages.gaussians import Frames
 from stages.gaussians.sh import rgb_to_sh0, sh0_to_rgb
+from stages.skeletons.rigged import RiggedFile, read_rigged
+from stages.skeletons.skeleton import Body, Pose
 from stages.zoo.builder import ProceduralBody
 from stages.zoo.captions import PACES, caption, pick, uniform
-from stages.zoo.rigged import RiggedFile, read_rigged
-from stages.zoo.skeleton import Body, Clip, Pose
+from stages.zoo.clip import Clip
 from stages.zoo.walkers import biped, quadruped, theropod
 from stages.zoo.waves import bird, fish, flag, insect, plant, snake
 
@@ -223,8 +225,8 @@ def rigged_file(name: str, folder: str = "rigged") -> RiggedFile:
 
 def rigged_clip(
     rig: Rig, verb: str, num_frames: int, num_gaussians: int, generator: torch.Generator, how: How = PLAIN
-) -> Clip:
-    """The clip of a shipped body for ``verb`` ("static": the rest pose repeated), entered from the rest pose."""
+) -> Frames:
+    """A shipped body making ``verb`` ("static": the rest pose repeated), entered from the rest pose."""
     file = rigged_file(rig.file, rig.folder)
     rest = file.bind_local if rig.rest is None else file.pose(rig.rest, torch.zeros(1))
     body = file.body(rest, num_gaussians, generator)
@@ -240,7 +242,7 @@ def rigged_clip(
 
 def procedural_clip(
     kind: str, verb: str, num_frames: int, num_gaussians: int, generator: torch.Generator, how: How = PLAIN
-) -> Clip:
+) -> Frames:
     """A random body of ``kind`` making ``verb``, entered from the rest pose."""
     body = BUILDERS[kind](generator, num_gaussians)
     if verb == "static":
@@ -249,7 +251,7 @@ def procedural_clip(
     return _enter(body.body, body.pose(verb, phase, how.amplitude), how)
 
 
-def _enter(body: Body, motion: Pose, how: How, gain: float = 1.0) -> Clip:
+def _enter(body: Body, motion: Pose, how: How, gain: float = 1.0) -> Frames:
     """From rest into ``motion``, or at once if it starts in the middle: then its first pose is what is at rest."""
     if not how.start:
         return body.from_rest(motion, gain=gain)
@@ -272,12 +274,12 @@ def sample_training_clips(
         how = random_manner(verb, amplitudes, generator)
         if use_rig:
             rig = pick(rigs, generator)
-            clip, nouns = rigged_clip(rig, verb, num_frames, size, generator, how), rig.nouns
+            frames, nouns = rigged_clip(rig, verb, num_frames, size, generator, how), rig.nouns
         else:
             kind = pick(kinds, generator)
-            clip, nouns = procedural_clip(kind, verb, num_frames, size, generator, how), NOUNS[kind]
-        clip = vary(clip, generator, recolor=use_rig)
-        yield replace(clip, caption=caption(verb, pick(nouns, generator), generator, how.adverb), verb=verb)
+            frames, nouns = procedural_clip(kind, verb, num_frames, size, generator, how), NOUNS[kind]
+        frames = vary(frames, generator, recolor=use_rig)
+        yield Clip(frames, caption(verb, pick(nouns, generator), generator, how.adverb), verb)
 
 
 def random_manner(verb: str, amplitudes: tuple[float, float], generator: torch.Generator) -> How:
@@ -293,18 +295,18 @@ def random_manner(verb: str, amplitudes: tuple[float, float], generator: torch.G
     return how
 
 
-def vary(clip: Clip, generator: torch.Generator, *, recolor: bool) -> Clip:
+def vary(frames: Frames, generator: torch.Generator, *, recolor: bool) -> Frames:
     """Other proportions, for shipped bodies other colours, and now and then stripes or spots."""
     stretch = 1.3 ** (2.0 * torch.rand(3, generator=generator) - 1.0)
-    sh = clip.gaussians.sh
+    asset = frames.asset
+    sh = asset.sh
     if recolor:
         rgb = sh0_to_rgb(sh[:, 0])
         gain = 0.7 + 0.8 * torch.rand(3, generator=generator)
         sh = rgb_to_sh0((rgb ** uniform(0.6, 1.2, generator) * gain).clamp(0.0, 1.0))[:, None]
     if uniform(0.0, 1.0, generator) < 0.3:
-        sh = rgb_to_sh0(_patterned(sh0_to_rgb(sh[:, 0]), clip.gaussians.means, generator))[:, None]
-    gaussians = replace(clip.gaussians, means=clip.gaussians.means * stretch, sh=sh)
-    return replace(clip, gaussians=gaussians, means=clip.means * stretch)
+        sh = rgb_to_sh0(_patterned(sh0_to_rgb(sh[:, 0]), asset.means, generator))[:, None]
+    return Frames(replace(asset, means=asset.means * stretch, sh=sh), frames.means * stretch)
 
 
 def _patterned(rgb: Tensor, means: Tensor, generator: torch.Generator) -> Tensor:

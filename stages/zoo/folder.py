@@ -24,10 +24,10 @@ from pathlib import Path
 import torch
 
 from stages.errors import BadInput
+from stages.skeletons.rigged import RiggedFile, read_rigged
 from stages.zoo.captions import STATIC_SENTENCES, pick, uniform
+from stages.zoo.clip import Clip
 from stages.zoo.clips import NUM_GAUSSIANS, vary
-from stages.zoo.rigged import RiggedFile, read_rigged
-from stages.zoo.skeleton import Clip
 
 TABLE = "captions.csv"
 STATIC_SHARE = 0.08
@@ -75,12 +75,12 @@ class FolderClips:
             rest = file.pose(line.rest, torch.zeros(1)) if line.rest else file.bind_local
             body = file.body(rest, int(torch.randint(*NUM_GAUSSIANS, (), generator=generator)), generator)
             if uniform(0.0, 1.0, generator) < STATIC_SHARE:
-                clip = replace(body.animate(rest.repeat(num_frames)), caption=STATIC_SENTENCES[1], verb="static")
+                clip = Clip(body.animate(rest.repeat(num_frames)), STATIC_SENTENCES[1], "static")
             else:
                 cycle = torch.linspace(0.0, line.cycles, num_frames) % (1.0 + 1e-4)
-                clip = body.from_rest(file.pose(line.clip, cycle * file.clip_seconds(line.clip)))
-                clip = replace(clip, caption=line.caption, verb=line.motion)
-            yield vary(clip, generator, recolor=True)
+                motion = file.pose(line.clip, cycle * file.clip_seconds(line.clip))
+                clip = Clip(body.from_rest(motion), line.caption, line.motion)
+            yield replace(clip, frames=vary(clip.frames, generator, recolor=True))
 
     def lines(self) -> tuple[Line, ...]:
         """The table."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from stages.assets import asset_path
 from stages.conventions import step_generator
-from stages.gaussians.ply import write_ply
+from stages.gaussians.formats.ply import write_ply
 from stages.zoo.clips import RIGS, rigged_clip
 from stages.zoo.waves import bird
 
@@ -20,7 +20,7 @@ def main() -> None:
     """Write one splat a sample."""
     rigs = {rig.file: rig for rig in RIGS}
     splats = {
-        name: rigged_clip(rigs[file], "static", 1, NUM_GAUSSIANS, step_generator(0, 0)).gaussians
+        name: rigged_clip(rigs[file], "static", 1, NUM_GAUSSIANS, step_generator(0, 0)).asset
         for name, file in SAMPLES.items()
     }
     splats["bird"] = bird(step_generator(BIRD_SEED, 0), NUM_GAUSSIANS).body.gaussians

@@ -33,9 +33,9 @@ from stages.ablation.orderings import orderings, summary
 from stages.ablation.variants import NAMES, VARIANTS, Variant
 from stages.distill import DistillConfig
 from stages.evaluate import EvaluateConfig, on_gaussians, on_renders
-from stages.filming import film
 from stages.metrics.motion import motion_amplitude
-from stages.moving_asset import MovingAsset
+from stages.moving.asset import MovingAsset
+from stages.raster.film import film
 from stages.zoo.clips import RIGS
 from tests.bench.exact import NUM_FRAMES, SIZE_PX, World, build_world, distilled, exact_config, moved
 from tests.bench.record import RESULTS, provenance

@@ -32,11 +32,12 @@ from stages import refine as refining
 from stages.conventions import frame_times
 from stages.fit_lora import FitLoraConfig
 from stages.gaussians import Gaussians
-from stages.motion.hexplane import MotionField, apply_offsets
+from stages.motion.hexplane import HexPlane
 from stages.motion.regularizers import arap, tv3d
 from stages.objectives.guidance import guided_prediction
-from stages.objectives.inversion import ddim_denoise, ddim_invert
+from stages.objectives.inversion import ddim_invert
 from stages.objectives.msd import distillation_loss, static_score
+from stages.objectives.sampling import ddim_denoise
 from stages.priors.load import load_prior
 from stages.priors.lora import adapter_on, add_adapter
 from stages.priors.prior import Text
@@ -192,8 +193,8 @@ def motion_steps() -> dict[str, dict[str, float]]:
                 sh=torch.zeros(count, 1, 3),
             )
             near, far = torch.zeros(count, k, dtype=torch.long), torch.zeros(count, k)
-            field = MotionField(distilled.field, torch.zeros(3), torch.ones(3))
-            means, turned = apply_offsets(asset, field(at_rest, frame_times(frames)))
+            field = HexPlane(distilled.field, torch.zeros(3), torch.ones(3))
+            means = field.displacements(at_rest, frame_times(frames)) + at_rest
             if stage == "distill":
                 anchors = torch.zeros(distilled.arap_anchors, dtype=torch.long)
                 penalty = arap(means, at_rest, near, far, anchors)

@@ -35,12 +35,12 @@ from stages.conventions import frame_times, step_generator
 from stages.distill import Distillation, new_field
 from stages.events import silent
 from stages.gaussians import Gaussians
+from stages.gaussians.formats.ply import read_ply
 from stages.gaussians.neighbours import nearest_neighbours
-from stages.gaussians.ply import read_ply
 from stages.motion.hexplane import apply_offsets
 from stages.motion.regularizers import arap, tv3d
-from stages.objectives.inversion import ddim_denoise
 from stages.objectives.msd import distillation_loss
+from stages.objectives.sampling import ddim_denoise
 from stages.priors.load import load_prior
 from stages.priors.lora import adapter_on, add_adapter
 from stages.priors.prior import Text

@@ -16,7 +16,7 @@ from typing import Any
 from stages.assets import asset_path
 from stages.conventions import step_generator
 from stages.distill import PRESETS, Distillation, new_field
-from stages.gaussians.ply import read_ply
+from stages.gaussians.formats.ply import read_ply
 from stages.motion.hexplane import apply_offsets
 from stages.motion.regularizers import arap, tv3d
 from stages.objectives.flow import flow_loss, guided_flow

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from stages.ablate import PRESETS
 from stages.conventions import step_generator
-from stages.distillation import Distillation
+from stages.distilling.distillation import Distillation
 from stages.fit_lora import STATIC_PROMPT
 from stages.priors.load import load_prior
 from stages.raster import choose

@@ -28,8 +28,8 @@ from stages import distill, fit_lora
 from stages.conventions import frame_times, step_generator
 from stages.events import silent
 from stages.media.contact_sheet import contact_sheet, write_png
-from stages.moving_asset import load_moving_asset
-from stages.objectives.inversion import ddim_denoise
+from stages.moving.asset import load_moving_asset
+from stages.objectives.sampling import ddim_denoise
 from stages.priors.load import load_prior
 from stages.run_dir import RunDir
 from tests.bench.held_out import CASES, NUM_FRAMES, Case, cameras_around, film, measure, name_verb

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from stages.cameras import Camera
-from stages.distillation import Distillation
+from stages.distilling.distillation import Distillation
 from stages.gaussians import Gaussians
 from stages.raster import choose, render
 from tests.bench.bench_ablation import STEPS, base_config, world_of

@@ -14,14 +14,14 @@ from torch import Tensor
 from stages.cameras import Camera
 from stages.conventions import frame_times
 from stages.distill import PRESETS, Distillation, DistillConfig, new_field
-from stages.gaussians import Gaussians
-from stages.motion.hexplane import HexPlaneConfig, MotionField, apply_offsets
+from stages.gaussians import Frames, Gaussians
+from stages.motion.hexplane import HexPlane, HexPlaneConfig
 from stages.priors.exact import ExactPrior
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape
 from stages.raster import choose, render
+from stages.skeletons.skeleton import Body
 from stages.zoo.clips import RIGS, Rig, rigged_file
-from stages.zoo.skeleton import Body
 
 RIG = next(rig for rig in RIGS if rig.file == "Wolf.glb")
 """The wolf: its markings and shaded legs tell the four legs apart. Fitted to the pixels of the *true* clip for 300
@@ -81,7 +81,7 @@ def build_world(config: DistillConfig, rig: Rig = RIG, verb: str = "walk", laten
     rest = file.bind_local if rig.rest is None else file.pose(rig.rest, torch.zeros(1))
     body = file.body(rest, NUM_GAUSSIANS, torch.Generator().manual_seed(0))
     fine = [cycle(rig, verb, body, phase / FINE_PHASES) for phase in range(FINE_PHASES)]
-    truth = torch.stack([means for means, _ in fine])
+    truth = torch.stack([frames.means for frames in fine])
     schedule = Parameterization.from_betas(ddpm_betas(), "epsilon")
     cameras = Distillation.sample_cameras(body.gaussians, ClipShape(NUM_FRAMES, SIZE_PX, SIZE_PX), config)
     stride = FINE_PHASES // NUM_PHASES
@@ -89,8 +89,8 @@ def build_world(config: DistillConfig, rig: Rig = RIG, verb: str = "walk", laten
     for camera in cameras:
         still = _render(body.gaussians, [camera])
         stills.append(still.expand(NUM_FRAMES, -1, -1, -1))
-        for means, quats in fine[::stride]:
-            bank.append(_render(body.gaussians, [camera] * NUM_FRAMES, means, quats))
+        for frames in fine[::stride]:
+            bank.append(_render(frames, [camera] * NUM_FRAMES))
             pictures.append(still[0])
     prior = ExactPrior(
         {WALK: torch.stack(bank), STATIC: torch.stack(stills)},
@@ -101,13 +101,12 @@ def build_world(config: DistillConfig, rig: Rig = RIG, verb: str = "walk", laten
     return World(body.gaussians, truth, prior)
 
 
-def cycle(rig: Rig, verb: str, body: Body, phase: float) -> tuple[Tensor, Tensor]:
-    """One cycle of the file's clip from ``phase``: means [T, N, 3], quats [T, N, 4]."""
+def cycle(rig: Rig, verb: str, body: Body, phase: float) -> Frames:
+    """One cycle of the file's clip from ``phase``."""
     name = rig.verbs[verb].clip
     file = rigged_file(rig.file)
     seconds = file.clip_seconds(name)
-    clip = body.animate(file.pose(name, (phase + torch.linspace(0.0, 1.0, NUM_FRAMES)) * seconds % seconds))
-    return clip.means, clip.quats
+    return body.animate(file.pose(name, (phase + torch.linspace(0.0, 1.0, NUM_FRAMES)) * seconds % seconds))
 
 
 def distil(world: World, config: DistillConfig, every: int = 0) -> tuple[float, list[tuple[int, float]]]:
@@ -116,11 +115,11 @@ def distil(world: World, config: DistillConfig, every: int = 0) -> tuple[float, 
     return world.ratio(moved(world, field)), trace
 
 
-def distilled(world: World, config: DistillConfig, every: int = 0) -> tuple[MotionField, list[tuple[int, float]]]:
+def distilled(world: World, config: DistillConfig, every: int = 0) -> tuple[HexPlane, list[tuple[int, float]]]:
     """Run ``config``: the motion field, and the ratio every ``every`` steps."""
     distillation = Distillation(world.asset, world.prior, choose("cpu"), config, STATIC)
     field = new_field(world.asset, config)
-    optimiser = torch.optim.Adam(field.parameter_groups(config.grid_learning_rate, config.mlp_learning_rate))
+    optimiser = torch.optim.Adam(field.parameter_groups(config.grid_learning_rate))
     trace = []
     for step in range(config.steps):
         loss = distillation.step(field, step)["loss"]
@@ -133,9 +132,9 @@ def distilled(world: World, config: DistillConfig, every: int = 0) -> tuple[Moti
 
 
 @torch.no_grad()
-def moved(world: World, field: MotionField) -> Tensor:
+def moved(world: World, field: HexPlane) -> Tensor:
     """Means [T, N, 3] of the world's asset as ``field`` moves it."""
-    return apply_offsets(world.asset, field(world.asset.means, frame_times(NUM_FRAMES)))[0]
+    return field.at(world.asset, frame_times(NUM_FRAMES)).means
 
 
 def sds(config: DistillConfig) -> DistillConfig:
@@ -143,8 +142,6 @@ def sds(config: DistillConfig) -> DistillConfig:
     return replace(config, objective="sds")
 
 
-def _render(
-    asset: Gaussians, cameras: list[Camera], means: Tensor | None = None, quats: Tensor | None = None
-) -> Tensor:
+def _render(frames: Frames | Gaussians, cameras: list[Camera]) -> Tensor:
     with torch.no_grad():
-        return render(asset, cameras, choose("cpu"), means=means, quats=quats, background=torch.ones(3)).rgb
+        return render(frames, cameras, choose("cpu"), background=torch.ones(3)).rgb

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from stages.cameras import Camera, fitting_radius, orbit_camera
-from stages.gaussians import Gaussians
+from stages.gaussians import Frames, Gaussians
 from stages.gaussians.neighbours import nearest_neighbours
 from stages.metrics.image import colour_drift
 from stages.motion.regularizers import arap
 from stages.raster import choose, render
 from stages.zoo.clips import Gait, Rig, rigged_clip
-from stages.zoo.skeleton import Clip
 from tests.bench.verb_classifier import CLASSES, VerbClassifier
 
 NUM_GAUSSIANS, NUM_FRAMES, SIZE_PX = 2000, 16, 64
@@ -98,8 +97,8 @@ class Case:
         """As in "cow-run"."""
         return f"{self.rig.file.removesuffix('.glb').lower()}-{self.verb}"
 
-    def truth(self) -> Clip:
-        """The file's own clip; its ``gaussians`` are the static asset."""
+    def truth(self) -> Frames:
+        """The file's own clip; its ``asset`` is the static one."""
         return rigged_clip(self.rig, self.verb, NUM_FRAMES, NUM_GAUSSIANS, torch.Generator().manual_seed(0))
 
 
@@ -119,10 +118,10 @@ def cameras_around(asset: Gaussians, size_px: int = SIZE_PX) -> list[Camera]:
 
 
 @torch.no_grad()
-def film(asset: Gaussians, means: Tensor, quats: Tensor, camera: Camera) -> Tensor:
-    """Frames [T, H, W, 3] of a moving asset on white."""
-    cameras, white = [camera] * len(means), torch.ones(3)
-    return render(asset, cameras, choose("cpu"), means=means, quats=quats, background=white).rgb.clamp(0.0, 1.0)
+def film(frames: Frames, camera: Camera) -> Tensor:
+    """Pictures [T, H, W, 3] of a moving asset on white."""
+    cameras = [camera] * frames.num_frames
+    return render(frames, cameras, choose("cpu"), background=torch.ones(3)).rgb.clamp(0.0, 1.0)
 
 
 @torch.no_grad()
@@ -132,7 +131,7 @@ def name_verb(classifier: VerbClassifier, films: list[Tensor]) -> dict[str, floa
     return dict(zip(CLASSES, scores.mean(dim=0).softmax(dim=0).tolist(), strict=True))
 
 
-def measure(asset: Gaussians, means: Tensor, quats: Tensor, truth: Clip) -> dict[str, float]:
+def measure(frames: Frames, truth: Frames) -> dict[str, float]:
     """How far limbs and torso go, how the body holds together and keeps its colours; same for any clip of the body.
 
     Limbs are the fifth of the Gaussians that goes farthest in the *true* clip when the mean motion of the body is taken
@@ -140,7 +139,7 @@ def measure(asset: Gaussians, means: Tensor, quats: Tensor, truth: Clip) -> dict
     the box's diagonal. Colour drift is half the L1 distance between the colour histograms (4 x 4 x 4 bins, weighted by
     how much of a pixel the body covers) of every frame and the first, averaged over frames and four cameras.
     """
-    rest = asset.means
+    rest, means = frames.asset.means, frames.means
     diagonal = float((rest.amax(dim=0) - rest.amin(dim=0)).norm())
     true_moves = truth.means - rest
     apart = (true_moves - true_moves.mean(dim=1, keepdim=True)).norm(dim=-1).amax(dim=0)
@@ -153,16 +152,15 @@ def measure(asset: Gaussians, means: Tensor, quats: Tensor, truth: Clip) -> dict
         "torso": float(moves[:, torso].norm(dim=-1).amax(dim=0).mean()) / diagonal,
         "limbs_to_torso": float(relative[:, limbs].norm(dim=-1).amax(dim=0).mean()) / diagonal,
         "arap": float(arap(means, rest, neighbours, distances)),
-        "colour_drift": drift_of_colours(asset, means, quats),
+        "colour_drift": drift_of_colours(frames),
     }
 
 
 @torch.no_grad()
-def drift_of_colours(asset: Gaussians, means: Tensor, quats: Tensor) -> float:
+def drift_of_colours(frames: Frames) -> float:
     """See ``measure``."""
     drifts = []
-    for camera in cameras_around(asset)[:4]:
-        cameras, black = [camera] * len(means), torch.zeros(3)
-        images = render(asset, cameras, choose("cpu"), means=means, quats=quats, background=black)
+    for camera in cameras_around(frames.asset)[:4]:
+        images = render(frames, [camera] * frames.num_frames, choose("cpu"), background=torch.zeros(3))
         drifts.append(colour_drift(images.rgb, images.alpha[..., 0], background=0.0))
     return mean(drifts)

@@ -28,8 +28,8 @@ from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.lora import add_adapter
 from stages.raster import choose
 from stages.zoo.captions import INFLECTIONS
+from stages.zoo.clip import Clip
 from stages.zoo.clips import RIGS, procedural_clip, rigged_clip
-from stages.zoo.skeleton import Clip
 from tests.bench.held_out import measure
 from tests.bench.record import RESULTS, provenance
 

@@ -19,9 +19,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from stages.clip_bank import ClipBank, render_bank
 from stages.conventions import step_generator
 from stages.events import Event, Progress
+from stages.training.clip_bank import ClipBank, render_bank
 from stages.zoo.clips import SHARES, sample_training_clips
 
 CLASSES = sorted(set(SHARES) - {"idle"})

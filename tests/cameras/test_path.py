@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from stages.cameras import Camera, orbit_camera
-from stages.cameras.path import View, orbit_path, read_path
+from stages.cameras.path import Framing, orbit_path, read_path
 from stages.errors import BadInput
 
-VIEW = View(
+VIEW = Framing(
     low=torch.tensor([-1.0, 0.0, -1.0]), high=torch.tensor([1.0, 2.0, 1.0]), azimuth_deg=35.0, elevation_deg=15.0,
     fov_deg=35.0, width=64, height=48,
 )  # fmt: skip

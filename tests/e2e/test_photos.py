@@ -18,7 +18,7 @@ from PIL import Image
 
 from animus3d_cli.main import main
 from stages.gaussians import Gaussians
-from stages.gaussians.ply import read_ply, write_ply
+from stages.gaussians.formats.ply import read_ply, write_ply
 from stages.raster import choose, render
 from stages.run_dir import RunDir
 from stages.status import run as status

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 from animus3d_cli.main import main
 from stages.distill import DistillConfig
-from stages.gaussians.ply import read_ply, write_ply
+from stages.gaussians.formats.ply import read_ply, write_ply
 from tests.gaussians.test_ply import splat
 from tests.media.test_video import read_video
 from tests.priors.test_embedded import tiny_prior

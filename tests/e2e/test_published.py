@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from animus3d_cli.main import main
-from stages.gaussians.ply import write_ply
+from stages.gaussians.formats.ply import write_ply
 from stages.priors.catalogue import CATALOGUE, is_here
 from stages.priors.hub import missing_files
 from tests.bench.record import RESULTS

@@ -12,19 +12,19 @@ from PIL import Image
 
 from stages.events import silent
 from stages.gaussians import Gaussians
-from stages.motion.hexplane import HexPlaneConfig, MotionField
-from stages.moving_asset import MovingAsset, load_moving_asset
+from stages.motion.hexplane import HexPlane, HexPlaneConfig
+from stages.moving.asset import MovingAsset, load_moving_asset
 from stages.render import RenderConfig
 from stages.render import run as render
 from stages.run_dir import RunDir
 from tests.gaussians.test_ply import splat
 
 
-def moving(asset: Gaussians) -> MotionField:
+def moving(asset: Gaussians) -> HexPlane:
     """A field of large motions."""
     torch.manual_seed(0)
     sizes = HexPlaneConfig(spatial_resolution=4, time_resolution=3, multires=(1,), features=4, hidden=8)
-    field = MotionField(sizes, *asset.bounds())
+    field = HexPlane(sizes, *asset.bounds())
     torch.nn.init.normal_(field.decoder[-1].weight, std=0.3)  # type: ignore[arg-type]
     return field
 

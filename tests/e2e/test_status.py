@@ -14,7 +14,7 @@ import pytest
 
 from animus3d_cli.console import Console
 from stages.errors import MissingStage
-from stages.gaussians.ply import write_ply
+from stages.gaussians.formats.ply import write_ply
 from stages.run_dir import RunDir
 from stages.run_dir.holder import lock_holder
 from stages.status import RunStatus, StageStatus

@@ -12,7 +12,7 @@ import torch
 
 from stages.events import Event
 from stages.gaussians import Gaussians
-from stages.motion.hexplane import HexPlaneConfig, MotionField
+from stages.motion.hexplane import HexPlane, HexPlaneConfig
 from stages.run_dir import RunDir
 from stages.run_dir.optimiser_state import optimisation_tensors
 from stages.view import LOOK_S, ViewConfig, Viewer, covariances
@@ -37,9 +37,9 @@ def viewer(run: RunDir) -> Iterator[Viewer]:
     viewer.stop()
 
 
-def moving(asset: Gaussians, seed: int) -> MotionField:
+def moving(asset: Gaussians, seed: int) -> HexPlane:
     torch.manual_seed(seed)
-    field = MotionField(SIZES, *asset.bounds())
+    field = HexPlane(SIZES, *asset.bounds())
     torch.nn.init.normal_(field.decoder[-1].weight, std=0.3)  # type: ignore[arg-type]
     return field
 
@@ -49,7 +49,7 @@ def begin(run: RunDir, name: str) -> None:
     run.stage(name).begin(config=settings, inputs={}, total_steps=20, force=False)
 
 
-def checkpoint(run: RunDir, name: str, step: int, field: MotionField) -> None:
+def checkpoint(run: RunDir, name: str, step: int, field: HexPlane) -> None:
     optimiser = torch.optim.Adam(field.parameters())
     run.stage(name).save_checkpoint(step, optimisation_tensors(field.named_parameters(), optimiser), {})
 
@@ -58,9 +58,9 @@ def places(viewer: Viewer) -> torch.Tensor:
     return torch.from_numpy(viewer.splats.centers.copy())
 
 
-def truth(field: MotionField, asset: Gaussians, time: float) -> torch.Tensor:
+def truth(field: HexPlane, asset: Gaussians, time: float) -> torch.Tensor:
     with torch.no_grad():
-        return asset.means + field(asset.means, torch.tensor([time])).translation[0]
+        return asset.means + field.displacements(asset.means, torch.tensor([time]))[0]
 
 
 def test_it_follows_a_run_from_the_asset_to_what_was_refined(run: RunDir, viewer: Viewer) -> None:
@@ -131,7 +131,7 @@ def test_a_damaged_checkpoint_keeps_the_page(run: RunDir, viewer: Viewer) -> Non
 
 def test_covariances_are_turned_and_scaled() -> None:
     asset = splat(3, count=5)
-    found = covariances(asset, asset.quats)
+    found = covariances(asset.quats, asset.scales)
     values = torch.linalg.eigvalsh(found)
     torch.testing.assert_close(values, asset.scales.square().sort(dim=-1).values, rtol=1e-3, atol=1e-6)
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from stages.gaussians import Gaussians
-from stages.moving_asset import MovingAsset, load_moving_asset
+from stages.gaussians import Frames, Gaussians
+from stages.moving.asset import MovingAsset, load_moving_asset
 from stages.run_dir import RunDir
 from tests.gaussians.test_ply import splat
 from tests.motion.test_hexplane import moving_field
@@ -40,8 +39,8 @@ def moving_run(folder: Path, gaussians: Gaussians, source: str = "goat.ply", pro
     return run
 
 
-def moments(run: RunDir, times: Tensor) -> tuple[MovingAsset, Tensor, Tensor]:
-    """The asset, and the field's own means [T, N, 3] and quats [T, N, 4], asked frame by frame."""
+def moments(run: RunDir, times: Tensor) -> tuple[MovingAsset, Frames]:
+    """The asset, and its frames, asked one by one."""
     asset = load_moving_asset(run, "auto", "cpu")
     frames = [asset.at(time[None]) for time in times]
-    return asset, torch.cat([means for means, _ in frames]), torch.cat([quats for _, quats in frames])
+    return asset, Frames.join([frame for frame in frames if frame.rotations is not None])

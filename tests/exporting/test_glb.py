@@ -21,13 +21,13 @@ from stages.events import silent
 from stages.export import ExportConfig
 from stages.export import run as export
 from stages.exporting.glb import read_mesh
-from stages.exporting.placement import find_placement
-from stages.gaussians.gltf import read_accessor
 from stages.gaussians.mesh import gaussians_from_mesh
-from stages.gaussians.placement import UPRIGHT, turn_upright
-from stages.moving_asset import load_moving_asset
-from stages.rotations import quaternion_matrices
-from stages.zoo.rigged import read_rigged
+from stages.gaussians.transform import UPRIGHT, turn_upright
+from stages.geometry.rotations import quaternion_matrices
+from stages.meshes.gltf import read_accessor
+from stages.meshes.placement import find_placement
+from stages.moving.asset import load_moving_asset
+from stages.skeletons.rigged import read_rigged
 from tests.exporting.runs import moving_run
 
 CONFIG = ExportConfig(format="glb", frames=4, fps=10, credit="somebody")

@@ -17,13 +17,13 @@ from stages.errors import BadInput, CannotWrite, MissingStage
 from stages.events import Caution, Event, silent
 from stages.export import FORMATS, ExportConfig
 from stages.export import run as export
-from stages.gaussians.ply import read_ply
+from stages.gaussians.formats.ply import read_ply
+from stages.gaussians.formats.splat_file import read_splat_file
+from stages.gaussians.formats.spz import read_spz
 from stages.gaussians.sh import eval_sh
-from stages.gaussians.splat_file import read_splat_file
-from stages.gaussians.spz import read_spz
-from stages.moving_asset import load_moving_asset
+from stages.geometry.rotations import quaternion_matrices
+from stages.moving.asset import load_moving_asset
 from stages.raster import choose, render
-from stages.rotations import quaternion_matrices
 from stages.run_dir import RunDir
 from tests.exporting.runs import moments, moving_run, small_splat
 

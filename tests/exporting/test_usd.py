@@ -14,7 +14,7 @@ from stages.events import silent
 from stages.export import ExportConfig
 from stages.export import run as export
 from stages.gaussians.sh import eval_sh
-from stages.rotations import quaternion_matrices
+from stages.geometry.rotations import quaternion_matrices
 from tests.exporting.runs import PROMPT, moments, moving_run, small_splat
 
 

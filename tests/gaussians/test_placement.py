@@ -10,7 +10,7 @@ import torch
 from stages.cameras.camera import orbit_camera
 from stages.errors import BadInput
 from stages.gaussians import Gaussians
-from stages.gaussians.placement import UPRIGHT, centre, looks_upside_down, mirror, rescale, turn_upright
+from stages.gaussians.transform import UPRIGHT, centre, looks_upside_down, mirror, rescale, turn_upright
 from stages.raster import choose, render
 from tests.gaussians.test_ply import splat
 

@@ -11,7 +11,7 @@ from plyfile import PlyData, PlyElement
 
 from stages.errors import BadInput, CannotWrite
 from stages.gaussians import Gaussians
-from stages.gaussians.ply import read_ply, write_ply
+from stages.gaussians.formats.ply import read_ply, write_ply
 
 
 def splat(degree: int = 0, count: int = 20) -> Gaussians:

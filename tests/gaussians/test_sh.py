@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stages.gaussians.sh import eval_sh, rgb_to_sh0, rotate_sh, sh0_to_rgb, sh_basis
-from stages.rotations import quaternion_matrices
+from stages.geometry.rotations import quaternion_matrices
 
 
 def _directions(count: int, seed: int = 0) -> torch.Tensor:

@@ -10,7 +10,7 @@ from stages.assets import asset_path
 from stages.cameras import sample_orbit_cameras
 from stages.conventions import step_generator
 from stages.gaussians import Gaussians
-from stages.gaussians.ply import read_ply
+from stages.gaussians.formats.ply import read_ply
 from stages.gaussians.stand_in import covariance, stand_in
 from stages.metrics.image import psnr
 from stages.raster import choose, render

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from stages.gaussians import Gaussians
-from stages.motion.hexplane import HexPlaneConfig, MotionField, apply_offsets
+from stages.motion.hexplane import HexPlane, HexPlaneConfig
 
 CONFIG = HexPlaneConfig(spatial_resolution=6, time_resolution=5, features=4, hidden=8, still_start=0.2)
 
@@ -21,9 +21,9 @@ def asset(count: int = 30) -> Gaussians:
     )
 
 
-def moving_field(gaussians: Gaussians, config: HexPlaneConfig = CONFIG) -> MotionField:
+def moving_field(gaussians: Gaussians, config: HexPlaneConfig = CONFIG) -> HexPlane:
     torch.manual_seed(0)
-    field = MotionField(config, *gaussians.bounds())
+    field = HexPlane(config, *gaussians.bounds())
     torch.nn.init.normal_(field.decoder[-1].weight, std=0.5)  # type: ignore[arg-type]
     for plane in field.time:
         torch.nn.init.normal_(plane, mean=1.0, std=0.3)
@@ -32,44 +32,41 @@ def moving_field(gaussians: Gaussians, config: HexPlaneConfig = CONFIG) -> Motio
 
 def test_a_new_field_moves_nothing_exactly() -> None:
     gaussians = asset()
-    means, quats = apply_offsets(gaussians, MotionField(CONFIG, *gaussians.bounds())(gaussians.means, torch.rand(4)))
-    assert torch.equal(means, gaussians.means.expand(4, -1, -1))
-    assert torch.equal(quats, gaussians.quats.expand(4, -1, -1))
+    frames = HexPlane(CONFIG, *gaussians.bounds()).at(gaussians, torch.rand(4))
+    assert torch.equal(frames.means, gaussians.means.expand(4, -1, -1))
 
 
 def test_frame_zero_is_the_asset_and_later_frames_are_not() -> None:
     gaussians = asset()
-    means, quats = apply_offsets(gaussians, moving_field(gaussians)(gaussians.means, torch.tensor([0.0, 0.5])))
-    assert torch.equal(means[0], gaussians.means) and torch.equal(quats[0], gaussians.quats)
+    means = moving_field(gaussians).at(gaussians, torch.tensor([0.0, 0.5])).means
+    assert torch.equal(means[0], gaussians.means)
     assert (means[1] - gaussians.means).abs().max() > 0.01
-    torch.testing.assert_close(quats.norm(dim=-1), torch.ones(2, 30))
 
 
 def test_frames_are_independent_of_how_many_are_asked() -> None:
     gaussians = asset()
     field = moving_field(gaussians)
-    many = field(gaussians.means, torch.linspace(0, 1, 31)).translation
-    few = field(gaussians.means, torch.linspace(0, 1, 16)).translation
+    many = field.displacements(gaussians.means, torch.linspace(0, 1, 31))
+    few = field.displacements(gaussians.means, torch.linspace(0, 1, 16))
     torch.testing.assert_close(many[::2], few)
 
 
 def test_motion_is_continuous_in_time_and_space() -> None:
     gaussians = asset()
     field = moving_field(gaussians)
-    near = field(gaussians.means, torch.tensor([0.4, 0.4001])).translation
+    near = field.displacements(gaussians.means, torch.tensor([0.4, 0.4001]))
     assert (near[1] - near[0]).abs().max() < 1e-3
-    shifted = field(gaussians.means + 1e-4, torch.tensor([0.4])).translation
+    shifted = field.displacements(gaussians.means + 1e-4, torch.tensor([0.4]))
     assert (shifted[0] - near[0]).abs().max() < 1e-2
 
 
 def test_every_parameter_gets_a_gradient_and_the_field_reloads() -> None:
     gaussians = asset()
     field = moving_field(gaussians)
-    offsets = field(gaussians.means, torch.linspace(0, 1, 7))
-    (offsets.translation.square().sum() + offsets.rotation[..., 1:].sum()).backward()
+    field.displacements(gaussians.means, torch.linspace(0, 1, 7)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in field.parameters())
-    loaded = MotionField.from_tensors(field.tensors(), field.metadata())
+    loaded = HexPlane.from_tensors(field.tensors(), field.metadata())
     assert torch.equal(
-        loaded(gaussians.means, torch.tensor([0.7])).translation,
-        field(gaussians.means, torch.tensor([0.7])).translation,
+        loaded.displacements(gaussians.means, torch.tensor([0.7])),
+        field.displacements(gaussians.means, torch.tensor([0.7])),
     )

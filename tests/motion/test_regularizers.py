@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from stages.gaussians.neighbours import nearest_neighbours
-from stages.motion.regularizers import arap, best_rotations, tv3d
+from stages.geometry.rotations import best_rotations
+from stages.motion.regularizers import arap, tv3d
 
 
 def cloud(count: int = 60) -> Tensor:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from stages.objectives.guidance import guided_prediction
-from stages.objectives.inversion import ddim_denoise, ddim_invert, inversion_timesteps
+from stages.objectives.inversion import ddim_invert, inversion_timesteps
+from stages.objectives.sampling import ddim_denoise
 from stages.priors.exact import ExactPrior
 from stages.priors.prior import Text
 from tests.priors.test_exact import bank_prior

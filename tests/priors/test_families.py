@@ -12,7 +12,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from stages.errors import BadInput, NotAvailable
-from stages.objectives.inversion import ddim_denoise, ddim_invert
+from stages.objectives.inversion import ddim_invert
+from stages.objectives.sampling import ddim_denoise
 from stages.priors.load import load_prior
 from stages.priors.lora import adapter_on, add_adapter
 from stages.priors.published import PublishedPrior

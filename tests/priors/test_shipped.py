@@ -12,8 +12,8 @@ from stages.priors.load import load_prior
 from stages.priors.prior import motions_named
 from stages.raster import choose, render, render_flow
 from stages.zoo.captions import INFLECTIONS, caption
+from stages.zoo.clip import Clip
 from stages.zoo.clips import RIGS, procedural_clip, rigged_clip
-from stages.zoo.skeleton import Clip
 
 PRIOR = load_prior("embedded")
 RASTERIZE = choose("cpu")
@@ -30,11 +30,11 @@ def clip_of(body: str, verb: str) -> Clip:
 def predicted_and_true(clip: Clip, prompt: str, azimuth_deg: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Flow [T, H, W, 2] on the asset's pixels, at the noise at which ``distill`` works."""
     camera = orbit_camera(azimuth_deg=azimuth_deg, elevation_deg=12.0, radius=4.4, fov_deg=35.0, width=64, height=64)
-    still = PRIOR.encode(render(clip.gaussians, [camera], RASTERIZE, background=torch.ones(3)).rgb)
+    still = PRIOR.encode(render(clip.asset, [camera], RASTERIZE, background=torch.ones(3)).rgb)
     noise = torch.randn(1, still.shape[1], 16, *still.shape[3:], generator=step_generator(0, 0))
     null, text = PRIOR.encode_text([""]), PRIOR.encode_text([prompt])
     flow = flow_pair(PRIOR, still.expand_as(noise), noise, 970, text, null, still[:, :, 0])[1]
-    moves, alpha = render_flow(clip.gaussians, camera, RASTERIZE, clip.means)
+    moves, alpha = render_flow(clip.asset, camera, RASTERIZE, clip.means)
     return alpha * flow, moves
 
 

@@ -10,9 +10,9 @@ import torch
 
 from stages.cameras import orbit_camera
 from stages.errors import BadInput, NotAvailable
-from stages.gaussians import Gaussians
+from stages.gaussians import Frames, Gaussians
+from stages.geometry.rotations import quaternion_matrices, quaternion_multiply
 from stages.raster import choose, cpu, render, torch_reference
-from stages.rotations import quaternion_matrices, quaternion_multiply
 
 
 def test_choose() -> None:
@@ -51,7 +51,10 @@ def test_turning_the_asset_is_turning_the_camera(degree: int) -> None:
     viewmat = camera.viewmat.clone()
     viewmat[:3, :3] = viewmat[:3, :3] @ R.T
     turned_camera = type(camera)(viewmat=viewmat, K=camera.K, width=24, height=24)
-    quats = quaternion_multiply(turn.expand(40, 4), asset.quats)
+    turns = turn.expand(1, 40, 4)
+    moved = Frames(
+        asset, (asset.means @ R.T)[None], (turns, quaternion_multiply(turns, asset.quats), asset.scales[None])
+    )
     still = render(asset, [camera], choose("cpu"))
-    turned = render(asset, [turned_camera], choose("cpu"), means=(asset.means @ R.T)[None], quats=quats[None])
+    turned = render(moved, [turned_camera], choose("cpu"))
     torch.testing.assert_close(turned.rgb, still.rgb, atol=2e-5, rtol=0)

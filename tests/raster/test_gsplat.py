@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from stages.geometry.rotations import quaternion_matrices
 from stages.raster import cpu, gsplat_cuda, torch_reference
 from stages.raster.rules import LOW_PASS_PX2
-from stages.rotations import quaternion_matrices
 from tests.raster.scenes import KINDS, SIZE, image_and_gradients, relative_error, scene
 
 ROOT = Path(__file__).parent.parent.parent

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from stages.errors import BadInput, MissingStage, RunLocked, SettingsDiffer
+from stages.files import write_json
 from stages.run_dir import RunDir, resolve_run_path
-from stages.run_dir.files import write_json
 from tests.gaussians.test_ply import splat
 
 

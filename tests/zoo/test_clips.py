@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from stages.assets import asset_path
-from stages.gaussians.ply import read_ply
+from stages.gaussians.formats.ply import read_ply
 from stages.zoo.captions import INFLECTIONS, PACES, STATIC_SENTENCES, caption, motion_words
 from stages.zoo.clips import (
     CYCLIC,
@@ -51,11 +51,12 @@ def test_training_clips_move_unless_static_and_repeat_with_the_seed() -> None:
     first = list(sample_training_clips(_generator(), 40, 6))
     again = list(sample_training_clips(_generator(), 40, 6))
     assert [clip.caption for clip in first] == [clip.caption for clip in again]
-    assert all(torch.equal(a.means, b.means) for a, b in zip(first, again, strict=True))
+    assert all(torch.equal(a.frames.means, b.frames.means) for a, b in zip(first, again, strict=True))
     assert len({clip.caption for clip in first}) > 30
     for clip in first:
-        torch.testing.assert_close(clip.means[0], clip.gaussians.means, atol=1e-5, rtol=0)
-        moved = float((clip.means - clip.means[0]).norm(dim=-1).max())
+        means = clip.frames.means
+        torch.testing.assert_close(means[0], clip.frames.asset.means, atol=1e-5, rtol=0)
+        moved = float((means - means[0]).norm(dim=-1).max())
         assert (moved < 1e-6) == (clip.verb == "static") == clip.caption.startswith(("low motion", "a static")) or (
             clip.verb == "static" and clip.caption.endswith(("not moving", "standing still"))
         ), clip.caption
@@ -68,7 +69,7 @@ def test_every_walk_swings_its_left_hind_leg_at_one_time() -> None:
     for name in ("Fox.glb", "Stegosaurus.glb", "Parasaurolophus.glb", "Crab.glb"):
         del clips[name]  # feet not told apart by where they stand; a crab walks sideways
     for name, clip in clips.items():
-        rest = clip.gaussians.means
+        rest = clip.asset.means
         low = rest[:, 1] < rest[:, 1].min() + 0.12 * (rest[:, 1].max() - rest[:, 1].min())
         feet = low & (rest[:, 2] <= rest[low, 2].mean() + (0.0 if rest[low, 2].std() > 0.3 else 1.0))
         ahead = clip.means[:, :, 2] - rest[:, 2]
@@ -88,8 +89,8 @@ def test_a_start_in_the_middle_is_what_is_at_rest() -> None:
             procedural_clip("fish", "swim", 17, 500, _generator(), how),
         ),
     ):
-        torch.testing.assert_close(moved.means[0], moved.gaussians.means, atol=1e-5, rtol=0)
-        torch.testing.assert_close(moved.quats[0], moved.gaussians.quats, atol=1e-5, rtol=0)
+        torch.testing.assert_close(moved.means[0], moved.asset.means, atol=1e-5, rtol=0)
+        torch.testing.assert_close(moved.quats[0], moved.asset.quats, atol=1e-5, rtol=0)
         torch.testing.assert_close(moved.means[4], plain.means[8], atol=1e-4, rtol=0)
         assert (moved.means[0] - plain.means[0]).norm(dim=-1).max() > 0.05
     assert {"walk", "run"} <= set(CYCLIC) and "jump" not in CYCLIC

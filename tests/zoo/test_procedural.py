@@ -18,7 +18,7 @@ def _generator(seed: int = 0) -> torch.Generator:
 def test_a_motion_starts_at_rest_and_moves(kind: str, verb: str) -> None:
     for seed in range(3):
         clip = procedural_clip(kind, verb, 12, 250, _generator(seed))
-        torch.testing.assert_close(clip.means[0], clip.gaussians.means, atol=1e-5, rtol=0)
+        torch.testing.assert_close(clip.means[0], clip.asset.means, atol=1e-5, rtol=0)
         assert clip.means.isfinite().all()
         torch.testing.assert_close(clip.quats.norm(dim=-1), torch.ones(clip.quats.shape[:2]))
         moved = (clip.means - clip.means[0]).norm(dim=-1).amax(dim=0)
@@ -29,12 +29,12 @@ def test_a_motion_starts_at_rest_and_moves(kind: str, verb: str) -> None:
 @pytest.mark.parametrize("kind", BUILDERS)
 def test_bodies_are_centred_size_two_and_static_when_asked(kind: str) -> None:
     clip = procedural_clip(kind, "static", 3, 800, _generator(4))
-    low, high = clip.gaussians.bounds()
+    low, high = clip.asset.bounds()
     torch.testing.assert_close((high - low).max(), torch.tensor(2.0))
     torch.testing.assert_close(low + high, torch.zeros(3), atol=1e-5, rtol=0)
     assert torch.equal(clip.means[0], clip.means[2]) and torch.equal(clip.quats[0], clip.quats[2])
-    assert 800 <= clip.gaussians.num_gaussians < 850
-    rgb = 0.5 + 0.28209479177387814 * clip.gaussians.sh[:, 0]
+    assert 800 <= clip.asset.num_gaussians < 850
+    rgb = 0.5 + 0.28209479177387814 * clip.asset.sh[:, 0]
     assert float(rgb.min()) >= 0.0 and float(rgb.max()) <= 1.0
 
 
@@ -91,5 +91,5 @@ def test_limbs_keep_their_length() -> None:
 
 def test_the_seed_decides_everything() -> None:
     one, same, other = (procedural_clip("bird", "fly", 4, 200, _generator(seed)) for seed in (5, 5, 6))
-    assert torch.equal(one.means, same.means) and torch.equal(one.gaussians.sh, same.gaussians.sh)
+    assert torch.equal(one.means, same.means) and torch.equal(one.asset.sh, same.asset.sh)
     assert one.means.shape != other.means.shape or not torch.equal(one.means, other.means)

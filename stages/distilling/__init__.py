@@ -1,0 +1,1 @@
+"""What one step of ``distill`` does."""

@@ -1,0 +1,1 @@
+"""What ``eval`` measures with feature networks, alone and against a reference set."""

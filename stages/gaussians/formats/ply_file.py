@@ -1,0 +1,62 @@
+"""Opening PLY files, whatever is in them, with plyfile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from plyfile import PlyData, PlyParseError
+
+from stages.errors import BadInput
+from stages.gaussians.formats.checked import check_claim
+
+_SIZES = {
+    **dict.fromkeys(("char", "uchar", "int8", "uint8"), 1),
+    **dict.fromkeys(("short", "ushort", "int16", "uint16"), 2),
+    **dict.fromkeys(("int", "uint", "float", "int32", "uint32", "float32"), 4),
+    **dict.fromkeys(("double", "float64"), 8),
+}
+
+
+def ply_elements(path: Path) -> dict[str, tuple[int, list[str]]]:
+    """What the header of ``path`` promises: element name -> (count, names of its properties); empty when unreadable.
+
+    Raises ``BadInput`` where an element is larger than the file: nothing may be allocated on its word.
+    """
+    elements: dict[str, tuple[int, list[str]]] = {}
+    sizes: dict[str, int] = {}
+    name, text = "", False
+    try:
+        with path.open("rb") as file:
+            header = file.read(1 << 16).split(b"end_header")[0].decode("ascii", "replace")
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror or error}.") from None
+    for words in (line.split() for line in header.splitlines()):
+        if words[:2] == ["format", "ascii"]:
+            text = True
+        elif len(words) == 3 and words[0] == "element" and words[2].isdigit():
+            name = words[1]
+            elements[name], sizes[name] = (int(words[2]), []), 0
+        elif len(words) >= 3 and words[0] == "property" and name:
+            elements[name][1].append(words[-1])
+            sizes[name] += 2 if text else _SIZES.get(words[2] if words[1] == "list" else words[1], 1)
+    for name, (count, _) in elements.items():
+        check_claim(path, count, count * sizes[name] - text, path.stat().st_size)
+    return elements
+
+
+def open_ply(path: Path) -> PlyData:
+    """The file's elements. Raises ``BadInput``: missing, not a PLY, cut short, promising more than it holds."""
+    if not path.is_file():
+        raise BadInput(f"There is no file {path}.", "Check the path.")
+    ply_elements(path)
+    try:
+        ply = PlyData.read(str(path))
+        for element in ply:
+            np.asarray(element.data)
+        return ply
+    except (PlyParseError, ValueError, EOFError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"{path} is not a readable PLY file, or is cut short: {reason}.") from None
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror or error}.") from None

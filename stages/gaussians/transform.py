@@ -1,0 +1,58 @@
+"""Where an asset stands: turned, mirrored, scaled, centred; its colours go along."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from stages.errors import BadInput
+from stages.gaussians.asset import Gaussians
+from stages.gaussians.sh import rotate_sh
+from stages.geometry.rotations import UPRIGHT, quaternion_matrices, quaternion_multiply
+
+
+def turn_upright(gaussians: Gaussians, up: str) -> Gaussians:
+    """Turn the asset so that its axis ``up`` becomes +y: means, quats and colours."""
+    if up not in UPRIGHT:
+        raise BadInput(f"--up-axis {up} is not an axis.", f"Choose one of: {', '.join(UPRIGHT)}.")
+    if up == "y":
+        return gaussians
+    turn = torch.tensor(UPRIGHT[up])
+    R, quats = quaternion_matrices(turn), quaternion_multiply(turn, gaussians.quats)
+    return replace(gaussians, means=gaussians.means @ R.T, quats=quats, sh=rotate_sh(gaussians.sh, R))
+
+
+def mirror(gaussians: Gaussians, axis: str) -> Gaussians:
+    """The mirror image across the plane through the origin that ``axis`` ("x", "y" or "z") is normal to.
+
+    A Gaussian's orientation R becomes M R M, a rotation again: in its quaternion the two components across the axis
+    change their sign. Colours seen along d are the old ones along M d.
+    """
+    if axis not in ("x", "y", "z"):
+        raise BadInput(f"--flip {axis} is not an axis.", "Choose x, y or z.")
+    signs = torch.ones(3)
+    signs["xyz".index(axis)] = -1.0
+    quats = gaussians.quats * torch.cat([torch.ones(1), -signs])
+    return replace(gaussians, means=gaussians.means * signs, quats=quats, sh=rotate_sh(gaussians.sh, torch.diag(signs)))
+
+
+def rescale(gaussians: Gaussians, factor: float) -> Gaussians:
+    """The asset ``factor`` times as large about the origin."""
+    if not 0.0 < factor < float("inf"):
+        raise BadInput(f"--scale must be above 0 and finite, not {factor:g}.", "--flip x mirrors the asset.")
+    grown = gaussians.log_scales + torch.tensor(factor).log()
+    return replace(gaussians, means=gaussians.means * factor, log_scales=grown)
+
+
+def centre(gaussians: Gaussians) -> Gaussians:
+    """The asset with the middle of its box at the origin."""
+    low, high = gaussians.bounds()
+    return replace(gaussians, means=gaussians.means - 0.5 * (low + high))
+
+
+def looks_upside_down(gaussians: Gaussians) -> bool:
+    """Whether most Gaussians lie in the top tenth of the height and few in the lowest: a floor overhead."""
+    low, high = gaussians.bounds()
+    height = (gaussians.means[:, 1] - low[1]) / (high[1] - low[1]).clamp(min=1e-12)
+    return bool((height > 0.9).float().mean() > 0.5 and (height < 0.1).float().mean() < 0.1)

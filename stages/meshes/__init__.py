@@ -1,0 +1,1 @@
+"""Triangle meshes: reading them, sampling their surface, finding them in an asset."""

@@ -1,0 +1,1 @@
+"""An asset together with its motion, and where it truly goes."""

@@ -1,0 +1,91 @@
+"""What the stages after ``distill`` start from: the asset of a run and the motion it has, refined if there is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from stages.conventions import frame_times
+from stages.errors import BadInput, MissingStage
+from stages.gaussians import Frames, Gaussians
+from stages.motion.hexplane import HexPlane
+from stages.run_dir import RunDir
+
+LOOP_OVERLAP = 0.25
+"""Share of the clip over which a loop's end passes into its beginning. [ours]"""
+
+Source = Literal["auto", "refined", "motion", "static"]
+SOURCES = ("auto", "refined", "motion", "static")
+
+
+@dataclass(frozen=True)
+class MovingAsset:
+    """An asset and, unless it is asked for at rest, its motion."""
+
+    gaussians: Gaussians
+    field: HexPlane | None
+    source: str  # which stage the motion is from
+    prompt: str
+    loop: bool = False  # whether the motion ends where it begins
+
+    def times(self, num_frames: int) -> Tensor:
+        """``frame_time`` values [T] of ``num_frames`` frames; the last of a loop is the one before the first."""
+        device = self.gaussians.means.device
+        return torch.arange(num_frames, device=device) / num_frames if self.loop else frame_times(num_frames, device)
+
+    @torch.no_grad()
+    def at(self, times: Tensor) -> Frames:
+        """The asset at ``times`` [T] in [0, 1]."""
+        if self.field is None:
+            return Frames.at_rest(self.gaussians, len(times))
+        return Frames(self.gaussians, self.gaussians.means + self.displacements(self.gaussians.means, times))
+
+    @torch.no_grad()
+    def displacements(self, points: Tensor, times: Tensor) -> Tensor:
+        """How far ``points`` [P, 3] of the asset go at ``times`` [T], [T, P, 3]; it must have a motion.
+
+        A loop leaves out the first ``LOOP_OVERLAP`` of the clip, and its last part passes smoothly over into just that:
+        time 1 is time 0 again, at the same speed. Bodies go on walking, where a motion played to and fro would have
+        them walk backwards.
+        """
+        assert self.field is not None
+        if not self.loop:
+            return self.field.displacements(points, times)
+        late = LOOP_OVERLAP + times * (1.0 - LOOP_OVERLAP)
+        early = (late - (1.0 - LOOP_OVERLAP)).clamp(min=0.0)  # 0 until the overlap begins
+        share = early / LOOP_OVERLAP
+        share = (share * share * (3.0 - 2.0 * share))[:, None, None]
+        ends, begins = (self.field.displacements(points, moments) for moments in (late, early))
+        return torch.lerp(ends, begins, share)
+
+    @torch.no_grad()
+    def box(self) -> tuple[Tensor, Tensor]:
+        """``(low, high)``, each [3], of all that the means pass through."""
+        means = self.at(torch.linspace(0.0, 1.0, 16, device=self.gaussians.means.device)).means
+        return means.amin(dim=(0, 1)), means.amax(dim=(0, 1))
+
+
+def load_moving_asset(run: RunDir, source: str, device: str) -> MovingAsset:
+    """The asset of ``run`` with the motion of ``source``; "auto" takes refined, else motion, and needs one of them.
+
+    Raises:
+        MissingStage: the run lacks the asset or the motion.
+        BadInput: no such source.
+    """
+    if source not in SOURCES:
+        raise BadInput(f"There is no source {source!r}.", f"Choose one of: {', '.join(SOURCES)}.")
+    gaussians = run.load_asset().to(device)
+    if source == "static":
+        return MovingAsset(gaussians, None, "static", "")
+    if source == "auto":
+        source = "refined" if run.stage("refined").is_complete() else "motion"
+        if not run.stage(source).is_complete():
+            raise MissingStage(
+                f"{run.path} has no motion yet.", "Run first: animus3d distill --prompt ..., or use --source static."
+            )
+    tensors, metadata = run.require(source).read_result("field.safetensors")
+    field = HexPlane.from_tensors(tensors, metadata).to(device)
+    return MovingAsset(gaussians, field, source, metadata.get("prompt", ""))

@@ -1,0 +1,1 @@
+"""Skeletons: joints in a tree, poses, skinning, and reading them from animated files."""

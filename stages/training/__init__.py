@@ -1,0 +1,1 @@
+"""Training of this project's own prior."""

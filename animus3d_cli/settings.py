@@ -1,4 +1,7 @@
-"""From flags and ``--set group.field=value`` to a stage's frozen settings: typed, and strict about names."""
+"""From flags and ``--set group.field=value`` to a stage's frozen settings: typed, and strict about names.
+
+What values mean is checked by the settings themselves, when they are made (``stages.settings``).
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from stages.errors import BadInput
+from stages.settings import with_settings
 
 Config = TypeVar("Config")
-
-COUNTS = (
-    "steps", "checkpoint_every", "batch_size", "rank", "neighbours", "denoise_steps", "num_cameras",
-    "num_timesteps", "num_views", "num_clips", "frames_per_step", "flow_samples", "arap_anchors",
-    "score_every", "num_frames", "size_px", "max_gaussians",
-)  # fmt: skip
-"""Settings that mean nothing below 1, in whichever stage they occur."""
-
-LEAST = dict.fromkeys(COUNTS, 1) | {"inversion_steps": 0}
-"""The least that a setting may be."""
 
 
 def build_config(
@@ -31,22 +25,19 @@ def build_config(
     """The preset, overridden by the flags that were given (not None), overridden by every ``--set``.
 
     Raises:
-        BadInput: unknown preset, unknown name, a value of the wrong type, or a count below 1.
+        BadInput: unknown preset, unknown or ambiguous name, a value of the wrong type, or one that the settings refuse.
     """
     if preset not in presets:
         raise BadInput(f"There is no preset {preset!r}.", f"Choose one of: {', '.join(presets)}.")
     config = presets[preset]
-    config = dataclasses.replace(config, **{k: v for k, v in flags.items() if v is not None})  # type: ignore[type-var]
+    values = {name: value for name, value in flags.items() if value is not None}
     for assignment in assignments:
         name, separator, text = assignment.partition("=")
         if not separator:
             raise BadInput(f"--set {assignment} has no value.", "Write --set name=value.")
-        config = _assign(config, name.strip(), text.strip(), name.strip())
-    for name, least in LEAST.items():
-        value = getattr(config, name, None)
-        if value is not None and value < least:
-            raise BadInput(f"{name} must be at least {least}, not {value}.")
-    return config
+        full = full_name(config, name.strip())
+        values[full] = _parse(text.strip(), _annotation(config, full), full)
+    return with_settings(config, values)  # type: ignore[no-any-return]
 
 
 def setting_names(config: Any, prefix: str = "") -> list[str]:
@@ -61,20 +52,32 @@ def setting_names(config: Any, prefix: str = "") -> list[str]:
     return names
 
 
-def _assign(config: Config, name: str, text: str, full_name: str, root: Any = None) -> Config:
-    root = config if root is None else root
+def full_name(config: Any, name: str) -> str:
+    """The setting that ``name`` is, or is short for where only one can be meant: the last part is always said, groups
+    before it may be left out. Raises ``BadInput``."""
+    names = setting_names(config)
+    found = [name] if name in names else [full for full in names if _is_short_for(name, full)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise BadInput(f"There are several settings {name!r}.", f"Write one of: {', '.join(found)}.")
+    ends = [full.rpartition(".")[2] for full in names]
+    close = difflib.get_close_matches(name, [*names, *ends], n=1)
+    meant = [full for full in names if _is_short_for(close[0], full)] if close else []
+    guess = f"Did you mean {' or '.join(meant)}? " if meant else ""
+    raise BadInput(f"There is no setting {name!r}.", f"{guess}Settings: {', '.join(names)}.")
+
+
+def _is_short_for(name: str, full: str) -> bool:
+    """Whether the parts of ``name`` are parts of ``full`` in their order, the last one the last."""
+    rest = iter(full.split("."))
+    return full.rpartition(".")[2] == name.rpartition(".")[2] and all(part in rest for part in name.split("."))
+
+
+def _annotation(config: Any, name: str) -> Any:
+    """The type of the setting ``name``."""
     head, _, rest = name.partition(".")
-    hints = typing.get_type_hints(type(config))
-    known = head in hints and (dataclasses.is_dataclass(getattr(config, head)) == bool(rest))
-    if not known:
-        names = setting_names(root)
-        close = difflib.get_close_matches(full_name, names, n=1)
-        guess = f"Did you mean {close[0]}? " if close else ""
-        raise BadInput(f"There is no setting {full_name!r}.", f"{guess}Settings: {', '.join(names)}.")
-    value = (
-        _assign(getattr(config, head), rest, text, full_name, root) if rest else _parse(text, hints[head], full_name)
-    )
-    return dataclasses.replace(config, **{head: value})  # type: ignore[type-var]
+    return _annotation(getattr(config, head), rest) if rest else typing.get_type_hints(type(config))[head]
 
 
 def _parse(text: str, kind: Any, name: str) -> Any:
@@ -85,8 +88,6 @@ def _parse(text: str, kind: Any, name: str) -> Any:
             return None
         return _parse(text, next(a for a in arguments if a is not type(None)), name)
     if origin is typing.Literal:
-        if text not in arguments:
-            raise BadInput(f"{name} cannot be {text!r}.", f"Choose one of: {', '.join(arguments)}.")
         return text
     if origin is tuple:
         return tuple(_parse(part.strip(), arguments[0], name) for part in text.strip("()").split(",") if part.strip())

@@ -37,6 +37,7 @@ from stages.errors import BadInput, SettingsDiffer
 from stages.events import Finished, Progress, Report, Started, Wrote, silent
 from stages.files import read_json, replacing, write_json
 from stages.run_dir import RunDir
+from stages.settings import with_settings
 from stages.tables import as_text
 
 
@@ -56,7 +57,13 @@ def _score_alone() -> AblateConfig:
     """The embedded prior's flow would do the work whatever becomes of the score: here it is left out. ARAP as strong as
     the flow wants it stops what the score alone moves (``docs/prior.md``). [ours]"""
     base = AblateConfig()
-    return replace(base, distill=replace(base.distill, flow_weight=0.0, score_every=1, steps=120, arap_weight=1.0))
+    return replace(
+        base,
+        distill=with_settings(
+            base.distill,
+            {"pixel_flow.weight": 0.0, "score.every": 1, "steps": 120, "regularizers.arap_weight": 1.0},
+        ),
+    )
 
 
 def _published() -> AblateConfig:
@@ -187,13 +194,13 @@ def run_variant(
 ) -> dict[str, float | None]:
     """Distil, refine where the variant says so, and measure; what ``eval`` says, by name."""
     lora = replace(config.lora, seed=seed, object=task.object or config.lora.object)
-    moving = replace(config.distill, prompt=task.prompt, seed=seed, **variant.settings)
+    moving = with_settings(config.distill, {"prompt": task.prompt, "seed": seed, **variant.settings})
     refined = replace(config.refine, seed=seed)
     measured = replace(config.evaluate, source="refined" if variant.refined else "motion")
     if task.truth:
         measured = replace(measured, truth=task.truth, truth_pose=task.pose or None)
     inputs = {"asset": run_dir.asset_hash(), "distill": asdict(moving), "evaluate": asdict(measured)}
-    if moving.score_weight:
+    if moving.score.weight:
         inputs["lora"] = asdict(lora)
     if variant.refined:
         inputs["refine"] = asdict(refined)
@@ -201,7 +208,7 @@ def run_variant(
     known = read_json(run_dir.path / "ablation.json")
     if known is not None and not force and known.get("inputs") == inputs:
         return dict(known["metrics"])
-    if variant.name == FULL and config.distill.score_weight:
+    if variant.name == FULL and config.distill.score.weight:
         fit_lora.run(run_dir, lora, silent, force=force)
     if not variant.refined:
         distill.run(run_dir, moving, silent, force=force)

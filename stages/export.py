@@ -161,7 +161,7 @@ def _export_mesh(
     from stages.exporting.glb import animate_mesh, read_mesh
     from stages.meshes.placement import find_placement
 
-    if asset.field is None:
+    if asset.motion is None:
         raise BadInput("--source static has no motion to put on a mesh.", "Leave --source away.")
     source = mesh or _recorded_mesh(run)
     source_mesh, rest = read_mesh(source), asset.gaussians.means

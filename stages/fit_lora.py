@@ -9,25 +9,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from stages.cameras import sample_orbit_cameras
 from stages.conventions import step_generator
+from stages.distilling.viewpoints import ViewsConfig, sample_viewpoints
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
-from stages.gaussians import Gaussians
 from stages.media.preview import write_preview
 from stages.objectives.sampling import ddim_denoise
 from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.lora import adapter_on, adapter_tensors, add_adapter
-from stages.priors.prior import Text, VideoPrior
+from stages.priors.prior import Condition, VideoPrior, still
 from stages.priors.profiles import ProfileName
-from stages.raster import Rasterizer, choose, render
+from stages.raster import choose
 from stages.run_dir import RunDir, StageFolder
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
+from stages.settings import check
 
 STATIC_PROMPT = "low motion, static statue, not moving, no motion, {object}"
 """The paper's static prompt (ablation, Fig. 11)."""
@@ -46,8 +46,7 @@ class FitLoraConfig:
     alpha: float = 4.0
     learning_rate: float = 1e-3
     batch_size: int = 2
-    num_cameras: int = 16
-    background: float = 1.0  # grey value behind the asset
+    views: ViewsConfig = field(default_factory=lambda: ViewsConfig(num_cameras=16))
     prior: str = "embedded"
     num_frames: int | None = None  # of the prior's clips; None: as it was made for
     size_px: int | None = None  # likewise
@@ -57,20 +56,24 @@ class FitLoraConfig:
     checkpoint_every: int = 50
     preview_every: int = 0  # 0: at the end only
 
+    def __post_init__(self) -> None:
+        check(self, steps=1, rank=1, alpha=0, learning_rate=0, batch_size=1, num_frames=1, size_px=1)
+        check(self, checkpoint_every=1, preview_every=0)
+
 
 PRESETS = {
     "default": FitLoraConfig(),
     # for published models; the paper's numbers but for fewer and larger steps, not tried with published weights
-    "published": replace(FitLoraConfig(), steps=300, learning_rate=1e-4, batch_size=1, num_cameras=8),
-    "paper": replace(FitLoraConfig(), steps=3000, learning_rate=1e-5, batch_size=1),
+    "published": FitLoraConfig(steps=300, learning_rate=1e-4, batch_size=1, views=ViewsConfig(num_cameras=8)),
+    "paper": FitLoraConfig(steps=3000, learning_rate=1e-5, batch_size=1),
 }
 
 
-def run(run: RunDir, config: FitLoraConfig, report: Report, *, force: bool = False) -> None:
+def run(run_dir: RunDir, config: FitLoraConfig, report: Report, *, force: bool = False) -> None:
     """Write ``lora/adapter.safetensors`` into the run. Raises ``MissingStage`` when the run has no asset."""
-    asset = run.load_asset()
-    folder = run.stage("lora")
-    inputs = {"asset": run.asset_hash(), "prior": prior_fingerprint(config.prior)}
+    asset = run_dir.load_asset().to(config.device)
+    folder = run_dir.stage("lora")
+    inputs = {"asset": run_dir.asset_hash(), "prior": prior_fingerprint(config.prior)}
     begin = folder.begin(
         config=asdict(config), defaults=asdict(FitLoraConfig()), inputs=inputs, total_steps=config.steps, force=force
     )
@@ -88,7 +91,12 @@ def run(run: RunDir, config: FitLoraConfig, report: Report, *, force: bool = Fal
         profile=config.profile,
     )
     text = prior.encode_text([config.static_prompt.format(object=config.object)])
-    views = static_views(asset, prior, rasterizer, config)
+    viewpoints = sample_viewpoints(asset, prior.clip, config.views, rasterizer, seed=config.seed)
+    with torch.no_grad():
+        clips = [
+            StaticClip(prior.encode_still(still(asset, seen)), prior.condition(text, asset, seen))
+            for seen in viewpoints
+        ]
 
     # 2. the denoising loss under the static prompt
     assert prior.denoiser is not None
@@ -103,8 +111,8 @@ def run(run: RunDir, config: FitLoraConfig, report: Report, *, force: bool = Fal
             generator = step_generator(config.seed, step)
             losses = []
             for _ in range(config.batch_size):
-                still, picture = views[int(torch.randint(0, len(views), (), generator=generator))]
-                losses.append(denoising_loss(prior, still, picture, text, generator))
+                clip = clips[int(torch.randint(0, len(clips), (), generator=generator))]
+                losses.append(denoising_loss(prior, clip, generator))
             loss = torch.stack(losses).mean()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -115,7 +123,7 @@ def run(run: RunDir, config: FitLoraConfig, report: Report, *, force: bool = Fal
             if done % config.checkpoint_every == 0 and done < config.steps:
                 folder.save_checkpoint(done, optimisation_tensors(parameters, optimiser), {})
             if config.preview_every and done % config.preview_every == 0 and done < config.steps:
-                report(Wrote(preview(prior, views[0], text, folder, config.seed), f"the adapter after {done} steps"))
+                report(Wrote(preview(prior, clips[0], folder, config.seed), f"the adapter after {done} steps"))
 
     # 3. the adapter, and what the adapted prior makes
     folder.save_checkpoint(config.steps, optimisation_tensors(parameters, optimiser), {})
@@ -124,48 +132,31 @@ def run(run: RunDir, config: FitLoraConfig, report: Report, *, force: bool = Fal
     metadata["static_prompt"] = config.static_prompt.format(object=config.object)
     folder.write_result("adapter.safetensors", adapter_tensors(prior.denoiser), metadata)
     with adapter_on(prior.denoiser):
-        made = preview(prior, views[0], text, folder, config.seed)
+        made = preview(prior, clips[0], folder, config.seed)
     report(Wrote(made, "what the adapted prior makes of the static prompt"))
     folder.finish(config.steps)
     report(Finished("fit-lora"))
 
 
-StillView = tuple[Tensor, Tensor | None]
-"""The asset at rest from one camera: latents of the clip [1, C, t, h, w], and what the prior sees as its picture."""
+@dataclass(frozen=True)
+class StaticClip:
+    """The asset at rest from one viewpoint."""
+
+    latents: Tensor  # [1, C, t, h, w] of the clip in which nothing moves
+    condition: Condition  # under the static prompt
 
 
-@torch.no_grad()
-def static_views(asset: Gaussians, prior: VideoPrior, rasterizer: Rasterizer, config: FitLoraConfig) -> list[StillView]:
-    """The static asset from ``num_cameras`` random cameras."""
-    low, high = asset.bounds()
-    cameras = sample_orbit_cameras(
-        config.num_cameras,
-        low=low,
-        high=high,
-        width=prior.clip.width,
-        height=prior.clip.height,
-        generator=step_generator(config.seed, 0, stream=1),
-    )
-    background = torch.full((3,), config.background, device=config.device)
-    asset, cameras = asset.to(config.device), [camera.to(config.device) for camera in cameras]
-    frames = [render(asset, [camera], rasterizer, background=background).rgb for camera in cameras]
-    return [(prior.encode_still(frame), prior.encode_picture(frame)) for frame in frames]
-
-
-def preview(prior: VideoPrior, view: StillView, text: Text, folder: StageFolder, seed: int) -> Path:
-    """Write what the prior, its adapter on, makes of one camera's picture and the static prompt."""
-    still, picture = view
-    noise = torch.randn(still.shape, generator=step_generator(seed, 0, stream=3)).to(still)
-    sample = ddim_denoise(prior, noise, prior.parameterization.num_timesteps - 1, text, 12, picture)
+def preview(prior: VideoPrior, clip: StaticClip, folder: StageFolder, seed: int) -> Path:
+    """Write what the prior, its adapter on, makes of one viewpoint's picture and the static prompt."""
+    noise = torch.randn(clip.latents.shape, generator=step_generator(seed, 0, stream=3)).to(clip.latents)
+    sample = ddim_denoise(prior, noise, prior.parameterization.num_timesteps - 1, clip.condition, 12)
     return write_preview(folder.path / "preview", prior.decode(sample), fps=8)
 
 
-def denoising_loss(
-    prior: VideoPrior, still: Tensor, picture: Tensor | None, text: Text, generator: torch.Generator
-) -> Tensor:
-    """Eq. 9 for one static clip [1, C, t, h, w], in the prior's own kind of prediction."""
+def denoising_loss(prior: VideoPrior, clip: StaticClip, generator: torch.Generator) -> Tensor:
+    """Eq. 9 for one static clip, in the prior's own kind of prediction."""
     timestep = int(torch.randint(0, prior.parameterization.num_timesteps, (), generator=generator))
-    eps = torch.randn(still.shape, generator=generator).to(still)
-    x_t = prior.parameterization.add_noise(still, eps, timestep)
-    prediction = prior.predict(x_t, timestep, text, picture)
-    return (prediction - prior.parameterization.target(still, eps, timestep)).square().mean()
+    eps = torch.randn(clip.latents.shape, generator=generator).to(clip.latents)
+    x_t = prior.parameterization.add_noise(clip.latents, eps, timestep)
+    prediction = prior.predict(x_t, timestep, clip.condition)
+    return (prediction - prior.parameterization.target(clip.latents, eps, timestep)).square().mean()

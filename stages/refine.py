@@ -4,32 +4,34 @@
 
 1. Take 2T - 1 frame times and render the moving asset from a few cameras.
 2. Add noise to each video and denoise it under the prompt (SDEdit): the model repairs what looks wrong to it.
-3. Fit the motion field to the repaired videos with an L1 loss between them and the re-rendered frames.
+3. Fit the motion to the repaired videos with an L1 loss between them and the re-rendered frames.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from stages.cameras import Camera, sample_orbit_cameras
 from stages.conventions import frame_times, step_generator
+from stages.distilling.viewpoints import ViewsConfig, sample_viewpoints
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
 from stages.gaussians import Gaussians
-from stages.gaussians.neighbours import nearest_neighbours
 from stages.gaussians.stand_in import stand_in
 from stages.media.preview import write_preview
-from stages.motion.hexplane import HexPlane
-from stages.motion.regularizers import arap, tv3d
+from stages.motion.interface import Motion
+from stages.motion.kinds import checkpoint_tensors, load_motion
+from stages.motion.regularizers import RegularizerConfig
 from stages.objectives.sampling import sdedit
 from stages.priors.load import load_prior, prior_fingerprint
+from stages.priors.prior import Viewpoint, still
 from stages.priors.profiles import ProfileName
-from stages.raster import Rasterizer, choose, render
+from stages.raster import choose, render
 from stages.run_dir import RunDir
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
+from stages.settings import check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +43,10 @@ class RefineConfig:
     strength: float = 0.4  # how far back into noise SDEdit goes
     denoise_steps: int = 10
     guidance: float = 2.0
-    num_cameras: int = 4
+    views: ViewsConfig = field(default_factory=lambda: ViewsConfig(num_cameras=4))
+    regularizers: RegularizerConfig = field(default_factory=lambda: RegularizerConfig(arap_weight=10.0))
+    learning_rate: float = 2e-3
     max_gaussians: int = 10_000  # as in distill
-    background: float = 1.0
-    tv_weight: float = 0.001
-    arap_weight: float = 10.0
-    neighbours: int = 24
-    grid_learning_rate: float = 2e-3
-    mlp_learning_rate: float = 2e-4
     frames_per_step: int = 8  # of the 2T - 1, drawn anew every step
     num_frames: int = 31  # of the repaired videos: 2T - 1 for T = 16
     prior: str = "embedded"
@@ -60,23 +58,26 @@ class RefineConfig:
     checkpoint_every: int = 50
     preview_every: int = 50
 
+    def __post_init__(self) -> None:
+        check(self, steps=1, strength=0, denoise_steps=1, learning_rate=0, max_gaussians=1, frames_per_step=1)
+        check(self, num_frames=1, size_px=1, checkpoint_every=1, preview_every=0)
+
 
 PRESETS = {
     "default": RefineConfig(),
-    "published": replace(
-        RefineConfig(), denoise_steps=20, guidance=5.0, max_gaussians=100_000
-    ),  # not tried with published weights
+    # not tried with published weights
+    "published": RefineConfig(denoise_steps=20, guidance=5.0, max_gaussians=100_000),
 }
 
 
-def run(run: RunDir, config: RefineConfig, report: Report, *, force: bool = False) -> None:
-    """Write ``refined/field.safetensors`` into the run. Raises ``MissingStage`` when there is no motion to refine."""
-    asset = stand_in(run.load_asset(), config.max_gaussians).to(config.device)
-    tensors, metadata = run.require("motion").read_result("field.safetensors")
-    folder = run.stage("refined")
+def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = False) -> None:
+    """Write ``refined/motion.safetensors`` into the run. Raises ``MissingStage`` when there is no motion to refine."""
+    asset = stand_in(run_dir.load_asset(), config.max_gaussians).to(config.device)
+    tensors, metadata = run_dir.require("motion").read_result("field.safetensors")
+    folder = run_dir.stage("refined")
     inputs = {
-        "asset": run.asset_hash(),
-        "motion": run.stage("motion").result_hash("field.safetensors"),
+        "asset": run_dir.asset_hash(),
+        "motion": run_dir.stage("motion").result_hash("field.safetensors"),
         "prior": prior_fingerprint(config.prior),
     }
     begin = folder.begin(
@@ -86,7 +87,7 @@ def run(run: RunDir, config: RefineConfig, report: Report, *, force: bool = Fals
         report(Note("refine is already done with these settings; nothing to do (--force does it again)."))
         return
 
-    # 1. and 2. repaired videos, one a camera
+    # 1. and 2. repaired videos, one a viewpoint
     rasterizer = choose(config.device, config.raster)  # before weights are read: it may not be there
     prior = load_prior(
         config.prior,
@@ -97,29 +98,17 @@ def run(run: RunDir, config: RefineConfig, report: Report, *, force: bool = Fals
         compiled=config.compile,
     )
     prior.encode_text([metadata["prompt"], ""])  # before the denoiser needs the memory
-    field = HexPlane.from_tensors(tensors, metadata).to(config.device)
-    background = torch.full((3,), config.background, device=config.device)
+    motion = load_motion(tensors, metadata, config.device)
     times = frame_times(config.num_frames, config.device)
-    low, high = asset.bounds()
-    generator = step_generator(config.seed, 0, stream=5)
-    cameras = sample_orbit_cameras(
-        config.num_cameras,
-        low=low,
-        high=high,
-        width=prior.clip.width,
-        height=prior.clip.height,
-        generator=generator,
-    )
-    cameras = [camera.to(config.device) for camera in cameras]
-    report(Started("repairing videos", len(cameras)))
+    viewpoints = sample_viewpoints(asset, prior.clip, config.views, rasterizer, seed=config.seed, stream=5)
+    report(Started("repairing videos", len(viewpoints)))
     repaired = []
-    for index, camera in enumerate(cameras):
-        video, picture = _render(asset, field, times, camera, rasterizer, background)
+    for index, viewpoint in enumerate(viewpoints):
         repaired.append(
             sdedit(
                 prior,
-                video,
-                picture,
+                film(asset, motion, times, viewpoint),
+                still(asset, viewpoint),
                 metadata["prompt"],
                 partial(step_generator, config.seed, index, stream=6),
                 strength=config.strength,
@@ -129,25 +118,27 @@ def run(run: RunDir, config: RefineConfig, report: Report, *, force: bool = Fals
         )
         report(Progress(index + 1))
     report(Finished("repairing videos"))
-    del prior  # the field needs the memory
+    del prior  # the motion needs the memory
 
-    # 3. the field follows them
-    neighbours, distances = nearest_neighbours(asset.means, config.neighbours)
-    optimiser = torch.optim.Adam(field.parameter_groups(config.grid_learning_rate))
+    # 3. the motion follows them
+    regularizers = motion.regularizers(asset, config.regularizers)
+    optimiser = torch.optim.Adam(motion.parameter_groups(config.learning_rate))
     start = begin.resume_step
     if start:
-        restore_optimisation(folder.load_checkpoint()[1], field.named_parameters(), optimiser)
+        restore_optimisation(folder.load_checkpoint()[1], motion.named_parameters(), optimiser)
     report(Started("refine", config.steps, start))
     for step in range(start, config.steps):
         generator = step_generator(config.seed, step)
-        view = int(torch.randint(0, len(cameras), (), generator=generator))
+        view = int(torch.randint(0, len(viewpoints), (), generator=generator))
         chosen = torch.randperm(len(times), generator=generator)[: config.frames_per_step].sort().values
-        frames = field.at(asset, times)
-        means, views = frames.means, [cameras[view]] * len(chosen)
-        images = render(frames.select(chosen), views, rasterizer, background=background).rgb
-        l1 = (images - repaired[view][chosen]).abs().mean()
-        losses = {"l1": l1, "tv": tv3d(means), "arap": arap(means[chosen], asset.means, neighbours, distances)}
-        loss = l1 + config.tv_weight * losses["tv"] + config.arap_weight * losses["arap"]
+        frames, seen = motion.at(asset, times), viewpoints[view]
+        cameras = [seen.camera] * len(chosen)
+        images = render(frames.select(chosen), cameras, rasterizer, background=seen.background).rgb
+        losses = {"l1": (images - repaired[view][chosen]).abs().mean()}
+        loss = losses["l1"]
+        for term in regularizers:
+            losses[term.name] = term(frames, generator)
+            loss = loss + term.weight * losses[term.name]
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -156,20 +147,18 @@ def run(run: RunDir, config: RefineConfig, report: Report, *, force: bool = Fals
         report(Progress(done, metrics))
         folder.log_metrics(done, **metrics)
         if done % config.checkpoint_every == 0 or done == config.steps:
-            folder.save_checkpoint(done, optimisation_tensors(field.named_parameters(), optimiser), {})
+            learnt = optimisation_tensors(motion.named_parameters(), optimiser)
+            folder.save_checkpoint(done, checkpoint_tensors(motion, learnt), {"motion": motion.metadata()})
         if (config.preview_every and done % config.preview_every == 0) or done == config.steps:
-            video, _ = _render(asset, field, times, cameras[0], rasterizer, background)
-            preview = write_preview(folder.path / "preview", video, fps=16)
+            preview = write_preview(folder.path / "preview", film(asset, motion, times, viewpoints[0]), fps=16)
             report(Wrote(preview, f"the refined motion after {done} steps"))
-    folder.write_result("field.safetensors", field.tensors(), field.metadata() | {"prompt": metadata["prompt"]})
+    folder.write_result("field.safetensors", motion.tensors(), motion.metadata() | {"prompt": metadata["prompt"]})
     folder.finish(config.steps)
     report(Finished("refine"))
 
 
 @torch.no_grad()
-def _render(
-    asset: Gaussians, field: HexPlane, times: Tensor, camera: Camera, rasterizer: Rasterizer, background: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The moving asset [T', H, W, 3] and the static one [1, H, W, 3] from one camera."""
-    video = render(field.at(asset, times), [camera] * len(times), rasterizer, background=background).rgb
-    return video, render(asset, [camera], rasterizer, background=background).rgb
+def film(asset: Gaussians, motion: Motion, times: Tensor, viewpoint: Viewpoint) -> Tensor:
+    """The moving asset [T', H, W, 3] at ``times`` [T'] from one viewpoint."""
+    cameras = [viewpoint.camera] * len(times)
+    return render(motion.at(asset, times), cameras, viewpoint.rasterizer, background=viewpoint.background).rgb

@@ -78,7 +78,7 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
             return _write_splats(asset, times, config.fps, out, report)
         frames = render_frames(asset, times, cameras, config, background, report)
         if config.compare:
-            still = replace(asset, field=None)
+            still = replace(asset, motion=None)
             frames = torch.cat([render_frames(still, times, cameras, config, background, report), frames], dim=2)
         if suffix in WRITERS:
             WRITERS[suffix](out, frames, config.fps)

@@ -28,7 +28,7 @@ RESULTS = {
 }
 """Stage folder -> what the stage leaves in it."""
 
-FLAGS = ("prompt", "objective", "guidance", "steps", "seed", "prior", "profile", "device", "raster", "object")
+FLAGS = ("prompt", "steps", "seed", "prior", "profile", "device", "raster", "object")
 """Settings that are typed as --NAME; others as --set NAME=VALUE."""
 
 

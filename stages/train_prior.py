@@ -28,7 +28,7 @@ from stages.objectives.sampling import ddim_denoise
 from stages.priors.autoencoder import PatchAutoencoder
 from stages.priors.embedded import EmbeddedPrior, autocast, cosine_scheduler
 from stages.priors.load import load_embedded, prior_fingerprint
-from stages.priors.prior import ClipShape
+from stages.priors.prior import ClipShape, Condition
 from stages.priors.text import UNK, build_text_encoder, build_tokenizer
 from stages.priors.transformer import FLOW_PX, AnimusTransformer3DModel
 from stages.run_dir import StageFolder
@@ -381,11 +381,10 @@ def sample_sheet(prior: EmbeddedPrior, bank: ClipBank, held_out: int, rows: int 
             prior,
             noise,
             prior.parameterization.num_timesteps - 1,
-            prior.encode_text([bank.captions[index]]),
+            Condition(prior.encode_text([bank.captions[index]]), truth[:, :, 0]),
             16,
-            truth[:, :, 0],
-            null,
-            guidance,
+            negative=Condition(null, truth[:, :, 0]),
+            guidance=guidance,
         )
         strips += [prior.decode(truth)[::2], prior.decode(sample)[::2]]
     frames = torch.cat(strips).cpu()

@@ -26,7 +26,7 @@ from stages.files import read_json
 from stages.gaussians import Gaussians
 from stages.gaussians.sh import sh0_to_rgb
 from stages.geometry.rotations import quaternion_matrices
-from stages.motion.hexplane import HexPlane, HexPlaneConfig
+from stages.motion.kinds import load_motion, motion_of_checkpoint
 from stages.moving.asset import MovingAsset
 from stages.run_dir import RunDir
 from stages.run_dir.holder import lock_holder
@@ -193,26 +193,11 @@ def newest(run: RunDir, source: str, gaussians: Gaussians, known: Moment | None)
         return known
     if complete is not None and steps >= step:
         tensors, metadata = folder.read_result("field.safetensors")
-        field, says = HexPlane.from_tensors(tensors, metadata), f"{CHOICES[source]}, complete ({steps} steps)"
+        motion, says = load_motion(tensors, metadata, "cpu"), f"{CHOICES[source]}, complete ({steps} steps)"
     else:
-        field, says = _unfinished(run, source, gaussians, step), f"{CHOICES[source]}, after {step} steps"
-    return Moment(MovingAsset(gaussians, field, source, ""), version, says)
-
-
-def _unfinished(run: RunDir, source: str, gaussians: Gaussians, step: int) -> HexPlane:
-    """The field of a checkpoint. That of ``refine`` is as large as the one it began with."""
-    _, tensors, _ = run.stage(source).load_checkpoint(step)
-    settings = (read_json(run.path / "motion" / "config.json") or {}).get("settings", {})
-    sizes = {name[len("field.") :]: value for name, value in settings.items() if name.startswith("field.")}
-    config = HexPlaneConfig(**{**sizes, "multires": tuple(sizes.get("multires", HexPlaneConfig().multires))})
-    with torch.random.fork_rng(devices=[]):
-        field = HexPlane(config, *gaussians.bounds())
-    values = {name[len("parameter/") :]: value for name, value in tensors.items() if name.startswith("parameter/")}
-    try:
-        field.load_state_dict(values, strict=False)
-    except RuntimeError as error:  # other sizes: the stage was begun anew in between
-        raise CorruptCheckpoint(f"A checkpoint of {run.path / source} does not fit its settings: {error}.") from None
-    return field
+        _, tensors, state = folder.load_checkpoint(step)
+        motion, says = motion_of_checkpoint(tensors, state), f"{CHOICES[source]}, after {step} steps"
+    return Moment(MovingAsset(gaussians, motion, source, ""), version, says)
 
 
 def covariances(quats: Tensor, scales: Tensor) -> Tensor:

@@ -54,19 +54,14 @@ def command(
 
     Example: animus3d distill --prompt "a jumping goat" --steps 120 --seed 1
     """
-    from stages.distill import PRESETS
+    from stages.distill import PRESETS, check_prompt
     from stages.distill import run as distill
-    from stages.errors import BadInput
 
-    if objective not in (None, "msd", "sds"):
-        raise BadInput(f"There is no objective {objective!r}.", "Use msd or sds.")
     flags = {
-        "prompt": prompt, "objective": objective, "guidance": guidance, "steps": steps, "seed": seed, "prior": prior,
-        "raster": raster,
-        "profile": profile, "device": resolve_device(device),
+        "prompt": prompt, "score.objective": objective, "score.guidance": guidance, "steps": steps, "seed": seed,
+        "prior": prior, "raster": raster, "profile": profile, "device": resolve_device(device),
     }  # fmt: skip
     config = build_config(PRESETS, preset_for(preset, prior), flags, settings or [])
-    if not config.prompt.strip():
-        raise BadInput("distill needs a sentence.", 'For example: animus3d distill --prompt "a walking goat"')
+    check_prompt(config)
     with session("distill", run, start_from=start_from, must_exist=True, tensorboard=tensorboard) as (run_dir, console):
         distill(run_dir, config, console, force=force)

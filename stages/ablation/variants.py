@@ -36,20 +36,20 @@ class Variant:
 FULL = "full"
 """The method as the preset has it, which every other variant is compared with."""
 
-_RANDOM_NOISE = {"inversion_steps": 0, "start_noise": "fresh", "own_noise": True}
+_RANDOM_NOISE = {"score.inversion_steps": 0, "score.start_noise": "fresh", "score.own_noise": True}
 
 VARIANTS = (
     Variant(FULL, "motion score distillation as the preset has it"),
     Variant(
         "sds-7.5",
         "score distillation at guidance 7.5",
-        {"objective": "sds", "guidance": 7.5},
+        {"score.objective": "sds", "score.guidance": 7.5},
         [Claim("motion_amplitude", "lower", "plain SDS at guidance 7.5 hardly moves")],
     ),
     Variant(
         "sds-100",
         "score distillation at guidance 100",
-        {"objective": "sds", "guidance": 100.0},
+        {"score.objective": "sds", "score.guidance": 100.0},
         [Claim("neighbour_distance_change", "higher", "plain SDS at guidance 100 distorts")],
     ),
     Variant(
@@ -64,28 +64,33 @@ VARIANTS = (
     Variant(
         "no-dual-distribution",
         "the inverted noise itself instead of the static branch's prediction is subtracted",
-        {"static_branch": "none", "own_noise": True},
+        {"score.static_branch": "none", "score.own_noise": True},
         [Claim("motion_amplitude", "lower", "without the dual distribution there is little motion")],
     ),
     Variant(
         "static-prompt",
         "the static branch is the plain model under the static prompt, without the LoRA",
-        {"static_branch": "prompt"},
+        {"score.static_branch": "prompt"},
         [
             Claim("motion_amplitude", "lower", "a static prompt instead of the LoRA leaks motion"),
             Claim("neighbour_distance_change", "higher", "a static prompt instead of the LoRA distorts"),
         ],
     ),
-    Variant("no-tv", "without TV-3D", {"tv_weight": 0.0}, [Claim("jerk", "higher", "without TV-3D frames jump")]),
+    Variant(
+        "no-tv",
+        "without TV-3D",
+        {"regularizers.tv_weight": 0.0},
+        [Claim("jerk", "higher", "without TV-3D frames jump")],
+    ),
     Variant(
         "no-arap",
         "without ARAP",
-        {"arap_weight": 0.0},
+        {"regularizers.arap_weight": 0.0},
         [Claim("neighbour_distance_change", "higher", "without ARAP the body breaks")],
     ),
     Variant("refined", "the full method, then refine", refined=True),
-    Variant("no-flow", "the score alone, without the embedded prior's flow [ours]", {"flow_weight": 0.0}),
-    Variant("no-score", "the embedded prior's flow alone, without the score [ours]", {"score_weight": 0.0}),
+    Variant("no-flow", "the score alone, without the embedded prior's flow [ours]", {"pixel_flow.weight": 0.0}),
+    Variant("no-score", "the embedded prior's flow alone, without the score [ours]", {"score.weight": 0.0}),
 )
 """In the paper's order; the last two take away what is ours."""
 

@@ -19,7 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stages.errors import BadInput
 from stages.gaussians import Frames, Gaussians
+from stages.motion.interface import Regularizer
+from stages.motion.regularizers import AsRigidAsPossible, RegularizerConfig, TotalVariation
+from stages.settings import check
 
 SPACE_INIT = (0.5, 1.5)
 TIME_INIT = 1.0
@@ -46,6 +50,11 @@ class HexPlaneConfig:
     features: int = 16
     hidden: int = 64
     still_start: float = 0.1  # frame_time over which motion fades in: frame 0 is the asset itself; 0 is off [ours]
+
+    def __post_init__(self) -> None:
+        check(self, spatial_resolution=2, time_resolution=2, features=1, hidden=1, still_start=0)
+        if not self.multires or min(self.multires) < 1:
+            raise BadInput(f"multires must be whole numbers of at least 1, not {self.multires}.")
 
 
 class HexPlane(nn.Module):
@@ -124,12 +133,19 @@ class HexPlane(nn.Module):
             {"params": list(self.decoder.parameters()), "lr": DECODER_RATE * learning_rate},
         ]
 
+    def regularizers(self, asset: Gaussians, config: RegularizerConfig) -> list[Regularizer]:
+        """See ``Motion.regularizers``: TV-3D, and ARAP unless its weight is 0."""
+        terms: list[Regularizer] = [TotalVariation(config.tv_weight)]
+        if config.arap_weight:
+            terms.append(AsRigidAsPossible(config.arap_weight, asset, config.neighbours, config.arap_anchors))
+        return terms
+
     def tensors(self) -> dict[str, Tensor]:
-        """All parameters and the box, for a result file."""
+        """See ``Motion.tensors``: the parameters and the box."""
         return {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
 
     def metadata(self) -> dict[str, str]:
-        """The sizes that ``from_tensors`` needs."""
+        """See ``Motion.metadata``: the sizes."""
         return {"kind": self.kind, "field": json.dumps(asdict(self.config))}
 
     @staticmethod

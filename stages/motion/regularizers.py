@@ -2,10 +2,68 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from stages.gaussians import Frames, Gaussians
+from stages.gaussians.neighbours import nearest_neighbours
 from stages.geometry.rotations import best_rotations
+from stages.settings import check
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegularizerConfig:
+    """Weights of the terms of Animus3D's Eq. 13 and 14. The paper does not state them: [ours]."""
+
+    tv_weight: float = 0.001
+    arap_weight: float = 20.0
+    arap_anchors: int = 1000  # Gaussians at which ARAP is measured in each step
+    neighbours: int = 24  # of ARAP; with 8 the limbs of a jumping body fold away [ours]
+
+    def __post_init__(self) -> None:
+        check(self, tv_weight=0, arap_weight=0, arap_anchors=1, neighbours=1)
+
+
+STIFF = RegularizerConfig(arap_weight=30.0)
+"""What the exact prior likes, and so the start for published models. [ours]"""
+
+
+@dataclass(frozen=True)
+class TotalVariation:
+    """``tv3d`` as a term."""
+
+    weight: float
+    name: str = "tv"
+
+    def __call__(self, frames: Frames, generator: torch.Generator) -> Tensor:
+        """See ``Regularizer``."""
+        return tv3d(frames.means)
+
+
+class AsRigidAsPossible:
+    """``arap`` as a term, at a random part of the Gaussians in each step.
+
+    Args:
+        weight: of the term.
+        asset: at rest.
+        num_neighbours: of each Gaussian.
+        num_anchors: Gaussians that are measured in a step, at most.
+    """
+
+    name = "arap"
+
+    def __init__(self, weight: float, asset: Gaussians, num_neighbours: int, num_anchors: int) -> None:
+        self.weight, self.num_anchors = weight, num_anchors
+        self.neighbours, self.distances = nearest_neighbours(asset.means, num_neighbours)
+
+    def __call__(self, frames: Frames, generator: torch.Generator) -> Tensor:
+        """See ``Regularizer``."""
+        count, anchors = frames.asset.num_gaussians, None
+        if count > self.num_anchors:
+            anchors = torch.randperm(count, generator=generator)[: self.num_anchors].to(frames.means.device)
+        return arap(frames.means, frames.asset.means, self.neighbours, self.distances, anchors)
 
 
 def tv3d(means: Tensor) -> Tensor:

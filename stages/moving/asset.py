@@ -11,7 +11,8 @@ from torch import Tensor
 from stages.conventions import frame_times
 from stages.errors import BadInput, MissingStage
 from stages.gaussians import Frames, Gaussians
-from stages.motion.hexplane import HexPlane
+from stages.motion.interface import Motion
+from stages.motion.kinds import load_motion
 from stages.run_dir import RunDir
 
 LOOP_OVERLAP = 0.25
@@ -26,7 +27,7 @@ class MovingAsset:
     """An asset and, unless it is asked for at rest, its motion."""
 
     gaussians: Gaussians
-    field: HexPlane | None
+    motion: Motion | None
     source: str  # which stage the motion is from
     prompt: str
     loop: bool = False  # whether the motion ends where it begins
@@ -39,7 +40,7 @@ class MovingAsset:
     @torch.no_grad()
     def at(self, times: Tensor) -> Frames:
         """The asset at ``times`` [T] in [0, 1]."""
-        if self.field is None:
+        if self.motion is None:
             return Frames.at_rest(self.gaussians, len(times))
         return Frames(self.gaussians, self.gaussians.means + self.displacements(self.gaussians.means, times))
 
@@ -51,14 +52,14 @@ class MovingAsset:
         time 1 is time 0 again, at the same speed. Bodies go on walking, where a motion played to and fro would have
         them walk backwards.
         """
-        assert self.field is not None
+        assert self.motion is not None
         if not self.loop:
-            return self.field.displacements(points, times)
+            return self.motion.displacements(points, times)
         late = LOOP_OVERLAP + times * (1.0 - LOOP_OVERLAP)
         early = (late - (1.0 - LOOP_OVERLAP)).clamp(min=0.0)  # 0 until the overlap begins
         share = early / LOOP_OVERLAP
         share = (share * share * (3.0 - 2.0 * share))[:, None, None]
-        ends, begins = (self.field.displacements(points, moments) for moments in (late, early))
+        ends, begins = (self.motion.displacements(points, moments) for moments in (late, early))
         return torch.lerp(ends, begins, share)
 
     @torch.no_grad()
@@ -87,5 +88,5 @@ def load_moving_asset(run: RunDir, source: str, device: str) -> MovingAsset:
                 f"{run.path} has no motion yet.", "Run first: animus3d distill --prompt ..., or use --source static."
             )
     tensors, metadata = run.require(source).read_result("field.safetensors")
-    field = HexPlane.from_tensors(tensors, metadata).to(device)
-    return MovingAsset(gaussians, field, source, metadata.get("prompt", ""))
+    motion = load_motion(tensors, metadata, device)
+    return MovingAsset(gaussians, motion, source, metadata.get("prompt", ""))

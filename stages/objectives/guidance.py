@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from stages.priors.prior import Text, VideoPrior
+from stages.priors.prior import Condition, VideoPrior
 
 
 def guide(uncond: Tensor, cond: Tensor, scale: float) -> Tensor:
@@ -16,17 +16,16 @@ def guided_prediction(
     prior: VideoPrior,
     latents: Tensor,  # [1, C, T, h, w] noisy
     timestep: int,
-    text: Text,  # one prompt
-    negative: Text,  # one prompt, the null prompt or what to move away from
+    condition: Condition,  # of one prompt
+    negative: Condition,  # likewise: the null prompt, or what to move away from
     scale: float,
-    image_latents: Tensor | None = None,
 ) -> Tensor:  # [1, C, T, h, w]
-    """The prediction for ``text``, guided away from ``negative``, see ``guide``.
+    """The prediction for ``condition``, guided away from ``negative``, see ``guide``.
 
     Both halves go through the model as one batch; at s = 1 only the conditional half is computed.
     """
     if scale == 1.0:
-        return prior.predict(latents, timestep, text, image_latents)
+        return prior.predict(latents, timestep, condition)
     both = latents.expand(2, *latents.shape[1:])
-    uncond, cond = prior.predict(both, timestep, Text.stack([negative, text]), image_latents).chunk(2)
+    uncond, cond = prior.predict(both, timestep, Condition.stack([negative, condition])).chunk(2)
     return guide(uncond, cond, scale)

@@ -34,7 +34,7 @@ from stages.objectives.guidance import guided_prediction
 from stages.objectives.inversion import ddim_invert
 from stages.priors.lora import adapter_on
 from stages.priors.parameterization import Parameterization
-from stages.priors.prior import Text, VideoPrior
+from stages.priors.prior import Condition, Observation, VideoPrior
 
 
 def weight(parameterization: Parameterization, timestep: int) -> float:
@@ -47,9 +47,9 @@ def static_score(
     prior: VideoPrior,
     static_latents: Tensor,  # [1, C, T, h, w] the static asset, one camera, repeated T times
     timestep: int,
-    static_text: Text,
-    num_inversion_steps: int,
-    image_latents: Tensor | None = None,
+    condition: Condition,  # under the static prompt
+    *,
+    inversion_steps: int,
     start_noise: Tensor | None = None,  # see ``ddim_invert``; the same for both branches unless own_noise
     own_noise: bool = True,
     adapted: bool = True,
@@ -61,8 +61,8 @@ def static_score(
     ablation of the LoRA).
     """
     with adapter_on(prior.denoiser) if adapted else nullcontext():
-        x_t = ddim_invert(prior, static_latents, timestep, static_text, num_inversion_steps, image_latents, start_noise)
-        prediction = prior.predict(x_t, timestep, static_text, image_latents)
+        x_t = ddim_invert(prior, static_latents, timestep, condition, inversion_steps, start_noise)
+        prediction = prior.predict(x_t, timestep, condition)
     eps = prior.parameterization.to_eps(prediction, x_t, timestep)
     return eps - noise_in(prior.parameterization, x_t, static_latents, timestep) if own_noise else eps
 
@@ -73,18 +73,18 @@ def msd_gradient(
     moving_latents: Tensor,  # [1, C, T, h, w]
     static_eps: Tensor,  # [1, C, T, h, w] from static_score
     timestep: int,
-    text: Text,
-    negative: Text,
+    condition: Condition,
+    negative: Condition,
+    *,
     guidance: float,
-    num_inversion_steps: int,
-    image_latents: Tensor | None = None,
+    inversion_steps: int,
     start_noise: Tensor | None = None,  # see ``ddim_invert``; the same for both branches unless own_noise
     own_noise: bool = True,  # as ``static_eps`` was made
 ) -> Tensor:  # [1, C, T, h, w]
     """``w(t) (eps_theta(x^d_t, t, c) - eps_lora(x^s_t, t, c'))`` with x^d_t inverted under c, guidance on the first;
     with ``own_noise`` each relative to the noise in its own clip."""
-    x_t = ddim_invert(prior, moving_latents, timestep, text, num_inversion_steps, image_latents, start_noise)
-    prediction = guided_prediction(prior, x_t, timestep, text, negative, guidance, image_latents)
+    x_t = ddim_invert(prior, moving_latents, timestep, condition, inversion_steps, start_noise)
+    prediction = guided_prediction(prior, x_t, timestep, condition, negative, guidance)
     moving_eps = prior.parameterization.to_eps(prediction, x_t, timestep)
     if own_noise:
         moving_eps = moving_eps - noise_in(prior.parameterization, x_t, moving_latents, timestep)
@@ -102,11 +102,13 @@ def finite(gradient: Tensor) -> Tensor:
     return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def distillation_loss(latents: Tensor, gradient: Tensor) -> Tensor:
-    """A scalar whose derivative with respect to ``latents`` is ``gradient``.
+def distillation_loss(observation: Observation, gradient: Tensor) -> Tensor:
+    """A scalar whose derivative with respect to the observation's latents is ``gradient`` over their number.
 
     With ``target = stopgrad(latents - gradient)``, d/dlatents of ``0.5 |latents - target|^2`` is ``latents - target``,
-    which equals ``gradient``. The value itself, half the squared norm of the gradient, is worth logging.
+    which equals ``gradient``. The value itself, half the mean square of the gradient, is worth logging.
     """
+    latents = observation.latents
+    assert latents is not None
     target = (latents - gradient).detach()
-    return 0.5 * (latents - target).square().sum() / latents.shape[0]
+    return 0.5 * (latents - target).square().mean()

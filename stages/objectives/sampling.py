@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stages.objectives.guidance import guided_prediction
 from stages.objectives.inversion import inversion_timesteps
-from stages.priors.prior import Text, VideoPrior
+from stages.priors.prior import Condition, VideoPrior
 
 
 @torch.no_grad()
@@ -17,10 +17,10 @@ def ddim_denoise(
     prior: VideoPrior,
     x_t: Tensor,  # [1, C, T, h, w] at ``timestep``
     timestep: int,
-    text: Text,
+    condition: Condition,
     num_steps: int,
-    image_latents: Tensor | None = None,
-    negative: Text | None = None,
+    *,
+    negative: Condition | None = None,
     guidance: float = 1.0,
 ) -> Tensor:  # [1, C, T, h, w] clean
     """Deterministic denoising from ``timestep`` to clean on the same timesteps: sampling, and half of SDEdit."""
@@ -29,9 +29,9 @@ def ddim_denoise(
     x = x_t
     for current, following in zip(reversed(ladder), [*reversed(ladder[:-1]), -1], strict=True):
         if negative is None or guidance == 1.0:
-            prediction = prior.predict(x, current, text, image_latents)
+            prediction = prior.predict(x, current, condition)
         else:
-            prediction = guided_prediction(prior, x, current, text, negative, guidance, image_latents)
+            prediction = guided_prediction(prior, x, current, condition, negative, guidance)
         x0 = parameterization.to_x0(prediction, x, current)
         eps = parameterization.to_eps(prediction, x, current)
         x = parameterization.add_noise(x0, eps, following)
@@ -57,8 +57,8 @@ def sdedit(
     than the video has sees it padded likewise.
     """
     num_frames = prior.clip.num_frames
-    text, negative = prior.encode_text([prompt, ""]).split()
-    image_latents = prior.encode_picture(picture)
+    seen = prior.encode_picture(picture)
+    condition, away = (Condition(text, seen) for text in prior.encode_text([prompt, ""]).split())
     timestep = prior.parameterization.timestep_at(strength)
     repaired = video.clone()
     for chosen in interleaved(video.shape[0], num_frames):
@@ -66,7 +66,7 @@ def sdedit(
         latents = prior.encode(video[padded])
         eps = torch.randn(latents.shape, generator=noise()).to(latents)
         x_t = prior.parameterization.add_noise(latents, eps, timestep)
-        x0 = ddim_denoise(prior, x_t, timestep, text, num_steps, image_latents, negative, guidance)
+        x0 = ddim_denoise(prior, x_t, timestep, condition, num_steps, negative=away, guidance=guidance)
         repaired[chosen] = prior.decode(x0)[: len(chosen)]
     return repaired
 

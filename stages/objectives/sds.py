@@ -7,7 +7,7 @@ from torch import Tensor
 
 from stages.objectives.guidance import guided_prediction
 from stages.objectives.msd import finite, weight
-from stages.priors.prior import Text, VideoPrior
+from stages.priors.prior import Condition, VideoPrior
 
 
 @torch.no_grad()
@@ -16,14 +16,14 @@ def sds_gradient(
     moving_latents: Tensor,  # [1, C, T, h, w]
     eps: Tensor,  # [1, C, T, h, w] standard normal
     timestep: int,
-    text: Text,
-    negative: Text,
+    condition: Condition,
+    negative: Condition,
+    *,
     guidance: float,
-    image_latents: Tensor | None = None,
 ) -> Tensor:  # [1, C, T, h, w]
     """``w(t) (eps_theta(x_t, t, c) - eps)`` with ``x_t = alpha x + sigma eps``."""
     x_t = prior.parameterization.add_noise(moving_latents, eps, timestep)
-    prediction = guided_prediction(prior, x_t, timestep, text, negative, guidance, image_latents)
+    prediction = guided_prediction(prior, x_t, timestep, condition, negative, guidance)
     return finite(
         weight(prior.parameterization, timestep) * (prior.parameterization.to_eps(prediction, x_t, timestep) - eps)
     )

@@ -24,7 +24,7 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 from stages.priors.parameterization import Parameterization
-from stages.priors.prior import ClipShape, Text
+from stages.priors.prior import ClipShape, Condition, SeesVideo, Text
 from stages.priors.text import build_tokenizer, known_words
 from stages.priors.transformer import AnimusTransformer3DModel
 
@@ -39,7 +39,7 @@ CLASSES = {
 """Library and class of each part, as ``model_index.json`` names them."""
 
 
-class EmbeddedPrior:
+class EmbeddedPrior(SeesVideo):
     """Runs the embedded prior; all weights stay on one device, frozen unless ``train-prior`` unfreezes them."""
 
     def __init__(
@@ -103,28 +103,26 @@ class EmbeddedPrior:
                 torch.manual_seed(seed)
                 self.text_encoder.resize_token_embeddings(len(self.tokenizer))
 
-    def predict(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None = None) -> Tensor:
-        """See ``VideoPrior.predict``; never builds a graph for the latents, whose gradient is the score itself."""
-        return self._predict(latents, timestep, text, image_latents)[0]
+    def predict(self, latents: Tensor, timestep: int, condition: Condition) -> Tensor:
+        """See ``VideoPrior.predict``."""
+        return self._predict(latents, timestep, condition)[0]
 
-    def predict_flow(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None = None) -> Tensor:
-        """See ``FlowPrior.predict_flow``."""
-        return self._predict(latents, timestep, text, image_latents)[1]
+    def predict_pixel_flow(self, latents: Tensor, timestep: int, condition: Condition) -> Tensor:
+        """See ``PixelFlowPrior.predict_pixel_flow``."""
+        return self._predict(latents, timestep, condition)[1]
 
-    def _predict(
-        self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def _predict(self, latents: Tensor, timestep: int, condition: Condition) -> tuple[Tensor, Tensor]:
+        text, picture, batch = condition.text, condition.picture, latents.shape[0]
         assert text.states is not None and text.pooled is not None
-        batch = latents.shape[0]
-        if image_latents is not None:
-            image_latents = image_latents.expand(batch, -1, -1, -1)
+        if picture is not None:
+            picture = picture.expand(batch, -1, -1, -1)
         with autocast(self.device):
             prediction, flow = self.denoiser.predict_with_flow(
                 latents,
                 torch.full((batch,), timestep, device=latents.device),
                 text.states,
                 text.pooled,
-                image_latents,
+                picture,
             )
         return prediction.float(), flow.float()
 

@@ -18,16 +18,16 @@ from torch import Tensor, nn
 
 from stages.errors import BadInput
 from stages.priors.parameterization import Parameterization
-from stages.priors.prior import ClipShape, Text
+from stages.priors.prior import ClipShape, Condition, SeesVideo, Text
 
 
-class ExactPrior:
+class ExactPrior(SeesVideo):
     """The true score of a bank of clips, in the pixels themselves (the encoder is an affine map to [-1, 1]) or in
     their means over squares of ``latent_px``: the fewer the numbers that speak of a clip, the longer its noisy copy
     leaves open which clip it is, as a large model's does.
 
-    ``image_latents``, when given, keep only the clips of the bank whose own static picture is nearest: the clips seen
-    from that camera.
+    A condition's ``picture``, when given, keeps only the clips of the bank whose own static picture is nearest: the
+    clips seen from that camera.
     """
 
     name = "exact"
@@ -101,11 +101,11 @@ class ExactPrior:
             logits = logits.masked_fill(distances > distances.min() * (1.0 + 1e-3) + 1e-3, -torch.inf)
         return logits.softmax(dim=0)
 
-    def predict(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None = None) -> Tensor:
+    def predict(self, latents: Tensor, timestep: int, condition: Condition) -> Tensor:
         """See ``VideoPrior.predict``."""
-        means = []
-        for index, prompt in enumerate(text.prompts):
-            picture = None if image_latents is None else image_latents[index % image_latents.shape[0]]
+        means, pictures = [], condition.picture
+        for index, prompt in enumerate(condition.text.prompts):
+            picture = None if pictures is None else pictures[index % pictures.shape[0]]
             weights = self.posterior_weights(latents[index], timestep, prompt, picture)
             means.append((weights @ self._bank[prompt]).reshape(self._shape))
         return self.parameterization.from_x0(torch.stack(means), latents, timestep)

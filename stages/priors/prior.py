@@ -1,7 +1,8 @@
-"""What a video prior is to the rest of the project.
+"""What a prior is to the rest of the program: it observes a moving asset, and says what it would rather see.
 
-``predict(latents, timestep, text, image_latents=None)`` is the whole interface of a score: text-to-video models have no
-``image_latents`` (``encode_picture`` gives None), image-to-video ones and the embedded prior are conditioned on them.
+``observe(frames, viewpoint)`` gives an ``Observation``, which carries the gradient back to the Gaussians;
+``condition(text, asset, viewpoint)`` what the prior is told from there; ``predict(latents, timestep, condition)`` is
+the score. An objective sees observations and conditions only, never a camera or a Gaussian.
 """
 
 from __future__ import annotations
@@ -9,12 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeGuard
+from typing import Literal, Protocol, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
+from stages.cameras import Camera
+from stages.gaussians import Frames, Gaussians
 from stages.priors.parameterization import Parameterization
+from stages.raster import Rasterizer, render, render_flow
+from stages.raster.smoothing import smooth_gradient
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,42 @@ class ClipShape:
     width: int
 
 
+@dataclass(frozen=True)
+class Condition:
+    """What a prior is told besides the noisy latents: B sentences, and what it saw of the asset at rest."""
+
+    text: Text  # B prompts
+    picture: Tensor | None = None  # [1 or B, ...] see ``VideoPrior.encode_picture``; None where no picture is seen
+
+    @staticmethod
+    def stack(conditions: Sequence[Condition]) -> Condition:
+        """One batch of several from the same viewpoint."""
+        return Condition(Text.stack([condition.text for condition in conditions]), conditions[0].picture)
+
+
+@dataclass(frozen=True)
+class Viewpoint:
+    """From where an asset is seen, before what, by which rasterizer."""
+
+    camera: Camera
+    background: Tensor  # [3]
+    rasterizer: Rasterizer
+
+
+Wanted = Literal["latents", "pixel_flow"]
+"""What can be asked of an observation."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a prior saw of a moving asset from one viewpoint; differentiable with respect to the Gaussians' means. What
+    was not wanted is None."""
+
+    latents: Tensor | None = None  # [1, C, t, h, w]
+    pixel_flow: Tensor | None = None  # [T, H, W, 2] how far pixels have gone since rest, in pixels, times alpha
+    alpha: Tensor | None = None  # [T, H, W, 1] of the asset at rest
+
+
 class VideoPrior(Protocol):
     """A frozen video model."""
 
@@ -64,7 +105,7 @@ class VideoPrior(Protocol):
 
     @property
     def motions(self) -> Mapping[str, Sequence[str]]:
-        """Motion -> the words that say it, for all that the model was taught; empty where that is the wide world."""
+        """Motion -> the words that say it, for all that the model was taught; empty for open-vocabulary models."""
         ...
 
     @property
@@ -82,8 +123,8 @@ class VideoPrior(Protocol):
         ...
 
     def encode_picture(self, frame: Tensor) -> Tensor | None:
-        """The ``image_latents`` of ``frame`` [1, H, W, 3]: [1, C, h, w], or [1, D] of what only the prior itself can
-        tell apart; None for a model that sees no picture."""
+        """What stands for ``frame`` [1, H, W, 3] in a ``Condition``: [1, C, h, w], or [1, D] of what only the prior
+        itself can tell apart; None for a model that sees no picture."""
         ...
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -94,12 +135,22 @@ class VideoPrior(Protocol):
         """Encoded prompts; "" is the null prompt."""
         ...
 
+    def observe(
+        self, frames: Frames, viewpoint: Viewpoint, wanted: Sequence[Wanted] = ("latents",), *, blur: float = 0.0
+    ) -> Observation:
+        """What is wanted of the moving asset. Gradients of pictures pass through a blur of deviation ``blur``, in
+        heights of the picture (``stages.raster.smoothing``)."""
+        ...
+
+    def condition(self, text: Text, asset: Gaussians, viewpoint: Viewpoint) -> Condition:
+        """``text`` and what the prior sees of the asset at rest from the viewpoint."""
+        ...
+
     def predict(
         self,
         latents: Tensor,  # [B, C, T, h, w] noisy
         timestep: int,
-        text: Text,  # B prompts
-        image_latents: Tensor | None = None,  # [B, ...] the static asset from the same camera, see ``encode_picture``
+        condition: Condition,  # of B prompts
     ) -> Tensor:  # [B, C, T, h, w] in the kind of ``parameterization``
         ...
 
@@ -110,19 +161,51 @@ def motions_named(prior: VideoPrior, prompt: str) -> list[str]:
     return [motion for motion, forms in prior.motions.items() if words & set(forms)]
 
 
-class FlowPrior(VideoPrior, Protocol):
-    """A video model that also says where the pixels of the picture go."""
+class PixelFlowPrior(VideoPrior, Protocol):
+    """A video model that also predicts where the pixels of the picture go."""
 
-    def predict_flow(
+    def predict_pixel_flow(
         self,
         latents: Tensor,  # [B, C, T, h, w] noisy
         timestep: int,
-        text: Text,  # B prompts
-        image_latents: Tensor | None = None,  # [B, ...] the static asset from the same camera, see ``encode_picture``
+        condition: Condition,  # of B prompts
     ) -> Tensor:  # [B, 2, T, H, W] from where they are in the picture, as (x, y) in pixels
         ...
 
 
-def says_flow(prior: VideoPrior) -> TypeGuard[FlowPrior]:
-    """Whether a prior is a ``FlowPrior``."""
-    return hasattr(prior, "predict_flow")
+def predicts_pixel_flow(prior: VideoPrior) -> TypeGuard[PixelFlowPrior]:
+    """Whether a prior is a ``PixelFlowPrior``."""
+    return hasattr(prior, "predict_pixel_flow")
+
+
+class SeesVideo:
+    """The part that all priors of videos share: how they observe."""
+
+    def observe(
+        self: VideoPrior,
+        frames: Frames,
+        viewpoint: Viewpoint,
+        wanted: Sequence[Wanted] = ("latents",),
+        *,
+        blur: float = 0.0,
+    ) -> Observation:
+        """See ``VideoPrior.observe``."""
+        camera, rasterizer, background = viewpoint.camera, viewpoint.rasterizer, viewpoint.background
+        latents = moves = alpha = None
+        if "latents" in wanted:
+            images = render(frames, [camera] * frames.num_frames, rasterizer, background=background).rgb
+            latents = self.encode(smooth_gradient(images, blur * images.shape[1]))
+        if "pixel_flow" in wanted:
+            moves, alpha = render_flow(frames.asset, camera, rasterizer, frames.means)
+        return Observation(latents, moves, alpha)
+
+    @torch.no_grad()
+    def condition(self: VideoPrior, text: Text, asset: Gaussians, viewpoint: Viewpoint) -> Condition:
+        """See ``VideoPrior.condition``."""
+        return Condition(text, self.encode_picture(still(asset, viewpoint)))
+
+
+@torch.no_grad()
+def still(asset: Gaussians, viewpoint: Viewpoint) -> Tensor:
+    """The asset at rest, [1, H, W, 3]."""
+    return render(asset, [viewpoint.camera], viewpoint.rasterizer, background=viewpoint.background).rgb

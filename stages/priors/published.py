@@ -25,14 +25,14 @@ from transformers.utils import logging as transformers_logging
 from stages.errors import BadInput, NotAvailable, first_line
 from stages.priors.hub import SAVE_AS_SAFETENSORS, download_again, has_pickles_only, missing_of_part
 from stages.priors.parameterization import Parameterization
-from stages.priors.prior import ClipShape, Text
+from stages.priors.prior import ClipShape, Condition, SeesVideo, Text
 from stages.priors.profiles import PROFILES
 
 LARGE = 2 * 2**30
 """Bytes of weights from which a model is run in bfloat16 on a CPU too."""
 
 
-class PublishedPrior(ABC):
+class PublishedPrior(SeesVideo, ABC):
     """A frozen video model in a local folder of diffusers' format.
 
     Latents are float32 outside; inside a model everything is of ``dtype``.
@@ -196,11 +196,12 @@ class PublishedPrior(ABC):
                 torch.cuda.empty_cache()
         return Text.stack([self._texts[prompt] for prompt in prompts])
 
-    def predict(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None = None) -> Tensor:
+    def predict(self, latents: Tensor, timestep: int, condition: Condition) -> Tensor:
         """See ``VideoPrior.predict``."""
-        if image_latents is not None:
-            image_latents = image_latents.expand(len(latents), *image_latents.shape[1:]).to(self.dtype)
-        said = self.run(latents.to(self.dtype), timestep, text, image_latents)
+        picture = condition.picture
+        if picture is not None:
+            picture = picture.expand(len(latents), *picture.shape[1:]).to(self.dtype)
+        said = self.run(latents.to(self.dtype), timestep, condition.text, picture)
         return said.to(torch.float32, copy=True)  # a CUDA graph writes its next answer where this one lies
 
     def _check_clip(self) -> None:

@@ -37,10 +37,10 @@ def main() -> None:
             "msd_ratios": ratios["msd"],
             "sds_ratios": ratios["sds"],
             "traces": traces,
-            "guidance": config.guidance,
-            "inversion_steps": config.inversion_steps,
-            "arap_weight": config.arap_weight,
-            "tv_weight": config.tv_weight,
+            "guidance": config.score.guidance,
+            "inversion_steps": config.score.inversion_steps,
+            "arap_weight": config.regularizers.arap_weight,
+            "tv_weight": config.regularizers.tv_weight,
         },
     )
 

@@ -40,7 +40,7 @@ from stages.objectives.msd import distillation_loss, static_score
 from stages.objectives.sampling import ddim_denoise
 from stages.priors.load import load_prior
 from stages.priors.lora import adapter_on, add_adapter
-from stages.priors.prior import Text
+from stages.priors.prior import Condition, Text
 from stages.priors.published import PublishedPrior
 from tests.bench.record import finish
 from tests.bench.true_models import TRUE_MODELS, Parts, write_configs
@@ -162,7 +162,7 @@ def tflop(prior: PublishedPrior, text: Text) -> dict[str, float]:
     with torch.no_grad():
         still, picture = prior.encode_still(frames[:1]), prior.encode_picture(frames[:1])
     works: dict[str, Callable[[], object]] = {
-        "evaluation": torch.no_grad()(lambda: prior.predict(still, 500, text, picture)),
+        "evaluation": torch.no_grad()(lambda: prior.predict(still, 500, Condition(text, picture))),
         "encode": torch.no_grad()(lambda: prior.encode(frames)),
         "encode_and_back": lambda: prior.encode(frames).sum().backward(),
         "decode": lambda: prior.decode(still),
@@ -224,7 +224,7 @@ def lora_step(prior: PublishedPrior, text: Text, still: Tensor, picture: Tensor 
     eps = torch.randn_like(still)
     x_t = prior.parameterization.add_noise(still, eps, 500)
     with adapter_on(prior.denoiser):
-        prediction = prior.predict(x_t, 500, text, picture)
+        prediction = prior.predict(x_t, 500, Condition(text, picture))
         (prediction - prior.parameterization.target(still, eps, 500)).square().mean().backward()
 
 

@@ -6,20 +6,24 @@ true clip over that of the static asset: 1 means nothing was learnt, 0 that the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from stages.cameras import Camera
 from stages.conventions import frame_times
-from stages.distill import PRESETS, Distillation, DistillConfig, new_field
+from stages.distill import PRESETS, DistillConfig
+from stages.distilling.distillation import Distillation
+from stages.distilling.viewpoints import sample_viewpoints
 from stages.gaussians import Frames, Gaussians
-from stages.motion.hexplane import HexPlane, HexPlaneConfig
+from stages.motion.interface import Motion
+from stages.motion.kinds import new_motion
 from stages.priors.exact import ExactPrior
 from stages.priors.parameterization import Parameterization
-from stages.priors.prior import ClipShape
+from stages.priors.prior import ClipShape, Viewpoint
 from stages.raster import choose, render
+from stages.settings import with_settings
 from stages.skeletons.skeleton import Body
 from stages.zoo.clips import RIGS, Rig, rigged_file
 
@@ -46,14 +50,17 @@ def exact_config() -> DistillConfig:
     """The settings for published models with what this prior wants otherwise; the bank's clips start at any phase, so
     motion need not fade in. With 24 neighbours the legs are too stiff: seed 0 ends at 0.69 in place of 0.33 (with five
     inversion steps)."""
-    return replace(
+    return with_settings(
         PRESETS["published"],
-        prompt=WALK,
-        negative_prompt="",
-        guidance=3.0,
-        tv_weight=0.0,
-        neighbours=8,
-        field=HexPlaneConfig(spatial_resolution=8, still_start=0.0),
+        {
+            "prompt": WALK,
+            "negative_prompt": "",
+            "score.guidance": 3.0,
+            "regularizers.tv_weight": 0.0,
+            "regularizers.neighbours": 8,
+            "motion.hexplane.spatial_resolution": 8,
+            "motion.hexplane.still_start": 0.0,
+        },
     )
 
 
@@ -83,10 +90,11 @@ def build_world(config: DistillConfig, rig: Rig = RIG, verb: str = "walk", laten
     fine = [cycle(rig, verb, body, phase / FINE_PHASES) for phase in range(FINE_PHASES)]
     truth = torch.stack([frames.means for frames in fine])
     schedule = Parameterization.from_betas(ddpm_betas(), "epsilon")
-    cameras = Distillation.sample_cameras(body.gaussians, ClipShape(NUM_FRAMES, SIZE_PX, SIZE_PX), config)
+    viewpoints = viewpoints_of(body.gaussians, config)
     stride = FINE_PHASES // NUM_PHASES
     bank, pictures, stills = [], [], []
-    for camera in cameras:
+    for viewpoint in viewpoints:
+        camera = viewpoint.camera
         still = _render(body.gaussians, [camera])
         stills.append(still.expand(NUM_FRAMES, -1, -1, -1))
         for frames in fine[::stride]:
@@ -115,14 +123,15 @@ def distil(world: World, config: DistillConfig, every: int = 0) -> tuple[float, 
     return world.ratio(moved(world, field)), trace
 
 
-def distilled(world: World, config: DistillConfig, every: int = 0) -> tuple[HexPlane, list[tuple[int, float]]]:
+def distilled(world: World, config: DistillConfig, every: int = 0) -> tuple[Motion, list[tuple[int, float]]]:
     """Run ``config``: the motion field, and the ratio every ``every`` steps."""
-    distillation = Distillation(world.asset, world.prior, choose("cpu"), config, STATIC)
-    field = new_field(world.asset, config)
-    optimiser = torch.optim.Adam(field.parameter_groups(config.grid_learning_rate))
+    distillation = new_distillation(world, config)
+    field = new_motion(config.motion, world.asset, config.seed)
+    regularizers = field.regularizers(world.asset, config.regularizers)
+    optimiser = torch.optim.Adam(field.parameter_groups(config.learning_rate))
     trace = []
     for step in range(config.steps):
-        loss = distillation.step(field, step)["loss"]
+        loss = distillation.step(field, regularizers, step)["loss"]
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -131,15 +140,28 @@ def distilled(world: World, config: DistillConfig, every: int = 0) -> tuple[HexP
     return field, trace
 
 
+def new_distillation(world: World, config: DistillConfig) -> Distillation:
+    """The steps of ``config`` in ``world``."""
+    prompts = (config.prompt, config.negative_prompt, STATIC)
+    viewpoints = viewpoints_of(world.asset, config)
+    return Distillation(world.asset, world.prior, viewpoints, prompts, config, steps=config.steps, seed=config.seed)
+
+
+def viewpoints_of(asset: Gaussians, config: DistillConfig) -> list[Viewpoint]:
+    """Those that ``config`` draws around ``asset``."""
+    clip = ClipShape(NUM_FRAMES, SIZE_PX, SIZE_PX)
+    return sample_viewpoints(asset, clip, config.views, choose("cpu"), seed=config.seed)
+
+
 @torch.no_grad()
-def moved(world: World, field: HexPlane) -> Tensor:
+def moved(world: World, field: Motion) -> Tensor:
     """Means [T, N, 3] of the world's asset as ``field`` moves it."""
     return field.at(world.asset, frame_times(NUM_FRAMES)).means
 
 
 def sds(config: DistillConfig) -> DistillConfig:
     """The same settings with plain SDS."""
-    return replace(config, objective="sds")
+    return with_settings(config, {"score.objective": "sds"})
 
 
 def _render(frames: Frames | Gaussians, cameras: list[Camera]) -> Tensor:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from animus3d_cli.settings import build_config
 from stages.distill import PRESETS, DistillConfig
+from stages.distilling.score import ScoreConfig
 from stages.errors import BadInput
+from stages.motion.hexplane import HexPlaneConfig
+from stages.motion.regularizers import RegularizerConfig
 
 
 def build(*assignments: str, **flags: object) -> DistillConfig:
@@ -15,24 +20,26 @@ def build(*assignments: str, **flags: object) -> DistillConfig:
 
 def test_flags_and_assignments_override_in_order() -> None:
     config = build(
-        "guidance=3", "field.features=8", "field.multires=1,2,4", "raster=none", guidance=9.0, steps=None, seed=5
-    )
-    assert config.guidance == 3.0 and isinstance(config.guidance, float)
-    assert config.field.features == 8 and config.field.multires == (1, 2, 4)
+        "score.guidance=3", "motion.features=8", "hexplane.multires=1,2,4", "raster=none",
+        **{"score.guidance": 9.0, "steps": None, "seed": 5},
+    )  # fmt: skip
+    assert config.score.guidance == 3.0 and isinstance(config.score.guidance, float)
+    assert config.motion.hexplane.features == 8 and config.motion.hexplane.multires == (1, 2, 4)
     assert config.raster is None and config.seed == 5 and config.steps == DistillConfig().steps
 
 
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("guidence=3", "no setting 'guidence'. Did you mean guidance"),
-        ("field.feature=3", r"Did you mean field\.features"),
-        ("field=3", "no setting 'field'"),
+        ("inversion_step=3", r"no setting 'inversion_step'. Did you mean score\.inversion_steps"),
+        ("feature=3", r"Did you mean motion\.hexplane\.features"),
+        ("guidance=3", r"several settings 'guidance'.*score\.guidance, pixel_flow\.guidance"),
+        ("hexplane=3", "no setting 'hexplane'"),
         ("steps.x=3", "no setting"),
         ("steps=many", "steps must be a whole number, not 'many'"),
         ("checkpoint_every=0", "checkpoint_every must be at least 1, not 0"),
         ("num_cameras=-3", "num_cameras must be at least 1"),
-        ("guidance=nan", "guidance must be a number"),
+        ("score.guidance=nan", "guidance must be a number"),
         ("objective=vsd", "Choose one of: msd, sds"),
         ("steps", "has no value"),
     ],
@@ -45,3 +52,19 @@ def test_wrong_assignments(assignment: str, message: str) -> None:
 def test_unknown_preset() -> None:
     with pytest.raises(BadInput, match="Choose one of: default"):
         build_config(PRESETS, "fastest", {}, [])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DistillConfig(steps=0),
+        lambda: ScoreConfig(objective="vsd"),  # type: ignore[arg-type]
+        lambda: ScoreConfig(start_noise="fresh", own_noise=False),
+        lambda: RegularizerConfig(arap_weight=float("nan")),
+        lambda: HexPlaneConfig(multires=()),
+    ],
+)
+def test_a_program_gets_the_same_errors(make: Callable[[], object]) -> None:
+    """Settings check themselves when they are made, whoever makes them."""
+    with pytest.raises(BadInput):
+        make()

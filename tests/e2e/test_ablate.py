@@ -17,7 +17,7 @@ from tests.e2e.test_pipeline import ROOT, animus3d, environment, workplace  # no
 LINE = (
     "ablate", "asset.ply", "--prompt", "a walking goat", "--prior", "prior", "--preset", "default",
     "--steps", "2", "--set", "lora.steps=2", "--set", "refine.steps=2", "--set", "refine.num_cameras=1",
-    "--set", "distill.num_cameras=1", "--set", "distill.score_every=1", "--set", "evaluate.num_views=1",
+    "--set", "distill.num_cameras=1", "--set", "distill.score.every=1", "--set", "evaluate.num_views=1",
     "--set", "evaluate.size=32",
 )  # fmt: skip
 
@@ -40,7 +40,7 @@ def test_every_variant_is_run_measured_and_written(study: Path) -> None:
     assert {path.name for path in folder.iterdir()} == set(NAMES)
     assert (folder / "refined" / "refined" / "field.safetensors").exists()
     settings = json.loads((folder / "sds-100" / "motion" / "config.json").read_text())["settings"]
-    assert (settings["objective"], settings["guidance"], settings["seed"]) == ("sds", 100.0, 0)
+    assert (settings["score.objective"], settings["score.guidance"], settings["seed"]) == ("sds", 100.0, 0)
 
 
 def test_again_does_nothing_and_other_settings_are_refused(study: Path) -> None:

@@ -60,7 +60,7 @@ def finished(workplace: Path) -> Path:
     """The user's own lines, and the rest of the pipeline, all in ./run."""
     for line in (
         "fit-lora asset.ply --prior prior --steps 3",
-        "distill --prompt=walking --prior prior --steps 4 --set field.spatial_resolution=6 --set checkpoint_every=2",
+        "distill --prompt=walking --prior prior --steps 4 --set spatial_resolution=6 --set checkpoint_every=2",
         "refine --prior prior --steps 2 --set denoise_steps=2",
         "render --frames 5 --size 48 out.mp4",
         "eval --set size=32 --set num_views=2 --json metrics.json",
@@ -82,7 +82,7 @@ def test_every_stage_leaves_its_result(finished: Path) -> None:
 
 def test_doing_it_again_does_nothing_and_says_so(finished: Path) -> None:
     before = (finished / "run/motion/field.safetensors").stat().st_mtime_ns
-    line = ["distill", "--prompt=walking", "--prior", "prior", "--steps", "4", "--set", "field.spatial_resolution=6"]
+    line = ["distill", "--prompt=walking", "--prior", "prior", "--steps", "4", "--set", "spatial_resolution=6"]
     done = animus3d(*line, cwd=finished)
     assert done.returncode == 0 and "nothing to do" in done.stdout
     assert (finished / "run/motion/field.safetensors").stat().st_mtime_ns == before
@@ -96,7 +96,7 @@ def test_doing_it_again_does_nothing_and_says_so(finished: Path) -> None:
     other = animus3d(*line, "--guidance", "9", cwd=finished)
     assert (
         other.returncode == 5
-        and f"guidance: {DistillConfig().guidance} -> 9.0" in other.stderr
+        and f"guidance: {DistillConfig().score.guidance} -> 9.0" in other.stderr
         and other.stderr.count("\n") == 1
     )
 
@@ -144,19 +144,17 @@ def test_says_when_a_prompt_names_no_motion_it_knows(finished: Path) -> None:
 def test_a_preview_needs_no_lora(finished: Path) -> None:
     made = animus3d("reconstruct", "asset.ply", "--run", "quick", cwd=finished)
     assert made.returncode == 0, made.stderr
-    line = (
-        "distill --run quick --prompt=walking --prior prior --preset preview --steps 3 --set field.spatial_resolution=6"
-    )
+    line = "distill --run quick --prompt=walking --prior prior --preset preview --steps 3 --set spatial_resolution=6"
     done = animus3d(*line.split(), cwd=finished)
     assert done.returncode == 0, done.stderr
     (last,) = [json.loads(text) for text in (finished / "quick/motion/metrics.jsonl").read_text().splitlines()][-1:]
-    assert "flow" in last and "score" not in last
+    assert "pixel_flow" in last and "score" not in last
 
 
 def _distill(folder: Path, run: str, *extra: str) -> list[str]:
     return ["distill", "--prompt=walking", "--prior", "prior", "--run", run, "--from", "run", "--steps", "12",
             "--set", "checkpoint_every=3", "--set", "preview_every=0",
-            "--set", "field.spatial_resolution=6", *extra]  # fmt: skip
+            "--set", "spatial_resolution=6", *extra]  # fmt: skip
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
@@ -210,11 +208,11 @@ def test_a_corrupt_checkpoint_is_one_line_and_can_be_stepped_over(finished: Path
         ("distill", 3, "needs a sentence"),
         ("distill --prompt=walking --run fresh", 4, "no run directory fresh"),
         ("distill --prompt=walking --run only", 4, "Run first: animus3d fit-lora"),
-        ("distill --prompt=walking --set score_weight=0 --set flow_weight=0", 3, "says nothing to follow"),
+        ("distill --prompt=walking --set score.weight=0 --set pixel_flow.weight=0", 3, "--set score.weight=1"),
         ("refine --run only", 4, "Run first: animus3d distill"),
         ("render --run only", 4, "no motion yet"),
         ("eval --run fresh", 4, "no run directory"),
-        ("distill --prompt=walking --set guidence=3", 3, "Did you mean guidance"),
+        ("distill --prompt=walking --set guidence=3", 3, "Did you mean score.guidance or"),
         ("distill --prompt=walking --prior ./nothing", 9, "There is no folder ./nothing"),
         ("distill --prompt=walking --device cuda", 9, "no CUDA device"),
         ("render --raster gsplat out.mp4", 9, "needs a CUDA device"),

@@ -62,7 +62,7 @@ def test_every_family_runs_every_stage(workplace: Path, monkeypatch: pytest.Monk
     save_model(name, workplace / "model")
     small = small_clips(name)
     clip = "--prior model " + " ".join(f"--set {key}={value}" for key, value in small.items())
-    quick = "--set num_cameras=2 --set num_timesteps=2 --set inversion_steps=1 --set field.spatial_resolution=6"
+    quick = "--set num_cameras=2 --set num_timesteps=2 --set inversion_steps=1 --set spatial_resolution=6"
     assert animus3d(f"fit-lora asset.ply --steps 1 --set num_cameras=2 {clip}", monkeypatch) == 0
     assert animus3d(f"distill --prompt=walking --steps 2 {quick} {clip}", monkeypatch) == 0
     size = f"--set size_px={small['size_px']}" if "size_px" in small else ""

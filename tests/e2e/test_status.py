@@ -119,7 +119,7 @@ def test_while_distill_is_running(tmp_path: Path) -> None:
     tiny_prior().save(tmp_path / "prior")
     assert animus3d("reconstruct", "asset.ply", cwd=tmp_path).returncode == 0
     line = ["distill", "--prompt=walking", "--prior", "prior", "--preset", "preview", "--steps", "100000",
-            "--tensorboard", "--set", "field.spatial_resolution=6", "--set", "preview_every=0"]  # fmt: skip
+            "--tensorboard", "--set", "spatial_resolution=6", "--set", "preview_every=0"]  # fmt: skip
     command = [sys.executable, "-m", "animus3d_cli", *line]
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=quiet, stderr=quiet) as process:

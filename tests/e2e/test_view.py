@@ -13,6 +13,7 @@ import torch
 from stages.events import Event
 from stages.gaussians import Gaussians
 from stages.motion.hexplane import HexPlane, HexPlaneConfig
+from stages.motion.kinds import checkpoint_tensors
 from stages.run_dir import RunDir
 from stages.run_dir.optimiser_state import optimisation_tensors
 from stages.view import LOOK_S, ViewConfig, Viewer, covariances
@@ -51,7 +52,11 @@ def begin(run: RunDir, name: str) -> None:
 
 def checkpoint(run: RunDir, name: str, step: int, field: HexPlane) -> None:
     optimiser = torch.optim.Adam(field.parameters())
-    run.stage(name).save_checkpoint(step, optimisation_tensors(field.named_parameters(), optimiser), {})
+    run.stage(name).save_checkpoint(
+        step,
+        checkpoint_tensors(field, optimisation_tensors(field.named_parameters(), optimiser)),
+        {"motion": field.metadata()},
+    )
 
 
 def places(viewer: Viewer) -> torch.Tensor:

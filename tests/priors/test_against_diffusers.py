@@ -13,6 +13,7 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer
 
 from stages.priors.load import load_prior
+from stages.priors.prior import Condition
 from stages.priors.published import PublishedPrior
 from tests.priors.test_families import some_frames
 from tests.priors.tiny_models import save_model, small_clips
@@ -115,7 +116,7 @@ def test_asks_what_the_pipeline_asks(name: str, tmp_path: Path, monkeypatch: pyt
     else:
         timestep = int(time)
     with pytest.raises(Asked) as ours, torch.no_grad():
-        prior.predict(latents, timestep, prior.encode_text([PROMPT]), picture)
+        prior.predict(latents, timestep, Condition(prior.encode_text([PROMPT]), picture))
     compare(asked, ours.value.kwargs)
 
 
@@ -142,7 +143,7 @@ def test_asks_the_expert_that_the_pipeline_asks(tmp_path: Path) -> None:
     with torch.no_grad():
         for time, _ in theirs:
             prior.noise_levels[0] = time
-            prior.predict(latents, 0, prior.encode_text([PROMPT]))
+            prior.predict(latents, 0, Condition(prior.encode_text([PROMPT])))
     assert asked == theirs
     for hook in hooks:
         hook.remove()

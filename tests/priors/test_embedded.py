@@ -12,6 +12,7 @@ from stages.priors.autoencoder import PatchAutoencoder
 from stages.priors.embedded import EmbeddedPrior, cosine_scheduler
 from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.lora import TARGETS, adapter_on, adapter_tensors, add_adapter, load_adapter
+from stages.priors.prior import Condition
 from stages.priors.text import build_text_encoder, build_tokenizer
 from stages.priors.transformer import AnimusTransformer3DModel
 
@@ -49,7 +50,7 @@ def test_a_saved_prior_loads_to_the_same_predictions(tmp_path: Path) -> None:
     x, picture = torch.randn(1, 6, 4, 4, 4), torch.randn(1, 6, 4, 4)
     with torch.no_grad():
         mine, theirs, third = (
-            p.predict(x, 321, p.encode_text(["a walking goat"]), picture) for p in (prior, loaded, again)
+            p.predict(x, 321, Condition(p.encode_text(["a walking goat"]), picture)) for p in (prior, loaded, again)
         )
     assert torch.equal(theirs, third)
     torch.testing.assert_close(mine, theirs, atol=2e-2, rtol=0)
@@ -59,8 +60,10 @@ def test_words_and_picture_matter_and_can_be_left_out() -> None:
     prior = tiny_prior()
     x, picture = torch.randn(1, 6, 4, 4, 4), torch.randn(1, 6, 4, 4)
     with torch.no_grad():
-        walking, nothing = (prior.predict(x, 321, prior.encode_text([p]), picture) for p in ("a walking goat", ""))
-        blind = prior.predict(x, 321, prior.encode_text([""]))
+        walking, nothing = (
+            prior.predict(x, 321, Condition(prior.encode_text([p]), picture)) for p in ("a walking goat", "")
+        )
+        blind = prior.predict(x, 321, Condition(prior.encode_text([""])))
     assert not torch.allclose(walking, nothing) and not torch.allclose(nothing, blind)
 
 
@@ -83,16 +86,16 @@ def test_lora_starts_as_the_identity_and_switches_off_bit_for_bit() -> None:
     prior = tiny_prior()
     x, text = torch.randn(1, 6, 4, 4, 4), prior.encode_text(["a walking goat"])
     with torch.no_grad():
-        before = prior.predict(x, 321, text)
+        before = prior.predict(x, 321, Condition(text))
         parameters = add_adapter(prior.denoiser, rank=2, alpha=2.0, seed=0)
         attentions = sum(name.endswith("to_q") for name, _ in tiny_prior().denoiser.named_modules())
         assert len(parameters) == 2 * len(TARGETS) * attentions
         with adapter_on(prior.denoiser):
-            assert torch.equal(prior.predict(x, 321, text), before)
+            assert torch.equal(prior.predict(x, 321, Condition(text)), before)
             for _, parameter in parameters:
                 parameter.normal_()
-            assert not torch.allclose(prior.predict(x, 321, text), before)
-        assert torch.equal(prior.predict(x, 321, text), before)
+            assert not torch.allclose(prior.predict(x, 321, Condition(text)), before)
+        assert torch.equal(prior.predict(x, 321, Condition(text)), before)
 
 
 def test_gradients_reach_the_adapter_only_and_it_reloads() -> None:
@@ -100,17 +103,17 @@ def test_gradients_reach_the_adapter_only_and_it_reloads() -> None:
     parameters = add_adapter(prior.denoiser, rank=2, alpha=2.0, seed=0)
     x, text = torch.randn(1, 6, 4, 4, 4), prior.encode_text(["a walking goat"])
     with adapter_on(prior.denoiser):
-        prior.predict(x, 321, text).square().mean().backward()
+        prior.predict(x, 321, Condition(text)).square().mean().backward()
         with_gradient = {name for name, p in prior.denoiser.named_parameters() if p.grad is not None}
         assert with_gradient == {name for name, _ in parameters}
         with torch.no_grad():
             for _, parameter in parameters:
                 parameter.normal_(std=0.1)
-            adapted = prior.predict(x, 321, text)
+            adapted = prior.predict(x, 321, Condition(text))
     other = tiny_prior()
     load_adapter(other.denoiser, adapter_tensors(prior.denoiser), {"rank": "2", "alpha": "2.0"})
     with torch.no_grad(), adapter_on(other.denoiser):
-        assert torch.equal(other.predict(x, 321, text), adapted)
+        assert torch.equal(other.predict(x, 321, Condition(text)), adapted)
 
 
 def test_a_lora_of_another_prior_is_refused() -> None:

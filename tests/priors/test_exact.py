@@ -9,6 +9,7 @@ from torch import Tensor
 from stages.errors import BadInput
 from stages.priors.exact import ExactPrior
 from stages.priors.parameterization import Parameterization
+from stages.priors.prior import Condition
 
 BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
 
@@ -30,7 +31,7 @@ def test_eps_is_the_score_of_the_noised_bank(kind: str, timestep: int) -> None:
     modes = torch.cat([prior.encode(clip) for clip in clips])
     log_density = torch.logsumexp(-(x - alpha * modes).square().flatten(1).sum(1) / (2 * sigma**2), dim=0)
     (score,) = torch.autograd.grad(log_density, x)
-    eps = p.to_eps(prior.predict(x.detach(), timestep, prior.encode_text(["walk"])), x.detach(), timestep)
+    eps = p.to_eps(prior.predict(x.detach(), timestep, Condition(prior.encode_text(["walk"]))), x.detach(), timestep)
     torch.testing.assert_close(eps, -sigma * score, atol=1e-8, rtol=1e-6)
 
 

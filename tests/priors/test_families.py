@@ -16,6 +16,7 @@ from stages.objectives.inversion import ddim_invert
 from stages.objectives.sampling import ddim_denoise
 from stages.priors.load import load_prior
 from stages.priors.lora import adapter_on, add_adapter
+from stages.priors.prior import Condition
 from stages.priors.published import PublishedPrior
 from tests.priors.tiny_models import MODELS, SEES_PICTURE, save_model, small_clips
 
@@ -54,15 +55,18 @@ def test_predicts_from_words_and_picture(folders: dict[str, Path], name: str) ->
     walk, jump = prior.encode_text(["a deer walks", "a deer jumps"]).split()
     x_t = prior.parameterization.add_noise(latents, torch.randn_like(latents), 700)
     with torch.no_grad():
-        walks, jumps = prior.predict(x_t, 700, walk, picture), prior.predict(x_t, 700, jump, picture)
-        later = prior.predict(x_t, 300, walk, picture)
-        both = prior.predict(x_t.expand(2, -1, -1, -1, -1), 700, walk.stack([walk, jump]), picture)
+        walks, jumps = (
+            prior.predict(x_t, 700, Condition(walk, picture)),
+            prior.predict(x_t, 700, Condition(jump, picture)),
+        )
+        later = prior.predict(x_t, 300, Condition(walk, picture))
+        both = prior.predict(x_t.expand(2, -1, -1, -1, -1), 700, Condition(walk.stack([walk, jump]), picture))
     assert walks.shape == latents.shape and walks.isfinite().all()
     assert (walks - jumps).abs().max() > 1e-6 < (walks - later).abs().max()
     torch.testing.assert_close(both, torch.cat([walks, jumps]), atol=1e-4, rtol=1e-4)
     if picture is not None:
         with torch.no_grad():
-            other = prior.predict(x_t, 700, walk, prior.encode_picture(1.0 - frames[:1]))
+            other = prior.predict(x_t, 700, Condition(walk, prior.encode_picture(1.0 - frames[:1])))
         assert (other - walks)[:, :, -1].abs().max() > 1e-6
 
 
@@ -76,7 +80,9 @@ def test_the_first_frame_of_a_given_picture_is_that_picture(folders: dict[str, P
     with torch.no_grad():
         latents, picture = prior.encode(frames), prior.encode_picture(frames[:1])
         x_t = prior.parameterization.add_noise(latents, torch.randn_like(latents), 700)
-        x0 = prior.parameterization.to_x0(prior.predict(x_t, 700, prior.encode_text(["a deer"]), picture), x_t, 700)
+        x0 = prior.parameterization.to_x0(
+            prior.predict(x_t, 700, Condition(prior.encode_text(["a deer"]), picture)), x_t, 700
+        )
     assert picture is not None
     torch.testing.assert_close(x0[:, :, 0], picture, atol=1e-4, rtol=1e-4)
 
@@ -93,8 +99,8 @@ def test_inverting_then_denoising_returns_the_clip(folders: dict[str, Path], nam
         latents, picture = latents / scale, None if picture is None else picture / scale
         errors = []
         for steps in (4, 32):
-            noisy = ddim_invert(prior, latents, 600, text, steps, picture)
-            back = ddim_denoise(prior, noisy, 600, text, steps, picture)
+            noisy = ddim_invert(prior, latents, 600, Condition(text, picture), steps)
+            back = ddim_denoise(prior, noisy, 600, Condition(text, picture), steps)
             errors.append(float((back - latents).square().mean() / latents.square().mean()))
     assert errors[1] < 0.1 and errors[1] < errors[0]
 
@@ -105,14 +111,14 @@ def test_an_adapter_that_is_off_changes_no_bit(folders: dict[str, Path], name: s
     x = torch.randn(prior.encode(some_frames(prior)).shape)
     text = prior.encode_text(["a deer walks"])
     with torch.no_grad():
-        before = prior.predict(x, 500, text)
+        before = prior.predict(x, 500, Condition(text))
         parameters = add_adapter(prior.denoiser, rank=2, alpha=2.0, seed=0)
         for _, parameter in parameters:
             torch.nn.init.normal_(parameter, std=0.1)
-        assert torch.equal(prior.predict(x, 500, text), before)
+        assert torch.equal(prior.predict(x, 500, Condition(text)), before)
         with adapter_on(prior.denoiser):
-            assert (prior.predict(x, 500, text) - before).abs().max() > 1e-6
-        assert torch.equal(prior.predict(x, 500, text), before)
+            assert (prior.predict(x, 500, Condition(text)) - before).abs().max() > 1e-6
+        assert torch.equal(prior.predict(x, 500, Condition(text)), before)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -128,7 +134,7 @@ def test_gradients_reach_pixels_and_adapter_the_same_with_checkpoints(folders: d
         picture = prior.encode_picture(frames[:1].detach())
         with adapter_on(prior.denoiser):
             for timestep in (500, 100):  # of two experts each is asked once
-                prior.predict(latents.detach(), timestep, text, picture).square().sum().backward()
+                prior.predict(latents.detach(), timestep, Condition(text, picture)).square().sum().backward()
         assert frames.grad is not None and frames.grad.abs().max() > 0.0
         found.append([frames.grad, *(p.grad for _, p in parameters if p.grad is not None)])
         assert len(found[-1]) == len(parameters) + 1
@@ -201,9 +207,9 @@ def test_fewer_frames_have_the_places_learnt_for_the_first_ones(folders: dict[st
     assert learnt.shape[1] == tokens + 2 * 3 * 5
     torch.testing.assert_close(places.pos_embedding, learnt[:, : tokens + patches])
     with torch.no_grad():
-        before = prior.predict(latents, 500, text)
+        before = prior.predict(latents, 500, Condition(text))
         places.pos_embedding += torch.randn(places.pos_embedding.shape)
-        assert (prior.predict(latents, 500, text) - before).abs().max() > 1e-3
+        assert (prior.predict(latents, 500, Condition(text)) - before).abs().max() > 1e-3
 
 
 def test_each_expert_is_asked_on_its_side_of_the_boundary(folders: dict[str, Path]) -> None:
@@ -215,9 +221,9 @@ def test_each_expert_is_asked_on_its_side_of_the_boundary(folders: dict[str, Pat
     names = [name for name, _ in add_adapter(experts, rank=2, alpha=2.0, seed=0)]
     assert {name.split(".")[0] for name in names} == {"high", "low"}
     with torch.no_grad():
-        before = [prior.predict(latents, timestep, text) for timestep in (below, below + 1)]
+        before = [prior.predict(latents, timestep, Condition(text)) for timestep in (below, below + 1)]
         experts["low"].proj_out.weight.zero_()
-        after = [prior.predict(latents, timestep, text) for timestep in (below, below + 1)]
+        after = [prior.predict(latents, timestep, Condition(text)) for timestep in (below, below + 1)]
     assert (before[0] - after[0]).abs().max() > 1e-3 and torch.equal(before[1], after[1])
 
 
@@ -289,7 +295,7 @@ def test_says_the_same_elsewhere_and_in_bfloat16(
             noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(latents)
             x_t = prior.parameterization.add_noise(latents, noise, 700)
             text, picture = prior.encode_text(["a deer walks"]), prior.encode_picture(frames[:1])
-            answers.append(prior.predict(x_t, 700, text, picture).cpu())
+            answers.append(prior.predict(x_t, 700, Condition(text, picture)).cpu())
     exact, other = answers
     assert other.dtype == torch.float32
     assert (other - exact).norm() < most * exact.norm()
@@ -316,9 +322,9 @@ def test_compiled_it_says_the_same_with_the_adapter_on_and_off(folders: dict[str
         for prior in (plain, compiled):
             text = prior.encode_text(["a deer walks"])
             with torch.no_grad():
-                bare = prior.predict(latents, timestep, text, picture)
+                bare = prior.predict(latents, timestep, Condition(text, picture))
                 with adapter_on(prior.denoiser):
-                    found.append(torch.stack([bare, prior.predict(latents, timestep, text, picture)]))
+                    found.append(torch.stack([bare, prior.predict(latents, timestep, Condition(text, picture))]))
         torch.testing.assert_close(found[1], found[0], atol=1e-4, rtol=1e-4)
         assert (found[0][0] - found[0][1]).abs().max() > 1e-3
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2

@@ -9,6 +9,7 @@ import torch
 
 from stages.priors.load import load_prior
 from stages.priors.lora import adapter_on, adapter_tensors, add_adapter, load_adapter
+from stages.priors.prior import Condition
 from stages.priors.published import PublishedPrior
 from tests.priors.tiny_models import save_model, small_clips
 
@@ -34,7 +35,7 @@ def test_every_weight_learns_and_comes_back(tmp_path: Path, name: str) -> None:
     seen = prior.encode_picture(picture)
 
     def says(of: PublishedPrior) -> torch.Tensor:
-        return of.predict(latents, 500, text, seen)
+        return of.predict(latents, 500, Condition(text, seen))
 
     with torch.no_grad():
         plain = says(prior)

@@ -7,19 +7,19 @@ import torch
 
 from stages.cameras import orbit_camera
 from stages.conventions import step_generator
-from stages.objectives.flow import flow_pair
+from stages.gaussians import Frames
+from stages.objectives.pixel_flow import predicted_pair
 from stages.priors.load import load_prior
-from stages.priors.prior import motions_named
+from stages.priors.prior import Condition, motions_named
 from stages.raster import choose, render, render_flow
 from stages.zoo.captions import INFLECTIONS, caption
-from stages.zoo.clip import Clip
 from stages.zoo.clips import RIGS, procedural_clip, rigged_clip
 
 PRIOR = load_prior("embedded")
 RASTERIZE = choose("cpu")
 
 
-def clip_of(body: str, verb: str) -> Clip:
+def clip_of(body: str, verb: str) -> Frames:
     generator = torch.Generator().manual_seed(4)
     if body == "bird":
         return procedural_clip("bird", verb, 16, 2000, generator)
@@ -27,13 +27,13 @@ def clip_of(body: str, verb: str) -> Clip:
     return rigged_clip(rig, verb, 16, 2000, generator)
 
 
-def predicted_and_true(clip: Clip, prompt: str, azimuth_deg: float) -> tuple[torch.Tensor, torch.Tensor]:
+def predicted_and_true(clip: Frames, prompt: str, azimuth_deg: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Flow [T, H, W, 2] on the asset's pixels, at the noise at which ``distill`` works."""
     camera = orbit_camera(azimuth_deg=azimuth_deg, elevation_deg=12.0, radius=4.4, fov_deg=35.0, width=64, height=64)
     still = PRIOR.encode(render(clip.asset, [camera], RASTERIZE, background=torch.ones(3)).rgb)
     noise = torch.randn(1, still.shape[1], 16, *still.shape[3:], generator=step_generator(0, 0))
-    null, text = PRIOR.encode_text([""]), PRIOR.encode_text([prompt])
-    flow = flow_pair(PRIOR, still.expand_as(noise), noise, 970, text, null, still[:, :, 0])[1]
+    told = (Condition(PRIOR.encode_text([words]), still[:, :, 0]) for words in (prompt, ""))
+    flow = predicted_pair(PRIOR, still.expand_as(noise), noise, 970, *told)[1]
     moves, alpha = render_flow(clip.asset, camera, RASTERIZE, clip.means)
     return alpha * flow, moves
 

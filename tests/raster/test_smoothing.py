@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stages.distill import DistillConfig
-from stages.objectives.smoothing import blur_matrix, smooth_gradient
+from stages.distilling.score import ScoreConfig
+from stages.raster.smoothing import blur_matrix, smooth_gradient
 
 
 def test_forward_changes_nothing_and_backward_blurs() -> None:
@@ -49,6 +49,6 @@ def test_a_square_feels_a_target_it_does_not_touch() -> None:
 
 
 def test_the_blur_falls_to_none_in_its_share_of_the_steps() -> None:
-    halfway = DistillConfig(steps=100, blur=0.1, blur_until=0.5)
-    assert [halfway.blur_at(step) for step in (0, 25, 50, 99)] == pytest.approx([0.1, 0.05, 0.0, 0.0])
-    assert DistillConfig(steps=100).blur_at(50) * 64 == 2.5  # the default, at the size of the embedded prior
+    halfway = ScoreConfig(blur=0.1, blur_until=0.5)
+    assert [halfway.blur_at(done) for done in (0.0, 0.25, 0.5, 0.99)] == pytest.approx([0.1, 0.05, 0.0, 0.0])
+    assert ScoreConfig().blur_at(0.5) * 64 == 2.5  # the default, at the size of the embedded prior

@@ -7,9 +7,9 @@ import torch
 
 from stages.cameras import Camera, orbit_camera
 from stages.gaussians import Gaussians
-from stages.objectives.flow import flow_loss, flow_pair, guided_flow
+from stages.objectives.pixel_flow import guided_pixel_flow, pixel_flow_loss, predicted_pair
 from stages.priors.load import load_prior
-from stages.priors.prior import says_flow
+from stages.priors.prior import Condition, Observation, predicts_pixel_flow
 from stages.raster import choose, render_flow
 from tests.priors.test_exact import bank_prior
 
@@ -56,12 +56,13 @@ def test_the_loss_is_nothing_at_the_truth_and_leads_there() -> None:
     for view in cameras:
         moves, alpha = render_flow(gaussians, view, RASTERIZE, truth)
         targets.append(moves / alpha.clamp(min=1e-6))
-        assert flow_loss(moves, alpha, targets[-1]) < 1e-8
+        assert pixel_flow_loss(Observation(None, moves, alpha), targets[-1]) < 1e-8
     means = gaussians.means.expand(3, -1, -1).clone().requires_grad_(True)
     optimiser = torch.optim.Adam([means], lr=0.02)
     for step in range(120):
         view = step % len(cameras)
-        loss = flow_loss(*render_flow(gaussians, cameras[view], RASTERIZE, means), targets[view])
+        seen = Observation(None, *render_flow(gaussians, cameras[view], RASTERIZE, means))
+        loss = pixel_flow_loss(seen, targets[view])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -71,14 +72,15 @@ def test_the_loss_is_nothing_at_the_truth_and_leads_there() -> None:
 
 def test_guidance_scales_what_the_words_change() -> None:
     prior = load_prior("embedded")
-    assert says_flow(prior)
+    assert predicts_pixel_flow(prior)
     clip, generator = prior.clip, torch.Generator().manual_seed(0)
     x = prior.encode(torch.rand(1, clip.height, clip.width, 3, generator=generator)).expand(-1, -1, 16, -1, -1)
     eps = torch.randn(x.shape, generator=generator)
     jump, still = prior.encode_text(["a jumping deer"]), prior.encode_text(["a static deer"])
 
-    pair = flow_pair(prior, x, eps, 970, jump, still, x[:, :, 0])
-    none, once, twice = (guided_flow(pair, scale) for scale in (0.0, 1.0, 2.0))
+    told = (Condition(text, x[:, :, 0]) for text in (jump, still))
+    pair = predicted_pair(prior, x, eps, 970, *told)
+    none, once, twice = (guided_pixel_flow(pair, scale) for scale in (0.0, 1.0, 2.0))
     assert once.shape == (16, clip.height, clip.width, 2)
     assert (once - none).abs().max() > 0.1
     torch.testing.assert_close(twice - once, once - none, atol=1e-4, rtol=0)
@@ -86,7 +88,7 @@ def test_guidance_scales_what_the_words_change() -> None:
 
 def test_priors_that_know_no_flow_are_told_apart() -> None:
     prior, _ = bank_prior()
-    assert not says_flow(prior)
+    assert not predicts_pixel_flow(prior)
 
 
 @pytest.mark.parametrize("still", [True, False])

@@ -1,0 +1,63 @@
+"""The kinds of motion there are: the one table. A new kind is a file of its own, a line here, and a test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from stages.errors import BadInput
+from stages.gaussians import Gaussians
+from stages.motion.hexplane import HexPlane, HexPlaneConfig
+from stages.motion.interface import Motion
+from stages.settings import check
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionConfig:
+    """Which kind of motion is made, and its sizes."""
+
+    kind: Literal["hexplane"] = "hexplane"
+    hexplane: HexPlaneConfig = field(default_factory=HexPlaneConfig)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def new_motion(config: MotionConfig, asset: Gaussians, seed: int) -> Motion:
+    """A motion of ``asset`` that does not move it yet, on its device."""
+    low, high = asset.bounds()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return HexPlane(config.hexplane, low.cpu(), high.cpu()).to(asset.means.device)
+
+
+def load_motion(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], device: str | torch.device) -> Motion:
+    """The motion of a result file.
+
+    Raises:
+        BadInput: it is of a kind that is not known here.
+    """
+    kind = metadata.get("kind", HexPlane.kind)
+    if kind == HexPlane.kind:
+        return HexPlane.from_tensors(tensors, metadata).to(device)
+    raise BadInput(f"The motion is a {kind!r}, which is not known here.", "Update animus3d.")
+
+
+def checkpoint_tensors(motion: Motion, learnt: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a checkpoint holds of ``motion``: ``learnt``, the parameters with the optimiser's memory of them
+    (``optimisation_tensors``), and as ``fixed/NAME`` what is not learnt."""
+    parameters = {name for name, _ in motion.named_parameters()}
+    fixed = {f"fixed/{name}": tensor for name, tensor in motion.tensors().items() if name not in parameters}
+    return {**learnt, **fixed}
+
+
+def motion_of_checkpoint(tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Motion:
+    """The motion as it was in a checkpoint whose ``state`` holds its metadata as "motion"."""
+    found = {
+        name.partition("/")[2]: value for name, value in tensors.items() if name.startswith(("parameter/", "fixed/"))
+    }
+    return load_motion(found, state["motion"], "cpu")

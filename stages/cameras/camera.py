@@ -26,8 +26,9 @@ class Camera:
 
     def project(self, points: Tensor) -> Tensor:
         """Pixels [..., 2] of world ``points`` [..., 3] in front of the camera."""
-        seen = points @ self.viewmat[:3, :3].T + self.viewmat[:3, 3]
-        image = seen @ self.K.T
+        viewmat, K = self.viewmat.to(points), self.K.to(points)
+        seen = points @ viewmat[:3, :3].T + viewmat[:3, 3]
+        image = seen @ K.T
         return image[..., :2] / image[..., 2:]
 
     def to(self, device: torch.device | str) -> Camera:

@@ -31,7 +31,6 @@ from stages import distill as distilling
 from stages import refine as refining
 from stages.conventions import frame_times
 from stages.fit_lora import FitLoraConfig
-from stages.gaussians import Gaussians
 from stages.motion.hexplane import HexPlane
 from stages.motion.regularizers import arap, tv3d
 from stages.objectives.guidance import guided_prediction
@@ -185,13 +184,6 @@ def motion_steps() -> dict[str, dict[str, float]]:
         with FakeTensorMode(), Peak() as counter, Traffic() as traffic:
             count, k = config.max_gaussians, config.neighbours
             at_rest = torch.zeros(count, 3)
-            asset = Gaussians(
-                means=at_rest,
-                quats=torch.zeros(count, 4),
-                log_scales=at_rest,
-                logit_opacities=torch.zeros(count),
-                sh=torch.zeros(count, 1, 3),
-            )
             near, far = torch.zeros(count, k, dtype=torch.long), torch.zeros(count, k)
             field = HexPlane(distilled.field, torch.zeros(3), torch.ones(3))
             means = field.displacements(at_rest, frame_times(frames)) + at_rest
@@ -200,7 +192,7 @@ def motion_steps() -> dict[str, dict[str, float]]:
                 penalty = arap(means, at_rest, near, far, anchors)
             else:
                 penalty = arap(means[: refined.frames_per_step], at_rest, near, far)
-            (tv3d(means) + penalty + turned.sum()).backward()
+            (tv3d(means) + penalty).backward()
         found["motion_gib"][stage] = round(counter.most / GIB, 2)
         found["motion_traffic_gib"][stage] = round(traffic.bytes / GIB, 1)
         found["motion_kernels"][stage] = traffic.kernels

@@ -155,8 +155,9 @@ def peak(prior: PublishedPrior, parts: Parts, text: Text, stage: Callable[[Publi
     return round(counter.most / GIB, 2)
 
 
-def tflop(prior: PublishedPrior, text: Text) -> dict[str, float]:
-    """A forward of denoiser, encoder and decoder, the encoder there and back, and a step of ``fit-lora``."""
+def tflop(prior: PublishedPrior, text: Text, *, adapted: bool = True) -> dict[str, float]:
+    """A forward of denoiser, encoder and decoder, the encoder there and back, and, where the model has its adapter, a
+    step of ``fit-lora``."""
     frames = _frames(prior).requires_grad_(True)
     with torch.no_grad():
         still, picture = prior.encode_still(frames[:1]), prior.encode_picture(frames[:1])
@@ -165,8 +166,9 @@ def tflop(prior: PublishedPrior, text: Text) -> dict[str, float]:
         "encode": torch.no_grad()(lambda: prior.encode(frames)),
         "encode_and_back": lambda: prior.encode(frames).sum().backward(),
         "decode": lambda: prior.decode(still),
-        "fit_lora_step": lambda: lora_step(prior, text, still, picture),
     }
+    if adapted:
+        works["fit_lora_step"] = lambda: lora_step(prior, text, still, picture)
     done = {}
     for part, work in works.items():
         with FlopCounterMode(display=False) as counter:

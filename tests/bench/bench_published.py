@@ -43,8 +43,8 @@ from tests.bench.published_stages import PROMPTS, Make, measure, preset_configs
 from tests.bench.record import finish
 from tests.bench.true_models import TRUE_MODELS, write_configs
 
-PEAK_TFLOPS = {"H200": 989.0, "RTX 4090": 165.0}
-"""Dense bfloat16 of cards whose name contains this."""
+PEAK_TFLOPS = {"H200": 989.0, "H100 PCIe": 756.0, "H100": 989.0, "A100": 312.0, "RTX 4090": 165.0}
+"""Dense bfloat16 of cards whose name contains this, by their makers' sheets; the first that fits counts."""
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     device = options.device
     card = torch.cuda.get_device_name() if device == "cuda" else "cpu"
-    peak = options.peak_tflops or next((tflops for name, tflops in PEAK_TFLOPS.items() if name in card), None)
+    peak = options.peak_tflops or peak_tflops(card)
     asset = sample(options.gaussians).to(device)
     with TemporaryDirectory() as folder:
 
@@ -82,12 +82,17 @@ def main() -> None:
     finish(name, result, f"python -m tests.bench.bench_published {' '.join(sys.argv[1:])}")
 
 
+def peak_tflops(card: str) -> float | None:
+    """What the card called ``card`` does at most in bfloat16; None where that is not known."""
+    return next((tflops for name, tflops in PEAK_TFLOPS.items() if name in card), None)
+
+
 def stage_tflop(name: str, profile: str) -> dict[str, dict[str, float]]:
     """TFLOP of the parts in which the model works, by stage."""
     with fake_prior(name, profile) as (prior, _, text):
         one = tflop(prior, text)
     with fake_prior(name, profile, REFINED_FRAMES) as (prior, _, text):
-        longer = tflop(prior, text)
+        longer = tflop(prior, text, adapted=False)
     inversions = distill.PRESETS["published"].inversion_steps
     return {
         "fit_lora": {"step": one["fit_lora_step"]},

@@ -77,15 +77,23 @@ WITHOUT_MODEL = ("field", "orientation", "render", "regularizers", "rest_backwar
 """Parts of a step of distill that cost the same whatever the model."""
 
 
-def measure(make: Make, asset: Gaussians, device: str, steps: int) -> dict[str, Any]:
-    """What a step of each stage costs, and the preset's minutes."""
-    configs = preset_configs(device)
-    stages = {
-        "fit_lora": measure_fit_lora(make, asset, configs["fit_lora"], steps),
-        "distill": measure_distill(make, asset, configs["distill"], steps),
-        "refine": measure_refine(make, asset, configs["refine"], steps),
-    }
-    minutes = {stage: found.pop("preset_minutes") for stage, found in stages.items()}
+def measure(
+    make: Make,
+    asset: Gaussians,
+    device: str,
+    steps: int,
+    *,
+    raster: str | None = None,
+    keep: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> dict[str, Any]:
+    """What a step of each stage costs, and the preset's minutes; ``keep`` is given what there is after each stage."""
+    configs = preset_configs(device, raster)
+    stages: dict[str, Any] = {}
+    minutes: dict[str, float] = {}
+    for stage, measured in (("fit_lora", measure_fit_lora), ("distill", measure_distill), ("refine", measure_refine)):
+        stages[stage] = measured(make, asset, configs[stage], steps)
+        minutes[stage] = stages[stage].pop("preset_minutes")
+        keep(stages | {"preset_minutes_extrapolated": minutes})
     return {
         **stages,
         "preset_minutes_extrapolated": {**minutes, "all": round(sum(minutes.values()), 2)},
@@ -95,7 +103,7 @@ def measure(make: Make, asset: Gaussians, device: str, steps: int) -> dict[str, 
 
 def measure_fit_lora(make: Make, asset: Gaussians, config: Any, steps: int) -> dict[str, Any]:
     """A step with one clip, and what a camera shows."""
-    prior, meter, rasterizer = make(), Meter(config.device), choose(config.device)
+    prior, meter, rasterizer = make(), Meter(config.device), choose(config.device, config.raster)
     text = prior.encode_text([PROMPTS[-1]])
     parameters = add_adapter(prior.denoiser, rank=config.rank, alpha=config.alpha, seed=config.seed)
     optimiser = torch.optim.AdamW([parameter for _, parameter in parameters], lr=config.learning_rate)
@@ -119,7 +127,9 @@ def measure_distill(make: Make, asset: Gaussians, config: Any, steps: int) -> di
     """The parts of a step at the highest timestep; the way back through the encoder apart from the rest of it."""
     prior, meter = make(compiled=True), Meter(config.device)
     add_adapter(prior.denoiser, rank=4, alpha=4.0, seed=0)
-    distillation = Distillation(asset, prior, choose(config.device), replace(config, num_cameras=1), PROMPTS[-1])
+    distillation = Distillation(
+        asset, prior, choose(config.device, config.raster), replace(config, num_cameras=1), PROMPTS[-1]
+    )
     motion = new_field(asset, config)
     optimiser = torch.optim.Adam(motion.parameter_groups(config.grid_learning_rate))
     camera, timestep = distillation.cameras[0], distillation.timesteps[-1]
@@ -166,7 +176,10 @@ def measure_distill(make: Make, asset: Gaussians, config: Any, steps: int) -> di
 def measure_refine(make: Make, asset: Gaussians, config: Any, steps: int) -> dict[str, Any]:
     """The parts of a repair, of which each step of denoising is one, and a step of the field towards the videos."""
     prior, meter = make(compiled=True, min_frames=config.num_frames), Meter(config.device)
-    rasterizer, motion = choose(config.device), new_field(asset, distill.PRESETS["published"]).to(config.device)
+    rasterizer, motion = (
+        choose(config.device, config.raster),
+        new_field(asset, distill.PRESETS["published"]).to(config.device),
+    )
     times, background = frame_times(config.num_frames, config.device), torch.full((3,), 1.0, device=config.device)
     (camera,) = Distillation.sample_cameras(asset, prior.clip, replace(distill.PRESETS["published"], num_cameras=1))
     camera = camera.to(config.device)
@@ -219,10 +232,10 @@ def clip_and_peak(prior: PublishedPrior, meter: Meter) -> dict[str, Any]:
     }
 
 
-def preset_configs(device: str) -> dict[str, Any]:
+def preset_configs(device: str, raster: str | None = None) -> dict[str, Any]:
     """The settings for published models, stage by stage."""
     return {
-        "fit_lora": replace(fit_lora.PRESETS["published"], object=OBJECT, device=device),
-        "distill": replace(distill.PRESETS["published"], prompt=PROMPT, device=device),
-        "refine": replace(refine.PRESETS["published"], device=device),
+        "fit_lora": replace(fit_lora.PRESETS["published"], object=OBJECT, device=device, raster=raster),
+        "distill": replace(distill.PRESETS["published"], prompt=PROMPT, device=device, raster=raster),
+        "refine": replace(refine.PRESETS["published"], device=device, raster=raster),
     }

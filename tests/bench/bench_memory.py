@@ -121,7 +121,7 @@ def main() -> None:
 
 @contextmanager
 def fake_prior(
-    name: str, profile: str = "24gb", min_frames: int | None = None
+    name: str, profile: str = "24gb", min_frames: int | None = None, size_px: int | None = None
 ) -> Iterator[tuple[PublishedPrior, Parts, Text]]:
     """A prior of true shape whose tensors have shapes only, as all that is made within the block; an encoded prompt."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -131,7 +131,7 @@ def fake_prior(
             parts = TRUE_MODELS[name].build()
             torch.set_default_dtype(torch.float32)
         write_configs(name, parts, Path(folder))
-        prior = load_prior(folder, profile=profile, min_frames=min_frames)
+        prior = load_prior(folder, profile=profile, min_frames=min_frames, size_px=size_px)
         assert isinstance(prior, PublishedPrior)
         prior.dtype = torch.bfloat16
         with mode:

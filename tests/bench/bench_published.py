@@ -87,11 +87,11 @@ def peak_tflops(card: str) -> float | None:
     return next((tflops for name, tflops in PEAK_TFLOPS.items() if name in card), None)
 
 
-def stage_tflop(name: str, profile: str) -> dict[str, dict[str, float]]:
+def stage_tflop(name: str, profile: str, size_px: int | None = None) -> dict[str, dict[str, float]]:
     """TFLOP of the parts in which the model works, by stage."""
-    with fake_prior(name, profile) as (prior, _, text):
+    with fake_prior(name, profile, size_px=size_px) as (prior, _, text):
         one = tflop(prior, text)
-    with fake_prior(name, profile, REFINED_FRAMES) as (prior, _, text):
+    with fake_prior(name, profile, REFINED_FRAMES, size_px) as (prior, _, text):
         longer = tflop(prior, text, adapted=False)
     inversions = distill.PRESETS["published"].inversion_steps
     return {
@@ -147,7 +147,14 @@ def sample(count: int | None) -> Gaussians:
 
 
 def random_prior(
-    name: str, device: str, profile: str, folder: Path, *, compiled: bool = False, min_frames: int | None = None
+    name: str,
+    device: str,
+    profile: str,
+    folder: Path,
+    *,
+    compiled: bool = False,
+    min_frames: int | None = None,
+    size_px: int | None = None,
 ) -> PublishedPrior:
     """A model of true shape whose weights are small random numbers, in bfloat16."""
     model = TRUE_MODELS[name]
@@ -156,7 +163,8 @@ def random_prior(
         parts = model.build()
     torch.set_default_dtype(torch.float32)
     write_configs(name, parts, folder)
-    prior = load_prior(str(folder), device, profile=profile, compiled=compiled, min_frames=min_frames)
+    clips: dict[str, Any] = {"min_frames": min_frames, "size_px": size_px}
+    prior = load_prior(str(folder), device, profile=profile, compiled=compiled, **clips)
     assert isinstance(prior, PublishedPrior)
     prior.dtype = torch.bfloat16
     parts.hand_to(prior)

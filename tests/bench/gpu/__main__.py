@@ -27,22 +27,19 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from stages.doctor import PACKAGES
 from tests.bench.gpu import results
 from tests.bench.gpu.commit import ROOT, commit, is_certain
 
 SECONDS = {"build": 200, "doctor": 40, "kernels": 50, "tests": 70, "published": 130, "default": 100}
 """The parts in their order, and how long each may take."""
 
-NEEDED = {
-    "numpy": "numpy", "scipy": "scipy", "safetensors": "safetensors", "plyfile": "plyfile", "numba": "numba",
-    "trimesh": "trimesh", "pygltflib": "pygltflib", "PIL": "pillow", "imageio": "imageio",
-    "imageio_ffmpeg": "imageio-ffmpeg", "diffusers": "diffusers", "transformers": "transformers", "peft": "peft",
-    "tokenizers": "tokenizers", "sentencepiece": "sentencepiece", "google.protobuf": "protobuf",
-}  # fmt: skip
-"""Modules that the parts import -> the package that brings each; beside torch, gsplat (a card) and pytest (tests)."""
+BEHIND = ("llvmlite", "accelerate", "jaxtyping")
+"""Packages that those of animus3d import (numba, peft, gsplat), and that ``pip --no-deps`` leaves out."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,8 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     if refusal:
         print(refusal, file=sys.stderr)
         return 9
-    lacking = [package for module, package in NEEDED.items() if not is_there(module)]
-    lacking += [package for package in ("gsplat",) * (options.device == "cuda") + ("pytest",) if not is_there(package)]
+    lacking = missing(options.device)
     if lacking:
         print(f"Missing: {', '.join(lacking)}; parts that need them will fail. {how_to_get(lacking)}", file=sys.stderr)
     return run_all(options)
@@ -89,16 +85,25 @@ def refused(device: str) -> str:
     return ""
 
 
-def is_there(module: str) -> bool:
-    """Whether ``module`` can be found; it is not imported."""
+def missing(device: str) -> list[str]:
+    """The packages that a part needs and that are not here. On a CPU gsplat is not needed."""
+    wanted = [
+        name for name in (*PACKAGES, *BEHIND, "pytest") if device == "cuda" or name not in ("gsplat", "jaxtyping")
+    ]
+    return [name for name in wanted if not is_there(name)]
+
+
+def is_there(package: str) -> bool:
+    """Whether ``package`` is installed; it is not imported."""
     try:
-        return find_spec(module) is not None
-    except (ImportError, ValueError):
+        version(package)
+    except PackageNotFoundError:
         return False
+    return True
 
 
 def how_to_get(packages: list[str]) -> str:
-    """The line for pip, and what to do without a network."""
+    """The line for pip, and what to do without a network: carry wheels."""
     python = f"{sys.version_info[0]}.{sys.version_info[1]}"
     names = " ".join(packages)
     return (
@@ -167,10 +172,8 @@ def environment() -> dict[str, str]:
 
 def end(child: subprocess.Popen[bytes]) -> None:
     """End the process and what it has started, compilers for example."""
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
     child.wait()
 
 

@@ -18,12 +18,12 @@ from stages.events import Event, Progress, Started
 from stages.gaussians import Gaussians
 from stages.gaussians.formats.ply import read_ply
 from stages.gaussians.stand_in import stand_in
-from stages.priors.load import load_prior
 from stages.priors.published import PublishedPrior
 from stages.run_dir import RunDir
 from tests.bench.bench_published import add_utilisation, peak_tflops, random_prior, stage_tflop
 from tests.bench.gpu.parts import Job, rasterizer_for
-from tests.bench.published_stages import Make, measure
+from tests.bench.published_stages import measure
+from tests.bench.true_models import TRUE_MODELS, TrueModel
 
 MODEL, PROFILE = "ali-vilab/text-to-video-ms-1.7b", "24gb"
 STEPS = 5
@@ -33,33 +33,49 @@ CPU_STEPS = 8
 
 
 def published(job: Job) -> None:
-    """What a step of each stage costs with a model whose weights are random, which changes none of it."""
-    job.keep({"model": MODEL if not job.tiny else "tests/priors/tiny_models.py: modelscope", "profile": PROFILE})
+    """What a step of each stage costs with a model whose weights are random, which changes none of it.
+
+    Utilisation is of the peak that the card's maker names; where that is not known, of the measured matrix product.
+    """
     raster = rasterizer_for(job)
-    size = 512 if job.tiny else 8192
-    job.keep({"matmul_tflops_measured": matmul_tflops(job.device, size), "matmul_side": size})
+    steps, side, size_px = (1, 256, 32) if job.tiny else (STEPS, 8192, None)
+    name = tiny_model() if job.tiny else MODEL
+    measured = matmul_tflops(job.device, side)
+    peak = (peak_tflops(torch.cuda.get_device_name()) if job.device == "cuda" else None) or measured
     asset = deer(job)
+    job.keep({"model": name, "profile": PROFILE, "num_gaussians": asset.num_gaussians, "steps": steps})
+    job.keep({"matmul_tflops_measured": measured, "matmul_side": side})
     with TemporaryDirectory() as folder:
-        make = tiny_model(Path(folder), job.device) if job.tiny else true_model(Path(folder), job.device)
-        steps = 1 if job.tiny else STEPS
+
+        def make(*, compiled: bool = False, min_frames: int | None = None) -> PublishedPrior:
+            gc.collect()
+            if job.device == "cuda":
+                torch.cuda.empty_cache()  # of the stage before
+            return random_prior(name, job.device, PROFILE, Path(folder), min_frames=min_frames, size_px=size_px)
+
         found = measure(make, asset, job.device, steps, raster=raster, keep=job.keep)
-    job.keep({"num_gaussians": asset.num_gaussians, "steps": steps, **found})
-    card = torch.cuda.get_device_name() if job.device == "cuda" else "cpu"
-    peak = peak_tflops(card)
-    if job.tiny:  # what is counted does not depend on the device, and the tests of bench_memory count it
-        return
-    work = stage_tflop(MODEL, PROFILE)
-    job.keep({"tflop": work})
-    if peak is None:
-        print(f"  the peak of {card!r} is not known; utilisation is of the measured product", flush=True)
-        peak = job_peak(job.device, size)
-    add_utilisation(found, work, peak)
     job.keep(found)
+    work = stage_tflop(name, PROFILE, size_px)
+    add_utilisation(found, work, peak)
+    job.keep({"tflop": work, **found})
+    print(f"  minutes of the preset: {found['preset_minutes_extrapolated']}", flush=True)
 
 
-def job_peak(device: str, size: int) -> float:
-    """The measured peak, where none is known."""
-    return matmul_tflops(device, size)
+def tiny_model() -> str:
+    """The name in ``TRUE_MODELS`` under which a model of ModelScope's classes, as small as they come, is put there."""
+    from tests.priors.tiny_models import MODELS
+
+    pipeline, build, _ = MODELS["modelscope"]
+    TRUE_MODELS["tests/tiny-modelscope"] = TrueModel(
+        pipeline=pipeline,
+        denoiser=lambda: build()["unet"],
+        vae=lambda: build()["vae"],
+        scheduler=lambda: build()["scheduler"],
+        billions=0.0,
+        text_encoder=0,
+        text=(77, build()["unet"].config.cross_attention_dim),
+    )
+    return "tests/tiny-modelscope"
 
 
 def matmul_tflops(device: str, size: int) -> float:
@@ -81,32 +97,6 @@ def deer(job: Job) -> Gaussians:
     """The sample splat; a few of its Gaussians at tiny size."""
     asset = read_ply(asset_path("splats", "deer.ply"))
     return (stand_in(asset, 300) if job.tiny else asset).to(job.device)
-
-
-def true_model(folder: Path, device: str) -> Make:
-    """Makes the model at true size; the one before is freed first."""
-
-    def make(*, compiled: bool = False, min_frames: int | None = None) -> PublishedPrior:
-        gc.collect()
-        if device == "cuda":
-            torch.cuda.empty_cache()
-        return random_prior(MODEL, device, PROFILE, folder, compiled=False, min_frames=min_frames)
-
-    return make
-
-
-def tiny_model(folder: Path, device: str) -> Make:
-    """Makes a model of the same classes, as small as they come."""
-    from tests.priors.tiny_models import save_model
-
-    path = save_model("modelscope", folder / "model")
-
-    def make(*, compiled: bool = False, min_frames: int | None = None) -> PublishedPrior:
-        prior = load_prior(str(path), device, num_frames=16, size_px=32)
-        assert isinstance(prior, PublishedPrior)
-        return prior
-
-    return make
 
 
 @dataclass

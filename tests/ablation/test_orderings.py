@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from stages.ablation.results import everything, means, verdicts
 
 from stages.ablation.orderings import interval, orderings, summary, units
+from stages.ablation.results import everything, means, verdicts
 from stages.ablation.variants import FULL, NAMES, Claim, Variant, chosen
 from stages.errors import BadInput
 from stages.tables import as_text

@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := demo
 VERBS := bench-verbs
+GPU := # options of gpu, such as --again or the names of parts
 PUBLISHED := # options of bench-published, such as --model THUDM/CogVideoX-5b
 ONE_THREAD := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: demo test check bench bench-ablation bench-evaluations bench-exact bench-memory bench-published bench-raster bench-step bench-undecided bench-verbs bench-verbs-full samples wheel clean
+.PHONY: demo test check bench bench-ablation bench-evaluations bench-exact bench-memory bench-published bench-raster bench-step bench-undecided bench-verbs bench-verbs-full samples wheel clean gpu
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -60,6 +61,9 @@ bench-memory: $(STAMP)  ## memory of published models at true size, computed; th
 
 bench-published: $(STAMP)  ## seconds, utilisation, memory and minutes of a published model, random weights; on a card if there is one
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m tests.bench.bench_published $(PUBLISHED)
+
+gpu:  ## everything that only a card can say, in six minutes, with the Python that is there; results as above
+	@$(PYTHON) -m tests.bench.gpu $(GPU)
 
 bench-verbs: $(STAMP)  ## what a classifier sees in bodies never trained on, from saved results; the last line is JSON
 	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_verbs

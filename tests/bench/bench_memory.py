@@ -31,7 +31,6 @@ from stages import distill as distilling
 from stages import refine as refining
 from stages.conventions import frame_times
 from stages.fit_lora import FitLoraConfig
-from stages.gaussians import Gaussians
 from stages.motion.hexplane import HexPlane
 from stages.motion.regularizers import arap, tv3d
 from stages.objectives.guidance import guided_prediction
@@ -122,7 +121,7 @@ def main() -> None:
 
 @contextmanager
 def fake_prior(
-    name: str, profile: str = "24gb", min_frames: int | None = None
+    name: str, profile: str = "24gb", min_frames: int | None = None, size_px: int | None = None
 ) -> Iterator[tuple[PublishedPrior, Parts, Text]]:
     """A prior of true shape whose tensors have shapes only, as all that is made within the block; an encoded prompt."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -132,7 +131,7 @@ def fake_prior(
             parts = TRUE_MODELS[name].build()
             torch.set_default_dtype(torch.float32)
         write_configs(name, parts, Path(folder))
-        prior = load_prior(folder, profile=profile, min_frames=min_frames)
+        prior = load_prior(folder, profile=profile, min_frames=min_frames, size_px=size_px)
         assert isinstance(prior, PublishedPrior)
         prior.dtype = torch.bfloat16
         with mode:
@@ -156,8 +155,9 @@ def peak(prior: PublishedPrior, parts: Parts, text: Text, stage: Callable[[Publi
     return round(counter.most / GIB, 2)
 
 
-def tflop(prior: PublishedPrior, text: Text) -> dict[str, float]:
-    """A forward of denoiser, encoder and decoder, the encoder there and back, and a step of ``fit-lora``."""
+def tflop(prior: PublishedPrior, text: Text, *, adapted: bool = True) -> dict[str, float]:
+    """A forward of denoiser, encoder and decoder, the encoder there and back, and, where the model has its adapter, a
+    step of ``fit-lora``."""
     frames = _frames(prior).requires_grad_(True)
     with torch.no_grad():
         still, picture = prior.encode_still(frames[:1]), prior.encode_picture(frames[:1])
@@ -166,8 +166,9 @@ def tflop(prior: PublishedPrior, text: Text) -> dict[str, float]:
         "encode": torch.no_grad()(lambda: prior.encode(frames)),
         "encode_and_back": lambda: prior.encode(frames).sum().backward(),
         "decode": lambda: prior.decode(still),
-        "fit_lora_step": lambda: lora_step(prior, text, still, picture),
     }
+    if adapted:
+        works["fit_lora_step"] = lambda: lora_step(prior, text, still, picture)
     done = {}
     for part, work in works.items():
         with FlopCounterMode(display=False) as counter:
@@ -185,13 +186,6 @@ def motion_steps() -> dict[str, dict[str, float]]:
         with FakeTensorMode(), Peak() as counter, Traffic() as traffic:
             count, k = config.max_gaussians, config.neighbours
             at_rest = torch.zeros(count, 3)
-            asset = Gaussians(
-                means=at_rest,
-                quats=torch.zeros(count, 4),
-                log_scales=at_rest,
-                logit_opacities=torch.zeros(count),
-                sh=torch.zeros(count, 1, 3),
-            )
             near, far = torch.zeros(count, k, dtype=torch.long), torch.zeros(count, k)
             field = HexPlane(distilled.field, torch.zeros(3), torch.ones(3))
             means = field.displacements(at_rest, frame_times(frames)) + at_rest
@@ -200,7 +194,7 @@ def motion_steps() -> dict[str, dict[str, float]]:
                 penalty = arap(means, at_rest, near, far, anchors)
             else:
                 penalty = arap(means[: refined.frames_per_step], at_rest, near, far)
-            (tv3d(means) + penalty + turned.sum()).backward()
+            (tv3d(means) + penalty).backward()
         found["motion_gib"][stage] = round(counter.most / GIB, 2)
         found["motion_traffic_gib"][stage] = round(traffic.bytes / GIB, 1)
         found["motion_kernels"][stage] = traffic.kernels

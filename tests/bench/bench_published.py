@@ -16,88 +16,35 @@ from __future__ import annotations
 
 import argparse
 import gc
-import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol, TypeVar
+from typing import Any
 from unittest.mock import patch
 
 import torch
 
 from stages import distill, fit_lora, refine
 from stages.assets import asset_path
-from stages.conventions import frame_times, step_generator
-from stages.distill import Distillation, new_field
+from stages.conventions import step_generator
 from stages.events import silent
 from stages.gaussians import Gaussians
 from stages.gaussians.formats.ply import read_ply
-from stages.gaussians.neighbours import nearest_neighbours
-from stages.motion.hexplane import apply_offsets
-from stages.motion.regularizers import arap, tv3d
-from stages.objectives.msd import distillation_loss
-from stages.objectives.sampling import ddim_denoise
 from stages.priors.load import load_prior
-from stages.priors.lora import adapter_on, add_adapter
 from stages.priors.prior import Text
 from stages.priors.published import PublishedPrior
-from stages.raster import choose, render
 from stages.run_dir import RunDir
 from stages.zoo.clips import RIGS, rigged_clip
 from tests.bench.bench_memory import REFINED_FRAMES, fake_prior, tflop
+from tests.bench.published_stages import PROMPTS, Make, measure, preset_configs
 from tests.bench.record import finish
 from tests.bench.true_models import TRUE_MODELS, write_configs
 
-Value = TypeVar("Value")
-PEAK_TFLOPS = {"H200": 989.0, "RTX 4090": 165.0}
-"""Dense bfloat16 of cards whose name contains this."""
-OBJECT, PROMPT = "deer", "a deer walks"
-PROMPTS = (PROMPT, "", distill.NEGATIVE_PROMPT, fit_lora.STATIC_PROMPT.format(object=OBJECT))
-
-
-class Make(Protocol):
-    """How a stage comes to its model."""
-
-    def __call__(self, *, compiled: bool = False, min_frames: int | None = None) -> PublishedPrior: ...
-
-
-@dataclass
-class Meter:
-    """Seconds of each part of a stage, run by run, and its peak memory."""
-
-    device: str
-    seconds: dict[str, list[float]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-
-    def timed(self, part: str, work: Callable[[], Value]) -> Value:
-        """``work``, whose seconds are written down."""
-        self._synchronise()
-        began = time.perf_counter()
-        value = work()
-        self._synchronise()
-        self.seconds.setdefault(part, []).append(time.perf_counter() - began)
-        return value
-
-    def medians(self) -> dict[str, float]:
-        """Of every part, without the first run where there are more: kernels are compiled and chosen in it."""
-        return {part: round(median(values[1:] or values), 4) for part, values in self.seconds.items()}
-
-    def peak_gib(self) -> float:
-        """Of the card's tensors since this was made; on a CPU of the process so far."""
-        if self.device == "cuda":
-            return round(torch.cuda.max_memory_allocated() / 2**30, 2)
-        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
-
-    def _synchronise(self) -> None:
-        if self.device == "cuda":
-            torch.cuda.synchronize()
+PEAK_TFLOPS = {"H200": 989.0, "H100 PCIe": 756.0, "H100": 989.0, "A100": 312.0, "RTX 4090": 165.0}
+"""Dense bfloat16 of cards whose name contains this, by their makers' sheets; the first that fits counts."""
 
 
 def main() -> None:
@@ -114,7 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     device = options.device
     card = torch.cuda.get_device_name() if device == "cuda" else "cpu"
-    peak = options.peak_tflops or next((tflops for name, tflops in PEAK_TFLOPS.items() if name in card), None)
+    peak = options.peak_tflops or peak_tflops(card)
     asset = sample(options.gaussians).to(device)
     with TemporaryDirectory() as folder:
 
@@ -135,161 +82,17 @@ def main() -> None:
     finish(name, result, f"python -m tests.bench.bench_published {' '.join(sys.argv[1:])}")
 
 
-def measure(make: Make, asset: Gaussians, device: str, steps: int) -> dict[str, Any]:
-    """What a step of each stage costs, and the preset's minutes."""
-    configs = preset_configs(device)
-    stages = {
-        "fit_lora": measure_fit_lora(make, asset, configs["fit_lora"], steps),
-        "distill": measure_distill(make, asset, configs["distill"], steps),
-        "refine": measure_refine(make, asset, configs["refine"], steps),
-    }
-    minutes = {stage: found.pop("preset_minutes") for stage, found in stages.items()}
-    return {
-        **stages,
-        "preset_minutes_extrapolated": {**minutes, "all": round(sum(minutes.values()), 2)},
-        "peak_gib_is_of": "the stage's tensors" if device == "cuda" else "the process so far",
-    }
+def peak_tflops(card: str) -> float | None:
+    """What the card called ``card`` does at most in bfloat16; None where that is not known."""
+    return next((tflops for name, tflops in PEAK_TFLOPS.items() if name in card), None)
 
 
-def measure_fit_lora(make: Make, asset: Gaussians, config: Any, steps: int) -> dict[str, Any]:
-    """A step with one clip, and what a camera shows."""
-    prior, meter, rasterizer = make(), Meter(config.device), choose(config.device)
-    text = prior.encode_text([PROMPTS[-1]])
-    parameters = add_adapter(prior.denoiser, rank=config.rank, alpha=config.alpha, seed=config.seed)
-    optimiser = torch.optim.AdamW([parameter for _, parameter in parameters], lr=config.learning_rate)
-    one_camera = replace(config, num_cameras=1)
-    for step in range(steps + 1):
-        ((still, picture),) = meter.timed("view", lambda: fit_lora.static_views(asset, prior, rasterizer, one_camera))
-
-        def one_step(generator: torch.Generator, still: Any = still, picture: Any = picture) -> None:
-            optimiser.zero_grad(set_to_none=True)
-            fit_lora.denoising_loss(prior, still, picture, text, generator).backward()
-            optimiser.step()
-
-        with adapter_on(prior.denoiser):
-            meter.timed("step", lambda s=step: one_step(step_generator(config.seed, s)))
-    seconds = meter.medians()
-    whole = config.num_cameras * seconds["view"] + config.steps * config.batch_size * seconds["step"]
-    return {"seconds": seconds, "preset_minutes": round(whole / 60, 2), **clip_and_peak(prior, meter)}
-
-
-def measure_distill(make: Make, asset: Gaussians, config: Any, steps: int) -> dict[str, Any]:
-    """The parts of a step at the highest timestep; the way back through the encoder apart from the rest of it."""
-    prior, meter = make(compiled=True), Meter(config.device)
-    add_adapter(prior.denoiser, rank=4, alpha=4.0, seed=0)
-    distillation = Distillation(asset, prior, choose(config.device), replace(config, num_cameras=1), PROMPTS[-1])
-    motion = new_field(asset, config)
-    optimiser = torch.optim.Adam(motion.parameter_groups(config.grid_learning_rate, config.mlp_learning_rate))
-    camera, timestep = distillation.cameras[0], distillation.timesteps[-1]
-    neighbours, distances = distillation.neighbours, distillation.distances
-
-    def regularizers(means: torch.Tensor, anchors: torch.Tensor | None) -> torch.Tensor:
-        stiff = arap(means, asset.means, neighbours, distances, anchors)
-        return config.tv_weight * tv3d(means) + config.arap_weight * stiff
-
-    for step in range(steps + 1):
-        generator = step_generator(config.seed, step)
-        distillation._static_eps.clear()
-        optimiser.zero_grad(set_to_none=True)
-        meter.timed("static_branch", lambda: distillation.static_eps(0, timestep))
-        means, quats = meter.timed("field", lambda: apply_offsets(asset, motion(asset.means, distillation.times)))
-        frames = meter.timed("render", lambda m=means, q=quats: distillation.render(m, q, camera))
-        latents = meter.timed("encode", lambda f=frames: prior.encode(f))
-        gradient = meter.timed("score", lambda x=latents, g=generator: distillation.gradient(x, 0, timestep, g))
-        anchors = distillation.draw_anchors(generator)
-        penalty = meter.timed("regularizers", lambda m=means, a=anchors: regularizers(m, a))
-        loss = distillation_loss(latents, gradient) / latents[0].numel()
-        (pixels,) = meter.timed("encoder_backward", lambda x=loss, f=frames: torch.autograd.grad(x, f))
-        meter.timed(
-            "rest_backward",
-            lambda f=frames, p=penalty, g=pixels: torch.autograd.backward((f, p), (g, torch.ones_like(p))),
-        )
-        meter.timed("optimiser", optimiser.step)
-    seconds = meter.medians()
-    without_model = sum(seconds[part] for part in ("field", "render", "regularizers", "rest_backward", "optimiser"))
-    total = without_model + sum(seconds[part] for part in ("encode", "score", "encoder_backward"))
-    whole = config.num_cameras * config.num_timesteps * seconds["static_branch"] + config.steps * total
-    return {
-        "seconds": seconds,
-        "step_seconds": round(total, 4),
-        "share_of_score": round(seconds["score"] / total, 3),
-        "share_without_model": round(without_model / total, 3),
-        "preset_minutes": round(whole / 60, 2),
-        **clip_and_peak(prior, meter),
-    }
-
-
-def measure_refine(make: Make, asset: Gaussians, config: Any, steps: int) -> dict[str, Any]:
-    """The parts of a repair, of which each step of denoising is one, and a step of the field towards the videos."""
-    prior, meter = make(compiled=True, min_frames=config.num_frames), Meter(config.device)
-    rasterizer, motion = choose(config.device), new_field(asset, distill.PRESETS["published"]).to(config.device)
-    times, background = frame_times(config.num_frames, config.device), torch.full((3,), 1.0, device=config.device)
-    (camera,) = Distillation.sample_cameras(asset, prior.clip, replace(distill.PRESETS["published"], num_cameras=1))
-    camera = camera.to(config.device)
-    text, negative = prior.encode_text([PROMPT, ""]).split()
-    timestep = prior.parameterization.timestep_at(config.strength)
-    sets = refine.interleaved(config.num_frames, prior.clip.num_frames)
-    neighbours, distances = nearest_neighbours(asset.means, config.neighbours)
-    optimiser = torch.optim.Adam(motion.parameter_groups(config.grid_learning_rate, config.mlp_learning_rate))
-
-    def fit(video: torch.Tensor, chosen: torch.Tensor) -> None:
-        means, quats = apply_offsets(asset, motion(asset.means, times))
-        moved = {"means": means[chosen], "quats": quats[chosen]}
-        images = render(asset, [camera] * len(chosen), rasterizer, **moved, background=background).rgb
-        stiff = arap(means[chosen], asset.means, neighbours, distances)
-        loss = (images - video[chosen]).abs().mean() + config.tv_weight * tv3d(means) + config.arap_weight * stiff
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-
-    for step in range(steps + 1):
-        video, still = meter.timed(
-            "render", lambda: refine._render(asset, motion, times, camera, rasterizer, background)
-        )
-        with torch.no_grad():
-            picture = prior.encode_picture(still)
-            padded = torch.cat([sets[0], sets[0][-1:].expand(prior.clip.num_frames - len(sets[0]))])
-            latents = meter.timed("encode", lambda v=video[padded]: prior.encode(v))
-        denoised = meter.timed(
-            "denoise_step",
-            lambda x=latents, p=picture: ddim_denoise(prior, x, timestep, text, 1, p, negative, config.guidance),
-        )
-        meter.timed("decode", lambda x=denoised: prior.decode(x))
-        chosen = torch.randperm(len(times), generator=step_generator(config.seed, step))[: config.frames_per_step]
-        meter.timed("field_step", lambda v=video, c=chosen: fit(v, c))
-    seconds = meter.medians()
-    repair = seconds["encode"] + config.denoise_steps * seconds["denoise_step"] + seconds["decode"]
-    videos = config.num_cameras * (seconds["render"] + len(sets) * repair)
-    whole = videos + config.steps * seconds["field_step"]
-    return {"seconds": seconds, "preset_minutes": round(whole / 60, 2), **clip_and_peak(prior, meter)}
-
-
-def clip_and_peak(prior: PublishedPrior, meter: Meter) -> dict[str, Any]:
-    """What was measured, and what it needed."""
-    clip = prior.clip
-    return {
-        "peak_gib": meter.peak_gib(),
-        "frames": clip.num_frames,
-        "pixels": [clip.width, clip.height],
-        "dtype": str(prior.dtype),
-    }
-
-
-def preset_configs(device: str) -> dict[str, Any]:
-    """The settings for published models, stage by stage."""
-    return {
-        "fit_lora": replace(fit_lora.PRESETS["published"], object=OBJECT, device=device),
-        "distill": replace(distill.PRESETS["published"], prompt=PROMPT, device=device),
-        "refine": replace(refine.PRESETS["published"], device=device),
-    }
-
-
-def stage_tflop(name: str, profile: str) -> dict[str, dict[str, float]]:
+def stage_tflop(name: str, profile: str, size_px: int | None = None) -> dict[str, dict[str, float]]:
     """TFLOP of the parts in which the model works, by stage."""
-    with fake_prior(name, profile) as (prior, _, text):
+    with fake_prior(name, profile, size_px=size_px) as (prior, _, text):
         one = tflop(prior, text)
-    with fake_prior(name, profile, REFINED_FRAMES) as (prior, _, text):
-        longer = tflop(prior, text)
+    with fake_prior(name, profile, REFINED_FRAMES, size_px) as (prior, _, text):
+        longer = tflop(prior, text, adapted=False)
     inversions = distill.PRESETS["published"].inversion_steps
     return {
         "fit_lora": {"step": one["fit_lora_step"]},
@@ -340,11 +143,18 @@ def sample(count: int | None) -> Gaussians:
     if count is None:
         return read_ply(asset_path("splats", "deer.ply"))
     rig = next(rig for rig in RIGS if rig.file == "Deer.glb")
-    return rigged_clip(rig, "static", 1, count, step_generator(0, 0)).gaussians
+    return rigged_clip(rig, "static", 1, count, step_generator(0, 0)).asset
 
 
 def random_prior(
-    name: str, device: str, profile: str, folder: Path, *, compiled: bool = False, min_frames: int | None = None
+    name: str,
+    device: str,
+    profile: str,
+    folder: Path,
+    *,
+    compiled: bool = False,
+    min_frames: int | None = None,
+    size_px: int | None = None,
 ) -> PublishedPrior:
     """A model of true shape whose weights are small random numbers, in bfloat16."""
     model = TRUE_MODELS[name]
@@ -353,7 +163,8 @@ def random_prior(
         parts = model.build()
     torch.set_default_dtype(torch.float32)
     write_configs(name, parts, folder)
-    prior = load_prior(str(folder), device, profile=profile, compiled=compiled, min_frames=min_frames)
+    clips: dict[str, Any] = {"min_frames": min_frames, "size_px": size_px}
+    prior = load_prior(str(folder), device, profile=profile, compiled=compiled, **clips)
     assert isinstance(prior, PublishedPrior)
     prior.dtype = torch.bfloat16
     parts.hand_to(prior)

@@ -17,7 +17,6 @@ from stages.assets import asset_path
 from stages.conventions import step_generator
 from stages.distill import PRESETS, Distillation, new_field
 from stages.gaussians.formats.ply import read_ply
-from stages.motion.hexplane import apply_offsets
 from stages.motion.regularizers import arap, tv3d
 from stages.objectives.flow import flow_loss, guided_flow
 from stages.objectives.msd import distillation_loss
@@ -51,8 +50,10 @@ def main() -> None:
     for step in range(STEPS + 1):
         distillation._static_eps.clear()
         timed("model_static_branch_uncached", lambda: distillation.static_eps(0, timestep))
-        means, quats = timed("field", lambda: apply_offsets(asset, field(asset.means, distillation.times)))
-        frames = timed("render", lambda m=means, q=quats: distillation.render(m, q, distillation.cameras[0]))
+        moved = timed("field", lambda: field.at(asset, distillation.times))
+        means = moved.means
+        timed("orientation", lambda m=moved: m.quats)
+        frames = timed("render", lambda m=moved: distillation.render(m, distillation.cameras[0]))
         latents = timed("encode", lambda f=frames: prior.encode(f))
         gradient = timed("model", lambda x=latents, s=step: distillation.gradient(x, 0, timestep, step_generator(0, s)))
         flow = timed("model_flow_of_a_camera", lambda: guided_flow(distillation.flow_pair_of(0), 1.0))

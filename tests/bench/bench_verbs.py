@@ -27,6 +27,7 @@ from torch import Tensor
 from stages import distill, fit_lora
 from stages.conventions import frame_times, step_generator
 from stages.events import silent
+from stages.gaussians import Frames
 from stages.media.contact_sheet import contact_sheet, write_png
 from stages.moving.asset import load_moving_asset
 from stages.objectives.sampling import ddim_denoise
@@ -62,8 +63,8 @@ def full(work: Path) -> None:
     results = []
     for case in CASES:
         truth = case.truth()
-        still = (frames[:1].expand(NUM_FRAMES, -1, -1) for frames in (truth.means, truth.quats))
-        results += [judged(case, "true", 0, truth.means, truth.quats), judged(case, "static", 0, *still)]
+        still = Frames.at_rest(truth.asset, NUM_FRAMES)
+        results += [judged(case, "true", 0, truth), judged(case, "static", 0, still)]
     for body in {case.rig.file: case for case in CASES}.values():
         prepare(work, body)
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
@@ -81,7 +82,7 @@ def prepare(work: Path, case: Case) -> RunDir:
     """A run with the body as a static splat and its static LoRA."""
     run = RunDir(work / case.rig.file.removesuffix(".glb"))
     run.path.mkdir(parents=True, exist_ok=True)
-    run.put_asset(case.truth().gaussians, case.rig.file, force=False)
+    run.put_asset(case.truth().asset, case.rig.file, force=False)
     fit_lora.run(run, replace(fit_lora.PRESETS["default"], object=case.rig.nouns[0]), silent)
     return run
 
@@ -96,7 +97,7 @@ def run_job(job: tuple[Path, str, str, int]) -> dict[str, Any]:
     run.copy_from(RunDir(work / case.rig.file.removesuffix(".glb")), before="distill")
     distill.run(run, replace(RECIPES[recipe], prompt=case.prompt, seed=seed, preview_every=0), silent)
     seconds = json.loads((run.path / "motion" / "complete.json").read_text())["seconds"]
-    return judged(case, recipe, seed, *moving(run)) | {"seconds": seconds}
+    return judged(case, recipe, seed, moving(run)) | {"seconds": seconds}
 
 
 def motion_run(work: Path, case: Case, recipe: str, seed: int) -> RunDir:
@@ -104,30 +105,29 @@ def motion_run(work: Path, case: Case, recipe: str, seed: int) -> RunDir:
     return RunDir(work / f"{case.name}-{recipe}-{seed}")
 
 
-def moving(run: RunDir) -> tuple[Tensor, Tensor]:
-    """Means and quats of the motion in a run."""
+def moving(run: RunDir) -> Frames:
+    """The motion in a run."""
     return load_moving_asset(run, "motion", "cpu").at(frame_times(NUM_FRAMES))
 
 
 @torch.no_grad()
 def samples(case: Case, seed: int) -> list[Tensor]:
     """What the prior itself paints for a case, from every camera: 16 steps, guidance 3."""
-    prior, asset = load_prior("embedded"), case.truth().gaussians
+    prior, asset = load_prior("embedded"), case.truth().asset
     text, null, films = prior.encode_text([case.prompt]), prior.encode_text([""]), []
     last = prior.parameterization.num_timesteps - 1
     for view, camera in enumerate(cameras_around(asset, prior.clip.height)):
-        still = prior.encode(film(asset, asset.means[None], asset.quats[None], camera))
+        still = prior.encode(film(Frames.at_rest(asset), camera))
         noise = torch.randn(1, still.shape[1], NUM_FRAMES, *still.shape[3:], generator=step_generator(seed, view))
         films.append(prior.decode(ddim_denoise(prior, noise, last, text, 16, still[:, :, 0], null, 3.0)))
     return films
 
 
-def judged(case: Case, recipe: str, seed: int, means: Tensor, quats: Tensor) -> dict[str, Any]:
+def judged(case: Case, recipe: str, seed: int, frames: Frames) -> dict[str, Any]:
     """What the classifier and the measures say of one motion."""
     truth = case.truth()
-    asset = truth.gaussians
-    films = [film(asset, means, quats, camera) for camera in cameras_around(asset)]
-    found = measure(asset, means, quats, truth)
+    films = [film(frames, camera) for camera in cameras_around(truth.asset)]
+    found = measure(frames, truth)
     return verdict(case, recipe, seed, films) | {key: round(value, 6) for key, value in found.items()}
 
 
@@ -150,11 +150,11 @@ def sheets(work: Path) -> None:
     distilled, sampled = [], []
     for case in CASES:
         truth, view = case.truth(), 0 if case.verb in ("fly", "wave", "dance") else 1
-        camera = cameras_around(truth.gaussians, 72)[view]
-        true_film = film(truth.gaussians, truth.means, truth.quats, camera)[::2]
+        camera = cameras_around(truth.asset, 72)[view]
+        true_film = film(truth, camera)[::2]
         found = moving(motion_run(work, case, "default", 0))
-        distilled += [true_film, film(truth.gaussians, *found, camera)[::2]]
-        small = film(truth.gaussians, truth.means, truth.quats, cameras_around(truth.gaussians)[view])[::2]
+        distilled += [true_film, film(found, camera)[::2]]
+        small = film(truth, cameras_around(truth.asset)[view])[::2]
         sampled += [small, samples(case, 0)[view][::2]]
     for name, strips in (("held_out", distilled), ("samples", sampled)):
         write_png(DOCS / f"{name}.png", contact_sheet(torch.cat(strips), columns=2 * len(strips[0])))

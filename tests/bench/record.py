@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from tests.bench.gpu.commit import commit
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -26,7 +27,6 @@ def finish(name: str, result: dict[str, Any], command: str | None = None) -> Non
 
 def provenance(command: str) -> dict[str, Any]:
     """Machine, commit and command."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     processor = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -35,7 +35,7 @@ def provenance(command: str) -> dict[str, Any]:
         pass
     return {
         "command": command,
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "processor": processor,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),

@@ -22,13 +22,12 @@ from typing import Any
 import torch
 
 from stages.distill import PRESETS, Distillation, DistillConfig, new_field
+from stages.gaussians import Frames
 from stages.metrics.trajectory import displacement_cosine
-from stages.motion.hexplane import apply_offsets
 from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.lora import add_adapter
 from stages.raster import choose
 from stages.zoo.captions import INFLECTIONS
-from stages.zoo.clip import Clip
 from stages.zoo.clips import RIGS, procedural_clip, rigged_clip
 from tests.bench.held_out import measure
 from tests.bench.record import RESULTS, provenance
@@ -62,7 +61,7 @@ def main() -> None:
         table([json.loads(line) for line in LOG.read_text().splitlines()])
 
 
-def true_clip(body: str, verb: str) -> Clip:
+def true_clip(body: str, verb: str) -> Frames:
     """What the body does when its file, or its builder, says so."""
     if body.endswith(".glb"):
         rig = next(rig for rig in RIGS if rig.file == body)
@@ -87,12 +86,12 @@ def run(candidate: str, task: tuple[str, str, str]) -> dict[str, Any]:
     body, verb, noun = task
     clip = true_clip(body, verb)
     config = config_of(candidate, f"a {INFLECTIONS[verb][1]} {noun}")
-    prior, asset = load_prior(config.prior), clip.gaussians
+    prior, asset = load_prior(config.prior), clip.asset
     assert prior.denoiser is not None
     add_adapter(prior.denoiser, rank=4, alpha=4.0, seed=0)  # untrained, so that it changes nothing
     distillation = Distillation(asset, prior, choose("cpu"), config, f"{config.negative_prompt}, {noun}")
     field = new_field(asset, config)
-    optimiser = torch.optim.Adam(field.parameter_groups(config.grid_learning_rate, config.mlp_learning_rate))
+    optimiser = torch.optim.Adam(field.parameter_groups(config.grid_learning_rate))
     began = time.time()
     for step in range(config.steps):
         loss = distillation.step(field, step)["loss"]
@@ -101,13 +100,13 @@ def run(candidate: str, task: tuple[str, str, str]) -> dict[str, Any]:
         optimiser.step()
     seconds = time.time() - began
     with torch.no_grad():
-        means, quats = apply_offsets(asset, field(asset.means, distillation.times))
-    moved, should = means - asset.means, clip.means - asset.means
-    found, truth = measure(asset, means, quats, clip), measure(asset, clip.means, clip.quats, clip)
+        frames = field.at(asset, distillation.times)
+    moved, should = frames.means - asset.means, clip.means - asset.means
+    found, truth = measure(frames, clip), measure(clip, clip)
     return {
         "candidate": candidate,
         "task": f"{body.removesuffix('.glb').lower()} {verb}",
-        "cosine": round(displacement_cosine(means, clip.means, asset.means), 3),
+        "cosine": round(displacement_cosine(frames.means, clip.means, asset.means), 3),
         "ratio": round(float((moved - should).norm(dim=-1).mean() / should.norm(dim=-1).mean()), 3),
         "limbs": round(found["limbs_to_torso"] / truth["limbs_to_torso"], 3),
         "arap": round(found["arap"] / truth["arap"], 3),

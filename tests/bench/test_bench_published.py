@@ -10,7 +10,8 @@ import pytest
 from stages.gaussians.stand_in import stand_in
 from stages.priors.load import load_prior
 from stages.priors.published import PublishedPrior
-from tests.bench.bench_published import add_utilisation, full, measure, preset_configs, sample
+from tests.bench.bench_published import add_utilisation, full, sample
+from tests.bench.published_stages import WITHOUT_MODEL, measure, preset_configs
 from tests.priors.tiny_models import save_model
 
 
@@ -29,7 +30,7 @@ def test_minutes_follow_from_the_parts(folder: Path) -> None:
     """Those of a step, as often as the preset takes it; of the static branch for every camera and timestep."""
     found = measure(lambda **_: tiny(folder), stand_in(sample(None), 300), "cpu", 1)
     lora, distilled, refined = (found[stage]["seconds"] for stage in ("fit_lora", "distill", "refine"))
-    without = sum(distilled[part] for part in ("field", "render", "regularizers", "rest_backward", "optimiser"))
+    without = sum(distilled[part] for part in WITHOUT_MODEL)
     step = without + distilled["encode"] + distilled["score"] + distilled["encoder_backward"]
     videos = 2 * (refined["encode"] + 20 * refined["denoise_step"] + refined["decode"]) + refined["render"]
     minutes = found["preset_minutes_extrapolated"]

@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from stages.gaussians import Frames
 from tests.bench.bench_verbs import RUNS, judged, summary
 from tests.bench.held_out import CASES, HELD_OUT, NUM_FRAMES, measure
 from tests.bench.verb_classifier import CLASSES
@@ -19,7 +20,7 @@ def test_the_classifier_says_of_true_clips_what_was_saved(name: str) -> None:
     (saved,) = [run for run in SAVED if run["recipe"] == "true" and run["case"] == name]
     truth = next(case for case in CASES if case.name == name).truth()
     case = next(case for case in CASES if case.name == name)
-    again = judged(case, "true", 0, truth.means, truth.quats)
+    again = judged(case, "true", 0, truth)
     assert again["named"] == saved["named"] == case.verb
     assert abs(again["share"] - saved["share"]) < 0.02 and abs(again["limbs"] - saved["limbs"]) < 1e-4
 
@@ -48,13 +49,8 @@ def test_held_out_bodies_are_in_no_training() -> None:
 
 def test_what_stands_still_goes_nowhere_and_the_truth_is_its_own_measure() -> None:
     truth = CASES[0].truth()
-    still = measure(
-        truth.gaussians,
-        truth.gaussians.means.expand(NUM_FRAMES, -1, -1),
-        truth.quats[:1].expand(NUM_FRAMES, -1, -1),
-        truth,
-    )
-    moved = measure(truth.gaussians, truth.means, truth.quats, truth)
+    still = measure(Frames.at_rest(truth.asset, NUM_FRAMES), truth)
+    moved = measure(truth, truth)
     assert still["limbs"] == still["torso"] == 0.0 and still["arap"] < 1e-9 and still["colour_drift"] < 1e-6
     assert (
         moved["limbs"] > 2 * moved["torso"]

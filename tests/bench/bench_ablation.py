@@ -36,6 +36,7 @@ from stages.evaluate import EvaluateConfig, on_gaussians, on_renders
 from stages.metrics.motion import motion_amplitude
 from stages.moving.asset import MovingAsset
 from stages.raster.film import film
+from stages.settings import with_settings
 from stages.zoo.clips import RIGS
 from tests.bench.exact import NUM_FRAMES, SIZE_PX, World, build_world, distilled, exact_config, moved
 from tests.bench.record import RESULTS, provenance
@@ -45,20 +46,24 @@ TASKS = {
     "parasaurolophus": "walk", "knight": "walk", "crab": "walk", "dolphin": "swim",
 }  # fmt: skip
 STEPS = 300
-TIMESTEP_MIN = exact_config().timestep_min
+TIMESTEP_MIN = exact_config().score.timestep_min
 TV_WEIGHT = 0.001
 """``bench_exact`` has none; here it must be there to be taken away."""
 
 NOT_HERE = {"static-prompt", "refined", "no-flow", "no-score"}
 CONTROLS = (
-    Variant("full-1", "the full method without guidance", {"guidance": 1.0}),
-    Variant("sds-1", "score distillation without guidance", {"objective": "sds", "guidance": 1.0}),
+    Variant("full-1", "the full method without guidance", {"score.guidance": 1.0}),
+    Variant("sds-1", "score distillation without guidance", {"score.objective": "sds", "score.guidance": 1.0}),
     Variant(
         "fixed-noise",
         "random noise, the same whenever a camera is used",
-        {"inversion_steps": 0, "start_noise": "fixed", "own_noise": True},
+        {"score.inversion_steps": 0, "score.start_noise": "fixed", "score.own_noise": True},
     ),
-    Variant("blurred", "residuals blurred at first", {k: getattr(exact_config(), k) for k in ("blur", "blur_until")}),
+    Variant(
+        "blurred",
+        "residuals blurred at first",
+        {f"score.{name}": getattr(exact_config().score, name) for name in ("blur", "blur_until")},
+    ),
 )
 """The first two because the null prompt of this prior is a mixture with the clips that stand still, so that guidance
 away from it might do a static branch's work; the third because the noise from which inversion starts is fixed too; the
@@ -110,15 +115,18 @@ def world_of(task: str, seed: int, latent_px: int) -> World:
 
 def base_config(steps: int, timestep_min: float) -> DistillConfig:
     """What variants change. Without the blur that ``exact_config`` has: these runs were made before it had one."""
-    config = replace(exact_config(), steps=steps, tv_weight=TV_WEIGHT, blur=0.0, timestep_min=timestep_min)
-    return config if timestep_min == TIMESTEP_MIN else replace(config, timestep_max_end=config.timestep_max)
+    settings = {"steps": steps, "regularizers.tv_weight": TV_WEIGHT, "score.blur": 0.0}
+    settings |= {"score.timestep_min": timestep_min}
+    if timestep_min != TIMESTEP_MIN:
+        settings["score.timestep_max_end"] = exact_config().score.timestep_max
+    return with_settings(exact_config(), settings)
 
 
 def run(task: str, seed: int, name: str, steps: int, latent_px: int, timestep_min: float) -> dict[str, Any]:
     """One variant on one body with one seed."""
     world = world_of(task, seed, latent_px)
     base = replace(base_config(steps, timestep_min), seed=seed)
-    config: DistillConfig = replace(base, **next(v for v in OURS if v.name == name).settings)
+    config: DistillConfig = with_settings(base, next(v for v in OURS if v.name == name).settings)
     field, _ = distilled(world, config)
     means = moved(world, field)
     asset = MovingAsset(world.asset, field, "motion", config.prompt)

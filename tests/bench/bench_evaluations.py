@@ -18,7 +18,6 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from itertools import product
 from multiprocessing import get_context
 from statistics import median
@@ -27,16 +26,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stages.settings import with_settings
 from tests.bench.exact import build_world, distil, exact_config
 from tests.bench.record import RESULTS, provenance
 
 CANDIDATES: dict[str, dict[str, Any]] = {
-    "5 inversion steps": {"inversion_steps": 5, "blur": 0.0},
-    "2 inversion steps": {"blur": 0.0},
-    "1 inversion step": {"inversion_steps": 1, "blur": 0.0},
-    "300 steps": {"steps": 300, "blur": 0.0},
-    "5,000 steps": {"inversion_steps": 5, "steps": 5000, "blur": 0.0},
-    "4 frames of 16": {"blur": 0.0},
+    "5 inversion steps": {"score.inversion_steps": 5, "score.blur": 0.0},
+    "2 inversion steps": {"score.blur": 0.0},
+    "1 inversion step": {"score.inversion_steps": 1, "score.blur": 0.0},
+    "300 steps": {"steps": 300, "score.blur": 0.0},
+    "5,000 steps": {"score.inversion_steps": 5, "steps": 5000, "score.blur": 0.0},
+    "4 frames of 16": {"score.blur": 0.0},
     "blurred at first": {},  # the preset
     "blurred at first, 300 steps": {"steps": 300},
 }
@@ -67,7 +67,7 @@ def main() -> None:
 
 def run(name: str, seed: int) -> dict[str, Any]:
     """One candidate with one seed."""
-    config = replace(exact_config(), **CANDIDATES[name], seed=seed)
+    config = with_settings(exact_config(), {**CANDIDATES[name], "seed": seed})
     world = build_world(config)
     predict, evaluations = world.prior.predict, 0
 

@@ -39,7 +39,7 @@ from stages.objectives.msd import distillation_loss, static_score
 from stages.objectives.sampling import ddim_denoise
 from stages.priors.load import load_prior
 from stages.priors.lora import adapter_on, add_adapter
-from stages.priors.prior import Condition, Text
+from stages.priors.prior import Condition, Observation, Text
 from stages.priors.published import PublishedPrior
 from tests.bench.record import finish
 from tests.bench.true_models import TRUE_MODELS, Parts, write_configs
@@ -184,17 +184,13 @@ def motion_steps() -> dict[str, dict[str, float]]:
     refined, distilled = refining.PRESETS["published"], distilling.PRESETS["published"]
     for stage, frames, config in (("distill", DISTILLED_FRAMES, distilled), ("refine", REFINED_FRAMES, refined)):
         with FakeTensorMode(), Peak() as counter, Traffic() as traffic:
-            count, k = config.max_gaussians, config.neighbours
+            count, k = config.max_gaussians, config.regularizers.neighbours
             at_rest = torch.zeros(count, 3)
             near, far = torch.zeros(count, k, dtype=torch.long), torch.zeros(count, k)
-            field = HexPlane(distilled.field, torch.zeros(3), torch.ones(3))
+            field = HexPlane(distilled.motion.hexplane, torch.zeros(3), torch.ones(3))
             means = field.displacements(at_rest, frame_times(frames)) + at_rest
-            if stage == "distill":
-                anchors = torch.zeros(distilled.arap_anchors, dtype=torch.long)
-                penalty = arap(means, at_rest, near, far, anchors)
-            else:
-                penalty = arap(means[: refined.frames_per_step], at_rest, near, far)
-            (tv3d(means) + penalty).backward()
+            anchors = torch.zeros(config.regularizers.arap_anchors, dtype=torch.long)
+            (tv3d(means) + arap(means, at_rest, near, far, anchors)).backward()
         found["motion_gib"][stage] = round(counter.most / GIB, 2)
         found["motion_traffic_gib"][stage] = round(traffic.bytes / GIB, 1)
         found["motion_kernels"][stage] = traffic.kernels
@@ -227,12 +223,13 @@ def distill(prior: PublishedPrior, text: Text) -> None:
     frames = _frames(prior).requires_grad_(True)
     with torch.no_grad():
         still, picture = prior.encode_still(frames[:1]), prior.encode_picture(frames[:1])
-    static = static_score(prior, still, 500, text, 1, picture, None, False)
+    told = Condition(text, picture)
+    static = static_score(prior, still, 500, told, inversion_steps=1, own_noise=False)
     latents = prior.encode(frames)
     with torch.no_grad():  # as in msd_gradient, whose w(t) is a number that fake tensors do not have
-        x_t = ddim_invert(prior, latents.detach(), 500, text, 1, picture)
-        moving = guided_prediction(prior, x_t, 500, text, text, 7.5, picture)
-    distillation_loss(latents, moving - static).backward()
+        x_t = ddim_invert(prior, latents.detach(), 500, told, 1)
+        moving = guided_prediction(prior, x_t, 500, told, told, 7.5)
+    distillation_loss(Observation(latents), moving - static).backward()
 
 
 @torch.no_grad()
@@ -240,7 +237,8 @@ def refine(prior: PublishedPrior, text: Text) -> None:
     """Encode, denoise with guidance, decode."""
     frames = _frames(prior)
     latents, picture = prior.encode(frames), prior.encode_picture(frames[:1])
-    prior.decode(ddim_denoise(prior, latents, 400, text, 2, picture, text, 5.0))
+    told = Condition(text, picture)
+    prior.decode(ddim_denoise(prior, latents, 400, told, 2, negative=told, guidance=5.0))
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def stage_tflop(name: str, profile: str, size_px: int | None = None) -> dict[str
         one = tflop(prior, text)
     with fake_prior(name, profile, REFINED_FRAMES, size_px) as (prior, _, text):
         longer = tflop(prior, text, adapted=False)
-    inversions = distill.PRESETS["published"].inversion_steps
+    inversions = distill.PRESETS["published"].score.inversion_steps
     return {
         "fit_lora": {"step": one["fit_lora_step"]},
         "distill": {

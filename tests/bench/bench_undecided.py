@@ -14,7 +14,6 @@ indecision. Results: ``results/undecided.json``.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 from statistics import median
 from typing import Any
@@ -25,20 +24,26 @@ from torch import Tensor
 from stages.ablate import PRESETS
 from stages.conventions import step_generator
 from stages.distilling.distillation import Distillation
+from stages.distilling.score import Score
 from stages.fit_lora import STATIC_PROMPT
 from stages.priors.load import load_prior
-from stages.raster import choose
+from stages.settings import with_settings
 from stages.zoo.clips import Rig, rigged_file
 from tests.bench.bench_ablation import TASKS, world_of
 from tests.bench.exact import STATIC, WALK, exact_config
 from tests.bench.held_out import HELD_OUT, NUM_GAUSSIANS, PROMPTS
 from tests.bench.record import finish
+from tests.bench.steps import distillation_of
 
 DRAWS = 48
 OBJECTIVES: dict[str, dict[str, Any]] = {
-    "sds": {"objective": "sds"},
+    "sds": {"score.objective": "sds"},
     "msd": {},
-    "sds with one noise a camera": {"inversion_steps": 0, "start_noise": "fixed", "own_noise": True},
+    "sds with one noise a camera": {
+        "score.inversion_steps": 0,
+        "score.start_noise": "fixed",
+        "score.own_noise": True,
+    },
 }
 RANGES = {"all timesteps": 0.02, "from 0.6": 0.6}
 PLACES = {"at rest": 0.0, "a quarter of the way": 0.25}
@@ -65,9 +70,10 @@ def agreements(task: str, latent_px: int) -> dict[str, float]:
     world = world_of(task, 0, latent_px)
     shares = {}
     for (within, lowest), (objective, settings) in product(RANGES.items(), OBJECTIVES.items()):
-        config = replace(exact_config(), guidance=1.0, timestep_min=lowest, timestep_max_end=0.98, **settings)
-        distillation = Distillation(world.asset, world.prior, choose("cpu"), config, STATIC)
-        still = distillation.stills[0]
+        within_range = {"score.guidance": 1.0, "score.timestep_min": lowest, "score.timestep_max_end": 0.98}
+        config = with_settings(exact_config(), within_range | settings)
+        distillation = distillation_of(world.asset, world.prior, config, STATIC)
+        still = distillation.views[0].still
         phases = world.prior.clips_of(WALK)[:NUM_PHASES]  # from the first camera
         directions = torch.linalg.qr((phases - phases.mean(dim=0)).flatten(1)[1:].T).Q  # [D, P - 1]
         for place, way in PLACES.items():
@@ -84,12 +90,13 @@ def embedded_agreements(rig: Rig) -> dict[str, float]:
     body = file.body(file.pose(rig.rest, torch.zeros(1)), NUM_GAUSSIANS, torch.Generator().manual_seed(0))
     shares = {}
     prompt = PROMPTS[rig.file, next(iter(rig.verbs))]
-    base = replace(PRESETS["score"].distill, prompt=prompt, static_branch="prompt", guidance=1.0, num_cameras=1)
+    plain = {"prompt": prompt, "score.static_branch": "prompt", "score.guidance": 1.0, "views.num_cameras": 1}
+    base = with_settings(PRESETS["score"].distill, plain)
     for objective in ("sds", "msd"):
-        config = replace(base, **OBJECTIVES[objective])
+        config = with_settings(base, OBJECTIVES[objective])
         static = STATIC_PROMPT.format(object=rig.nouns[0])
-        distillation = Distillation(body.gaussians, load_prior("embedded"), choose("cpu"), config, static)
-        still = distillation.stills[0]
+        distillation = distillation_of(body.gaussians, load_prior("embedded"), config, static)
+        still = distillation.views[0].still
         shares[objective] = survives(torch.stack([wish(distillation, still, draw) for draw in range(DRAWS)]))
     return shares
 
@@ -97,8 +104,10 @@ def embedded_agreements(rig: Rig) -> dict[str, float]:
 def wish(distillation: Distillation, latents: Tensor, draw: int) -> Tensor:
     """The gradient of one step from the first camera, flat."""
     generator = step_generator(0, draw)
-    timestep = distillation.draw_timestep(0, generator)
-    return distillation.gradient(latents, 0, timestep, generator).flatten()
+    score = distillation.terms[0]
+    assert isinstance(score, Score)
+    timestep = score.draw_timestep(0, generator)
+    return score.gradient(latents, distillation.views[0], timestep, generator).flatten()
 
 
 def survives(wishes: Tensor) -> float:

@@ -32,7 +32,9 @@ from stages.media.contact_sheet import contact_sheet, write_png
 from stages.moving.asset import load_moving_asset
 from stages.objectives.sampling import ddim_denoise
 from stages.priors.load import load_prior
+from stages.priors.prior import Condition
 from stages.run_dir import RunDir
+from stages.settings import with_settings
 from tests.bench.held_out import CASES, NUM_FRAMES, Case, cameras_around, film, measure, name_verb
 from tests.bench.record import RESULTS, finish, provenance
 from tests.bench.verb_classifier import CLASSES, load_classifier
@@ -41,7 +43,8 @@ SEEDS = range(3)
 DOCS = Path(__file__).parents[2] / "docs"
 RUNS = RESULTS / "verbs_runs.json"
 DEFAULT = distill.PRESETS["default"]
-RECIPES = {"default": DEFAULT, "sds": replace(DEFAULT, objective="sds", flow_weight=0.0, score_every=1)}
+SDS = {"score.objective": "sds", "pixel_flow.weight": 0.0, "score.every": 1}
+RECIPES = {"default": DEFAULT, "sds": with_settings(DEFAULT, SDS)}
 
 
 def main() -> None:
@@ -114,12 +117,13 @@ def moving(run: RunDir) -> Frames:
 def samples(case: Case, seed: int) -> list[Tensor]:
     """What the prior itself paints for a case, from every camera: 16 steps, guidance 3."""
     prior, asset = load_prior("embedded"), case.truth().asset
-    text, null, films = prior.encode_text([case.prompt]), prior.encode_text([""]), []
+    films = []
     last = prior.parameterization.num_timesteps - 1
     for view, camera in enumerate(cameras_around(asset, prior.clip.height)):
         still = prior.encode(film(Frames.at_rest(asset), camera))
         noise = torch.randn(1, still.shape[1], NUM_FRAMES, *still.shape[3:], generator=step_generator(seed, view))
-        films.append(prior.decode(ddim_denoise(prior, noise, last, text, 16, still[:, :, 0], null, 3.0)))
+        said, null = (Condition(prior.encode_text([words]), still[:, :, 0]) for words in (case.prompt, ""))
+        films.append(prior.decode(ddim_denoise(prior, noise, last, said, 16, negative=null, guidance=3.0)))
     return films
 
 

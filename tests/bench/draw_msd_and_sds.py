@@ -14,11 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from stages.cameras import Camera
-from stages.distilling.distillation import Distillation
-from stages.gaussians import Gaussians
+from stages.gaussians import Frames, Gaussians
 from stages.raster import choose, render
 from tests.bench.bench_ablation import STEPS, base_config, world_of
-from tests.bench.exact import NUM_FRAMES, distilled, moved, sds
+from tests.bench.exact import NUM_FRAMES, distilled, moved, sds, viewpoints_of
 
 BODIES = ("crab", "dolphin", "wolf")
 LATENT_PX, TIMESTEP_MIN = 8, 0.6
@@ -33,8 +32,8 @@ def main() -> None:
         config = base_config(STEPS, TIMESTEP_MIN)
         found = [moved(world, distilled(world, settings)[0]) for settings in (config, sds(config))]
         nearest = (world.truth - found[0]).norm(dim=-1).mean(dim=(1, 2)).argmin()
-        shape = replace(world.prior.clip, height=SIZE_PX, width=SIZE_PX)
-        camera = Distillation.sample_cameras(world.asset, shape, config)[0]
+        replace(world.prior.clip, height=SIZE_PX, width=SIZE_PX)
+        camera = viewpoints_of(world.asset, config)[0].camera
         strips += [strip(world.asset, means, camera) for means in (world.truth[nearest], *found)]
     picture = (255.0 * torch.cat(strips).clamp(0.0, 1.0)).byte().numpy()
     Image.fromarray(picture).save(Path(__file__).parents[2] / "docs" / "msd_and_sds.png", optimize=True)
@@ -43,7 +42,7 @@ def main() -> None:
 @torch.no_grad()
 def strip(asset: Gaussians, means: Tensor, camera: Camera) -> Tensor:
     """Every other frame of ``means`` [T, N, 3] beside the one before, [H, T / 2 W, 3]."""
-    frames = render(asset, [camera] * NUM_FRAMES, choose("cpu"), means=means, background=torch.ones(3)).rgb
+    frames = render(Frames(asset, means), [camera] * NUM_FRAMES, choose("cpu"), background=torch.ones(3)).rgb
     return torch.cat(list(frames[::2]), dim=1)
 
 

@@ -14,7 +14,6 @@ from torch import Tensor
 from stages.cameras import Camera
 from stages.conventions import frame_times
 from stages.distill import PRESETS, DistillConfig
-from stages.distilling.distillation import Distillation
 from stages.distilling.viewpoints import sample_viewpoints
 from stages.gaussians import Frames, Gaussians
 from stages.motion.interface import Motion
@@ -26,6 +25,7 @@ from stages.raster import choose, render
 from stages.settings import with_settings
 from stages.skeletons.skeleton import Body
 from stages.zoo.clips import RIGS, Rig, rigged_file
+from tests.bench.steps import distillation_of
 
 RIG = next(rig for rig in RIGS if rig.file == "Wolf.glb")
 """The wolf: its markings and shaded legs tell the four legs apart. Fitted to the pixels of the *true* clip for 300
@@ -125,7 +125,7 @@ def distil(world: World, config: DistillConfig, every: int = 0) -> tuple[float, 
 
 def distilled(world: World, config: DistillConfig, every: int = 0) -> tuple[Motion, list[tuple[int, float]]]:
     """Run ``config``: the motion field, and the ratio every ``every`` steps."""
-    distillation = new_distillation(world, config)
+    distillation = distillation_of(world.asset, world.prior, config, STATIC)
     field = new_motion(config.motion, world.asset, config.seed)
     regularizers = field.regularizers(world.asset, config.regularizers)
     optimiser = torch.optim.Adam(field.parameter_groups(config.learning_rate))
@@ -138,13 +138,6 @@ def distilled(world: World, config: DistillConfig, every: int = 0) -> tuple[Moti
         if every and (step + 1) % every == 0:
             trace.append((step + 1, world.ratio(moved(world, field))))
     return field, trace
-
-
-def new_distillation(world: World, config: DistillConfig) -> Distillation:
-    """The steps of ``config`` in ``world``."""
-    prompts = (config.prompt, config.negative_prompt, STATIC)
-    viewpoints = viewpoints_of(world.asset, config)
-    return Distillation(world.asset, world.prior, viewpoints, prompts, config, steps=config.steps, seed=config.seed)
 
 
 def viewpoints_of(asset: Gaussians, config: DistillConfig) -> list[Viewpoint]:

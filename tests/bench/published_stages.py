@@ -17,15 +17,18 @@ import torch
 
 from stages import distill, fit_lora, refine
 from stages.conventions import frame_times, step_generator
-from stages.distill import Distillation, new_field
-from stages.gaussians import Gaussians
-from stages.gaussians.neighbours import nearest_neighbours
-from stages.motion.regularizers import arap, tv3d
+from stages.distilling.score import Score
+from stages.distilling.viewpoints import sample_viewpoints
+from stages.gaussians import Frames, Gaussians
+from stages.motion.kinds import new_motion
 from stages.objectives.msd import distillation_loss
 from stages.objectives.sampling import ddim_denoise, interleaved
 from stages.priors.lora import adapter_on, add_adapter
+from stages.priors.prior import Condition, Observation, still
 from stages.priors.published import PublishedPrior
 from stages.raster import choose, render
+from stages.settings import with_settings
+from tests.bench.steps import distillation_of
 
 Value = TypeVar("Value")
 OBJECT, PROMPT = "deer", "a deer walks"
@@ -107,19 +110,24 @@ def measure_fit_lora(make: Make, asset: Gaussians, config: Any, steps: int) -> d
     text = prior.encode_text([PROMPTS[-1]])
     parameters = add_adapter(prior.denoiser, rank=config.rank, alpha=config.alpha, seed=config.seed)
     optimiser = torch.optim.AdamW([parameter for _, parameter in parameters], lr=config.learning_rate)
-    one_camera = replace(config, num_cameras=1)
-    for step in range(steps + 1):
-        ((still, picture),) = meter.timed("view", lambda: fit_lora.static_views(asset, prior, rasterizer, one_camera))
+    (seen, *_) = sample_viewpoints(asset, prior.clip, config.views, rasterizer, seed=config.seed)
 
-        def one_step(generator: torch.Generator, still: Any = still, picture: Any = picture) -> None:
+    @torch.no_grad()
+    def look() -> fit_lora.StaticClip:
+        return fit_lora.StaticClip(prior.encode_still(still(asset, seen)), prior.condition(text, asset, seen))
+
+    for step in range(steps + 1):
+        clip = meter.timed("view", look)
+
+        def one_step(generator: torch.Generator, clip: fit_lora.StaticClip = clip) -> None:
             optimiser.zero_grad(set_to_none=True)
-            fit_lora.denoising_loss(prior, still, picture, text, generator).backward()
+            fit_lora.denoising_loss(prior, clip, generator).backward()
             optimiser.step()
 
         with adapter_on(prior.denoiser):
             meter.timed("step", lambda s=step: one_step(step_generator(config.seed, s)))
     seconds = meter.medians()
-    whole = config.num_cameras * seconds["view"] + config.steps * config.batch_size * seconds["step"]
+    whole = config.views.num_cameras * seconds["view"] + config.steps * config.batch_size * seconds["step"]
     return {"seconds": seconds, "preset_minutes": round(whole / 60, 2), **clip_and_peak(prior, meter)}
 
 
@@ -127,32 +135,32 @@ def measure_distill(make: Make, asset: Gaussians, config: Any, steps: int) -> di
     """The parts of a step at the highest timestep; the way back through the encoder apart from the rest of it."""
     prior, meter = make(compiled=True), Meter(config.device)
     add_adapter(prior.denoiser, rank=4, alpha=4.0, seed=0)
-    distillation = Distillation(
-        asset, prior, choose(config.device, config.raster), replace(config, num_cameras=1), PROMPTS[-1]
-    )
-    motion = new_field(asset, config)
-    optimiser = torch.optim.Adam(motion.parameter_groups(config.grid_learning_rate))
-    camera, timestep = distillation.cameras[0], distillation.timesteps[-1]
-    neighbours, distances = distillation.neighbours, distillation.distances
+    distillation = distillation_of(asset, prior, with_settings(config, {"views.num_cameras": 1}), PROMPTS[-1])
+    motion = new_motion(config.motion, asset, config.seed)
+    regularizers = motion.regularizers(asset, config.regularizers)
+    optimiser = torch.optim.Adam(motion.parameter_groups(config.learning_rate))
+    view, score = distillation.views[0], distillation.terms[0]
+    assert isinstance(score, Score)
+    seen, timestep = view.viewpoint, score.timesteps[-1]
 
-    def regularizers(means: torch.Tensor, anchors: torch.Tensor | None) -> torch.Tensor:
-        stiff = arap(means, asset.means, neighbours, distances, anchors)
-        return config.tv_weight * tv3d(means) + config.arap_weight * stiff
+    def penalties(frames: Frames, generator: torch.Generator) -> torch.Tensor:
+        return torch.stack([term.weight * term(frames, generator) for term in regularizers]).sum()
 
     for step in range(steps + 1):
         generator = step_generator(config.seed, step)
-        distillation._static_eps.clear()
+        score._static_eps.clear()
         optimiser.zero_grad(set_to_none=True)
-        meter.timed("static_branch", lambda: distillation.static_eps(0, timestep))
+        meter.timed("static_branch", lambda: score.static_eps(view, timestep))
         moved = meter.timed("field", lambda: motion.at(asset, distillation.times))
-        means = moved.means
         meter.timed("orientation", lambda m=moved: m.quats)
-        frames = meter.timed("render", lambda m=moved: distillation.render(m, camera))
+        cameras = [seen.camera] * moved.num_frames
+        frames = meter.timed(
+            "render", lambda m=moved, c=cameras: render(m, c, seen.rasterizer, background=seen.background).rgb
+        )
         latents = meter.timed("encode", lambda f=frames: prior.encode(f))
-        gradient = meter.timed("score", lambda x=latents, g=generator: distillation.gradient(x, 0, timestep, g))
-        anchors = distillation.draw_anchors(generator)
-        penalty = meter.timed("regularizers", lambda m=means, a=anchors: regularizers(m, a))
-        loss = distillation_loss(latents, gradient) / latents[0].numel()
+        gradient = meter.timed("score", lambda x=latents, g=generator: score.gradient(x, view, timestep, g))
+        penalty = meter.timed("regularizers", lambda m=moved, g=generator: penalties(m, g))
+        loss = distillation_loss(Observation(latents), gradient)
         (pixels,) = meter.timed("encoder_backward", lambda x=loss, f=frames: torch.autograd.grad(x, f))
         meter.timed(
             "rest_backward",
@@ -162,7 +170,7 @@ def measure_distill(make: Make, asset: Gaussians, config: Any, steps: int) -> di
     seconds = meter.medians()
     without_model = sum(seconds[part] for part in WITHOUT_MODEL)
     total = without_model + sum(seconds[part] for part in ("encode", "score", "encoder_backward"))
-    whole = config.num_cameras * config.num_timesteps * seconds["static_branch"] + config.steps * total
+    whole = config.views.num_cameras * config.score.num_timesteps * seconds["static_branch"] + config.steps * total
     return {
         "seconds": seconds,
         "step_seconds": round(total, 4),
@@ -176,47 +184,46 @@ def measure_distill(make: Make, asset: Gaussians, config: Any, steps: int) -> di
 def measure_refine(make: Make, asset: Gaussians, config: Any, steps: int) -> dict[str, Any]:
     """The parts of a repair, of which each step of denoising is one, and a step of the field towards the videos."""
     prior, meter = make(compiled=True, min_frames=config.num_frames), Meter(config.device)
-    rasterizer, motion = (
-        choose(config.device, config.raster),
-        new_field(asset, distill.PRESETS["published"]).to(config.device),
-    )
-    times, background = frame_times(config.num_frames, config.device), torch.full((3,), 1.0, device=config.device)
-    (camera,) = Distillation.sample_cameras(asset, prior.clip, replace(distill.PRESETS["published"], num_cameras=1))
-    camera = camera.to(config.device)
+    rasterizer, started = choose(config.device, config.raster), distill.PRESETS["published"]
+    motion = new_motion(started.motion, asset, started.seed)
+    times = frame_times(config.num_frames, config.device)
+    (seen, *_) = sample_viewpoints(asset, prior.clip, config.views, rasterizer, seed=config.seed)
     text, negative = prior.encode_text([PROMPT, ""]).split()
     timestep = prior.parameterization.timestep_at(config.strength)
     sets = interleaved(config.num_frames, prior.clip.num_frames)
-    neighbours, distances = nearest_neighbours(asset.means, config.neighbours)
-    optimiser = torch.optim.Adam(motion.parameter_groups(config.grid_learning_rate))
+    regularizers = motion.regularizers(asset, config.regularizers)
+    optimiser = torch.optim.Adam(motion.parameter_groups(config.learning_rate))
 
-    def fit(video: torch.Tensor, chosen: torch.Tensor) -> None:
-        frames = motion.at(asset, times)
-        means = frames.means
-        images = render(frames.select(chosen), [camera] * len(chosen), rasterizer, background=background).rgb
-        stiff = arap(means[chosen], asset.means, neighbours, distances)
-        loss = (images - video[chosen]).abs().mean() + config.tv_weight * tv3d(means) + config.arap_weight * stiff
+    def fit(video: torch.Tensor, chosen: torch.Tensor, generator: torch.Generator) -> None:
+        frames, cameras = motion.at(asset, times), [seen.camera] * len(chosen)
+        images = render(frames.select(chosen), cameras, rasterizer, background=seen.background).rgb
+        loss = (images - video[chosen]).abs().mean()
+        for term in regularizers:
+            loss = loss + term.weight * term(frames, generator)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
 
     for step in range(steps + 1):
-        video, still = meter.timed(
-            "render", lambda: refine._render(asset, motion, times, camera, rasterizer, background)
-        )
+        video = meter.timed("render", lambda: refine.film(asset, motion, times, seen))
         with torch.no_grad():
-            picture = prior.encode_picture(still)
+            told = prior.condition(text, asset, seen)
             padded = torch.cat([sets[0], sets[0][-1:].expand(prior.clip.num_frames - len(sets[0]))])
             latents = meter.timed("encode", lambda v=video[padded]: prior.encode(v))
+        away = Condition(negative, told.picture)
         denoised = meter.timed(
             "denoise_step",
-            lambda x=latents, p=picture: ddim_denoise(prior, x, timestep, text, 1, p, negative, config.guidance),
+            lambda x=latents, c=told, n=away: ddim_denoise(
+                prior, x, timestep, c, 1, negative=n, guidance=config.guidance
+            ),
         )
         meter.timed("decode", lambda x=denoised: prior.decode(x))
-        chosen = torch.randperm(len(times), generator=step_generator(config.seed, step))[: config.frames_per_step]
-        meter.timed("field_step", lambda v=video, c=chosen: fit(v, c))
+        generator = step_generator(config.seed, step)
+        chosen = torch.randperm(len(times), generator=generator)[: config.frames_per_step]
+        meter.timed("field_step", lambda v=video, c=chosen, g=generator: fit(v, c, g))
     seconds = meter.medians()
     repair = seconds["encode"] + config.denoise_steps * seconds["denoise_step"] + seconds["decode"]
-    videos = config.num_cameras * (seconds["render"] + len(sets) * repair)
+    videos = config.views.num_cameras * (seconds["render"] + len(sets) * repair)
     whole = videos + config.steps * seconds["field_step"]
     return {"seconds": seconds, "preset_minutes": round(whole / 60, 2), **clip_and_peak(prior, meter)}
 

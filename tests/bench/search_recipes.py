@@ -21,16 +21,17 @@ from typing import Any
 
 import torch
 
-from stages.distill import PRESETS, Distillation, DistillConfig, new_field
+from stages.distill import PRESETS, DistillConfig
 from stages.gaussians import Frames
 from stages.metrics.trajectory import displacement_cosine
+from stages.motion.kinds import new_motion
 from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.lora import add_adapter
-from stages.raster import choose
 from stages.zoo.captions import INFLECTIONS
 from stages.zoo.clips import RIGS, procedural_clip, rigged_clip
 from tests.bench.held_out import measure
 from tests.bench.record import RESULTS, provenance
+from tests.bench.steps import distillation_of
 
 TASKS = (
     ("Deer.glb", "walk", "deer"),
@@ -89,12 +90,13 @@ def run(candidate: str, task: tuple[str, str, str]) -> dict[str, Any]:
     prior, asset = load_prior(config.prior), clip.asset
     assert prior.denoiser is not None
     add_adapter(prior.denoiser, rank=4, alpha=4.0, seed=0)  # untrained, so that it changes nothing
-    distillation = Distillation(asset, prior, choose("cpu"), config, f"{config.negative_prompt}, {noun}")
-    field = new_field(asset, config)
-    optimiser = torch.optim.Adam(field.parameter_groups(config.grid_learning_rate))
+    distillation = distillation_of(asset, prior, config, f"{config.negative_prompt}, {noun}")
+    field = new_motion(config.motion, asset, config.seed)
+    regularizers = field.regularizers(asset, config.regularizers)
+    optimiser = torch.optim.Adam(field.parameter_groups(config.learning_rate))
     began = time.time()
     for step in range(config.steps):
-        loss = distillation.step(field, step)["loss"]
+        loss = distillation.step(field, regularizers, step)["loss"]
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

@@ -10,6 +10,7 @@ import pytest
 from stages.gaussians.stand_in import stand_in
 from stages.priors.load import load_prior
 from stages.priors.published import PublishedPrior
+from stages.settings import with_settings
 from tests.bench.bench_published import add_utilisation, full, sample
 from tests.bench.published_stages import WITHOUT_MODEL, measure, preset_configs
 from tests.priors.tiny_models import save_model
@@ -47,7 +48,7 @@ def test_minutes_follow_from_the_parts(folder: Path) -> None:
 def test_full_runs_the_stages_themselves(folder: Path) -> None:
     configs = preset_configs("cpu")
     for stage in configs:
-        configs[stage] = replace(configs[stage], steps=1, num_cameras=1)
+        configs[stage] = with_settings(configs[stage], {"steps": 1, "views.num_cameras": 1})
     configs["refine"] = replace(configs["refine"], denoise_steps=1)
     minutes = full(lambda **_: tiny(folder), stand_in(sample(None), 300), folder, configs)
     assert set(minutes) == {"fit_lora", "distill", "refine"}

@@ -21,6 +21,7 @@ from stages.distilling.score import ScoreConfig
 from stages.distilling.viewpoints import ViewsConfig, sample_viewpoints
 from stages.errors import BadInput, MissingStage
 from stages.events import Caution, Finished, Note, Progress, Report, Started, Wrote
+from stages.gaussians.normalised import normalised
 from stages.gaussians.stand_in import stand_in
 from stages.media.preview import write_preview
 from stages.motion.kinds import MotionConfig, checkpoint_tensors, new_motion
@@ -120,7 +121,7 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
             "Add: --set score.weight=1",
         )
     # 1. what it works on
-    asset = run_dir.load_asset()
+    asset = normalised(run_dir.load_asset())
     folder = run_dir.stage("motion")
     inputs = {"asset": run_dir.asset_hash(), "prior": prior_fingerprint(config.prior)}
     if config.score.compares:

@@ -214,9 +214,9 @@ def against_truth(asset: MovingAsset, config: EvaluateConfig) -> dict[str, Entry
     names = ("trajectory_error", "trajectory_ratio", "trajectory_cosine", "amplitude_ratio")
     if config.truth is None:
         return {name: missing(name, TRUTH) for name in names}
-    rest: Tensor = asset.gaussians.means.cpu()
+    rest: Tensor = asset.file_gaussians.means.cpu()
     truth = true_motion(config.truth, rest, config.frames, pose=config.truth_pose, cycles=config.truth_cycles)
-    means = asset.at(frame_times(config.frames, config.device)).means.cpu()
+    means = asset.in_file(asset.at(frame_times(config.frames, config.device))).means.cpu()
     found = trajectory.compare(means, truth.means, rest)
     where = {"frames": config.frames, "reference": truth.name, "shift": found.shift, "shifts_tried": found.shifts}
     values = (found.error, found.ratio, found.cosine, found.amplitude)

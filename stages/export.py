@@ -116,7 +116,7 @@ def make_recording(asset: MovingAsset, times: Tensor, config: ExportConfig) -> R
     """Where every Gaussian is at ``times`` [T]. Raises ``BadInput`` when that would be more than memory holds."""
     _check_size(asset.gaussians.num_gaussians, len(times), "Gaussians")
     return Recording(
-        frames=Frames.join([asset.at(part) for part in times.split(BATCH)]),
+        frames=asset.in_file(Frames.join([asset.at(part) for part in times.split(BATCH)])),
         fps=config.fps,
         title=asset.prompt or "an asset at rest",
         credit=_credit(config),
@@ -164,7 +164,7 @@ def _export_mesh(
     if asset.motion is None:
         raise BadInput("--source static has no motion to put on a mesh.", "Leave --source away.")
     source = mesh or _recorded_mesh(run)
-    source_mesh, rest = read_mesh(source), asset.gaussians.means
+    source_mesh, rest = read_mesh(source), asset.file_gaussians.means
     _check_size(source_mesh.num_vertices, len(times), "vertices")
     placement = None if config.pose else find_placement(*source_mesh.surface(), rest)
     if placement is None:
@@ -173,7 +173,7 @@ def _export_mesh(
         report(Note(f"{source.name} lies in the asset with {placement.up} up, {placement.scale:.4g} times as large."))
 
     def displaced(points: Tensor) -> Tensor:  # [V, 3] -> [T, V, 3]
-        return torch.cat([asset.displacements(points, part) for part in times.split(BATCH)])
+        return torch.cat([asset.file_displacements(points, part) for part in times.split(BATCH)])
 
     with _in_place(out) as temporary:
         data = animate_mesh(

@@ -18,6 +18,7 @@ from torch import Tensor
 from stages.conventions import step_generator
 from stages.distilling.viewpoints import ViewsConfig, sample_viewpoints
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
+from stages.gaussians.normalised import normalised
 from stages.media.preview import write_preview
 from stages.objectives.sampling import ddim_denoise
 from stages.priors.load import load_prior, prior_fingerprint
@@ -71,7 +72,7 @@ PRESETS = {
 
 def run(run_dir: RunDir, config: FitLoraConfig, report: Report, *, force: bool = False) -> None:
     """Write ``lora/adapter.safetensors`` into the run. Raises ``MissingStage`` when the run has no asset."""
-    asset = run_dir.load_asset().to(config.device)
+    asset = normalised(run_dir.load_asset()).to(config.device)
     folder = run_dir.stage("lora")
     inputs = {"asset": run_dir.asset_hash(), "prior": prior_fingerprint(config.prior)}
     begin = folder.begin(

@@ -24,6 +24,7 @@ from stages.errors import BadInput
 from stages.events import Caution, Note, Report, Wrote
 from stages.gaussians import Gaussians, cleaning
 from stages.gaussians.formats import READERS, is_mesh_ply, read_splat, splat_format
+from stages.gaussians.normalised import snap_scales
 from stages.gaussians.transform import centre, looks_upside_down, mirror, rescale, turn_upright
 from stages.run_dir import RunDir
 
@@ -72,6 +73,15 @@ def load_asset(path: Path, config: ReconstructConfig, report: Report) -> Gaussia
     gaussians = _clean(gaussians, config, report)
     if config.center:
         gaussians = centre(gaussians)
+    far = int((~gaussians.body).sum())
+    if far:
+        report(
+            Caution(
+                f"{far:,} of {gaussians.num_gaussians:,} Gaussians lie far outside the body and do not count for its "
+                "size: --largest drops them."
+            )
+        )
+    gaussians = snap_scales(gaussians)  # before it is scaled, see there
     return gaussians if config.scale == 1.0 else rescale(gaussians, config.scale)
 
 

@@ -19,6 +19,7 @@ from stages.conventions import frame_times, step_generator
 from stages.distilling.viewpoints import ViewsConfig, sample_viewpoints
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
 from stages.gaussians import Gaussians
+from stages.gaussians.normalised import normalised
 from stages.gaussians.stand_in import stand_in
 from stages.media.preview import write_preview
 from stages.motion.interface import Motion
@@ -72,7 +73,7 @@ PRESETS = {
 
 def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = False) -> None:
     """Write ``refined/motion.safetensors`` into the run. Raises ``MissingStage`` when there is no motion to refine."""
-    asset = stand_in(run_dir.load_asset(), config.max_gaussians).to(config.device)
+    asset = stand_in(normalised(run_dir.load_asset()), config.max_gaussians).to(config.device)
     tensors, metadata = run_dir.require("motion").read_result("field.safetensors")
     folder = run_dir.stage("refined")
     inputs = {

@@ -119,6 +119,8 @@ def _check(config: RenderConfig, out: Path) -> Tensor | None:
 def travel(asset: MovingAsset, times: Tensor, config: RenderConfig) -> list[Camera]:
     """One camera a frame: as the file says, else around the asset, far enough that the whole motion stays in sight."""
     low, high = asset.box()
+    if config.camera is not None and asset.placement is not None:  # the file's cameras are in the asset's own units
+        low, high = asset.placement.file_points(low), asset.placement.file_points(high)
     view = Framing(
         low=low,
         high=high,
@@ -134,6 +136,8 @@ def travel(asset: MovingAsset, times: Tensor, config: RenderConfig) -> list[Came
         raise BadInput("--camera and --orbit both move the camera.", "Give one of them.")
     else:
         cameras = read_path(config.camera, view, frame_times(config.frames))
+        if asset.placement is not None:
+            cameras = [asset.placement.camera(camera) for camera in cameras]
     return [camera.to(config.device) for camera in cameras]
 
 
@@ -169,7 +173,7 @@ def render_frames(
 def _write_splats(asset: MovingAsset, times: Tensor, fps: int, out: Path, report: Report) -> Path:
     """``name_0000.ply`` and so on. Returns the first path."""
     report(Started("render", len(times)))
-    recording = Recording(frames=asset.at(times), fps=fps, title=asset.prompt)
+    recording = Recording(frames=asset.in_file(asset.at(times)), fps=fps, title=asset.prompt)
     write_sequence(out, recording, lambda done: report(Progress(done)))
     report(Finished("render"))
     report(Wrote(numbered(out, 0), f"and {len(times) - 1} more splats, {asset.source}"))

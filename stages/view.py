@@ -24,6 +24,7 @@ from stages.errors import BadInput, CorruptCheckpoint, NotAvailable
 from stages.events import Note, Report
 from stages.files import read_json
 from stages.gaussians import Gaussians
+from stages.gaussians.normalised import normalised
 from stages.gaussians.sh import sh0_to_rgb
 from stages.geometry.rotations import quaternion_matrices
 from stages.motion.kinds import load_motion, motion_of_checkpoint
@@ -75,7 +76,7 @@ class Viewer:
     """A page and what it shows; ``tick`` brings it up to date."""
 
     def __init__(self, run: RunDir, config: ViewConfig) -> None:
-        self.run, self.asset = run, run.load_asset()
+        self.run, self.asset = run, normalised(run.load_asset())
         self.moving: dict[str, Moment] = {}
         self._looked = self._ticked = -LOOK_S
         self._shown: Any = None  # what the splats on the page show: (source, version, time, loop)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from stages.gaussians.deformation import Neighbourhoods
 
 
+FAR = 4.0
+"""Bodies with long tails, trunks and wings stay below 3 [ours]."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Gaussians:
     """N anisotropic Gaussians with spherical-harmonic colour, in the world frame of ``stages.conventions``."""
@@ -50,9 +54,19 @@ class Gaussians:
 
         return Neighbourhoods.of(self.means)
 
+    @cached_property
+    def body(self) -> Tensor:
+        """[N] True for all but the far Gaussians: those more than ``FAR`` times as far from the median Gaussian as nine
+        in ten of them are."""
+        distances = (self.means - self.means.median(dim=0).values).norm(dim=-1)
+        usual = distances.kthvalue(max(1, round(0.9 * len(distances)))).values
+        return (distances <= FAR * usual) | (usual == 0.0)
+
     def bounds(self) -> tuple[Tensor, Tensor]:
-        """Axis-aligned box of the means: ``(low, high)``, each [3]."""
-        return self.means.amin(dim=0), self.means.amax(dim=0)
+        """Axis-aligned box of the means of the body, which a few far Gaussians do not stretch: ``(low, high)``, each
+        [3]."""
+        means = self.means[self.body]
+        return means.amin(dim=0), means.amax(dim=0)
 
     def to(self, device: torch.device | str) -> Gaussians:
         """The same asset with every tensor on ``device``."""

@@ -54,5 +54,6 @@ def centre(gaussians: Gaussians) -> Gaussians:
 def looks_upside_down(gaussians: Gaussians) -> bool:
     """Whether most Gaussians lie in the top tenth of the height and few in the lowest: a floor overhead."""
     low, high = gaussians.bounds()
-    height = (gaussians.means[:, 1] - low[1]) / (high[1] - low[1]).clamp(min=1e-12)
+    means = gaussians.means[gaussians.body]
+    height = (means[:, 1] - low[1]) / (high[1] - low[1]).clamp(min=1e-12)
     return bool((height > 0.9).float().mean() > 0.5 and (height < 0.1).float().mean() < 0.1)

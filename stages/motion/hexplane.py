@@ -146,7 +146,7 @@ class HexPlane(nn.Module):
 
     def metadata(self) -> dict[str, str]:
         """See ``Motion.metadata``: the sizes."""
-        return {"kind": self.kind, "field": json.dumps(asdict(self.config))}
+        return {"kind": self.kind, "units": "normalised", "field": json.dumps(asdict(self.config))}
 
     @staticmethod
     def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> HexPlane:

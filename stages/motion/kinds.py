@@ -11,9 +11,13 @@ from torch import Tensor
 
 from stages.errors import BadInput
 from stages.gaussians import Gaussians
+from stages.gaussians.normalised import Placement
 from stages.motion.hexplane import HexPlane, HexPlaneConfig
 from stages.motion.interface import Motion
 from stages.settings import check
+
+NORMALISED = "normalised"
+"""What metadata of a motion say of its units (``stages.gaussians.normalised``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,17 @@ def load_motion(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], devi
     if kind == HexPlane.kind:
         return HexPlane.from_tensors(tensors, metadata).to(device)
     raise BadInput(f"The motion is a {kind!r}, which is not known here.", "Update animus3d.")
+
+
+def in_normalised_units(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], placement: Placement
+) -> Mapping[str, Tensor]:
+    """The tensors of a result; of a run of format 1, whose field is in the file's units, turned into those of the
+    normalised asset."""
+    if metadata.get("units") == NORMALISED:
+        return tensors
+    box = {name: placement.points(tensors[name].to(placement.centre)) for name in ("low", "high")}
+    return {**tensors, **box}
 
 
 def checkpoint_tensors(motion: Motion, learnt: Mapping[str, Tensor]) -> dict[str, Tensor]:

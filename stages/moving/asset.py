@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -11,8 +13,9 @@ from torch import Tensor
 from stages.conventions import frame_times
 from stages.errors import BadInput, MissingStage
 from stages.gaussians import Frames, Gaussians
+from stages.gaussians.normalised import Placement
 from stages.motion.interface import Motion
-from stages.motion.kinds import load_motion
+from stages.motion.kinds import in_normalised_units, load_motion
 from stages.run_dir import RunDir
 
 LOOP_OVERLAP = 0.25
@@ -24,13 +27,14 @@ SOURCES = ("auto", "refined", "motion", "static")
 
 @dataclass(frozen=True)
 class MovingAsset:
-    """An asset and, unless it is asked for at rest, its motion."""
+    """An asset, normalised, and, unless it is asked for at rest, its motion."""
 
-    gaussians: Gaussians
+    gaussians: Gaussians  # normalised
     motion: Motion | None
     source: str  # which stage the motion is from
     prompt: str
     loop: bool = False  # whether the motion ends where it begins
+    placement: Placement | None = None  # in its file; None: it lies there as here
 
     def times(self, num_frames: int) -> Tensor:
         """``frame_time`` values [T] of ``num_frames`` frames; the last of a loop is the one before the first."""
@@ -43,6 +47,26 @@ class MovingAsset:
         if self.motion is None:
             return Frames.at_rest(self.gaussians, len(times))
         return Frames(self.gaussians, self.gaussians.means + self.displacements(self.gaussians.means, times))
+
+    @cached_property
+    def file_gaussians(self) -> Gaussians:
+        """The asset at rest in its file's units."""
+        if self.placement is None:
+            return self.gaussians
+        scales = self.gaussians.log_scales + math.log(self.placement.size)
+        return replace(self.gaussians, means=self.placement.file_points(self.gaussians.means), log_scales=scales)
+
+    @torch.no_grad()
+    def in_file(self, frames: Frames) -> Frames:
+        """``frames`` of the normalised asset in its file's units."""
+        return frames if self.placement is None else self.placement.file_frames(frames, self.file_gaussians)
+
+    @torch.no_grad()
+    def file_displacements(self, points: Tensor, times: Tensor) -> Tensor:
+        """As ``displacements``, of points in the file's units, in these units."""
+        if self.placement is None:
+            return self.displacements(points, times)
+        return self.placement.size * self.displacements(self.placement.points(points), times)
 
     @torch.no_grad()
     def displacements(self, points: Tensor, times: Tensor) -> Tensor:
@@ -64,8 +88,9 @@ class MovingAsset:
 
     @torch.no_grad()
     def box(self) -> tuple[Tensor, Tensor]:
-        """``(low, high)``, each [3], of all that the means pass through."""
-        means = self.at(torch.linspace(0.0, 1.0, 16, device=self.gaussians.means.device)).means
+        """``(low, high)``, each [3], of all that the means of the body pass through."""
+        times = torch.linspace(0.0, 1.0, 16, device=self.gaussians.means.device)
+        means = self.at(times).means[:, self.gaussians.body]
         return means.amin(dim=(0, 1)), means.amax(dim=(0, 1))
 
 
@@ -78,9 +103,11 @@ def load_moving_asset(run: RunDir, source: str, device: str) -> MovingAsset:
     """
     if source not in SOURCES:
         raise BadInput(f"There is no source {source!r}.", f"Choose one of: {', '.join(SOURCES)}.")
-    gaussians = run.load_asset().to(device)
+    in_file = run.load_asset().to(device)
+    placement = Placement.of(in_file)
+    gaussians = placement.normalised(in_file)
     if source == "static":
-        return MovingAsset(gaussians, None, "static", "")
+        return MovingAsset(gaussians, None, "static", "", placement=placement)
     if source == "auto":
         source = "refined" if run.stage("refined").is_complete() else "motion"
         if not run.stage(source).is_complete():
@@ -88,5 +115,5 @@ def load_moving_asset(run: RunDir, source: str, device: str) -> MovingAsset:
                 f"{run.path} has no motion yet.", "Run first: animus3d distill --prompt ..., or use --source static."
             )
     tensors, metadata = run.require(source).read_result("field.safetensors")
-    motion = load_motion(tensors, metadata, device)
-    return MovingAsset(gaussians, motion, source, metadata.get("prompt", ""))
+    motion = load_motion(in_normalised_units(tensors, metadata, placement), metadata, device)
+    return MovingAsset(gaussians, motion, source, metadata.get("prompt", ""), placement=placement)

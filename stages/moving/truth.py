@@ -74,7 +74,7 @@ def _split(truth: str) -> tuple[Path, str]:
 
 def _of_run(path: Path, rest: Tensor, num_frames: int) -> TrueMotion:
     other = load_moving_asset(RunDir(path), "auto", "cpu")
-    there = other.gaussians.means
+    there = other.file_gaussians.means
     if there.shape != rest.shape or float((there - rest).abs().max()) > SAME * float(
         (rest.amax(0) - rest.amin(0)).norm()
     ):
@@ -82,7 +82,7 @@ def _of_run(path: Path, rest: Tensor, num_frames: int) -> TrueMotion:
             f"{path} has another asset ({len(there)} Gaussians, here {len(rest)}), whose motion says nothing of this.",
             "Name a run that began with the same asset.",
         )
-    return TrueMotion(other.at(frame_times(num_frames)).means, f"run {path}, {other.source}")
+    return TrueMotion(other.in_file(other.at(frame_times(num_frames))).means, f"run {path}, {other.source}")
 
 
 def _of_clip(path: Path, clip: str, rest: Tensor, num_frames: int, pose: str | None, cycles: float) -> TrueMotion:

@@ -45,12 +45,13 @@ def film(frames: Frames, shot: Shot) -> Iterator[Filmed]:
     """What each camera sees of ``frames``; all of them see all that the asset passes through."""
     rasterizer = choose(shot.device, shot.raster)
     between = Frames(frames.asset, halfway(frames.means))
-    for camera in cameras_around(frames.means, shot):
+    for camera in cameras_around(frames, shot):
         yield _filmed(frames, between, camera, rasterizer)
 
 
-def cameras_around(means: Tensor, shot: Shot) -> list[Camera]:
-    """The cameras of ``shot`` around all positions ``means`` [T, N, 3]."""
+def cameras_around(frames: Frames, shot: Shot) -> list[Camera]:
+    """The cameras of ``shot`` around all that the body passes through."""
+    means = frames.means[:, frames.asset.body]
     low, high = means.amin(dim=(0, 1)), means.amax(dim=(0, 1))
     return [
         orbit_camera(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 NEAR = 0.01
-"""Gaussians nearer to the camera plane than this are culled (world units)."""
+"""Gaussians nearer to the camera plane than this are culled (world units, which are those of the normalised asset)."""
 
 LOW_PASS_PX2 = 0.3
 """Added to the diagonal of the 2D covariance (square pixels): a Gaussian is never thinner than about half a pixel."""

@@ -24,7 +24,6 @@ from stages.errors import BadInput, CannotWrite
 from stages.events import Caution, Finished, Note, Progress, Report, Started, Wrote
 from stages.exporting import Recording
 from stages.exporting.sequence import left_over, numbered, write_sequence
-from stages.gaussians import Frames
 from stages.moving.asset import MovingAsset, load_moving_asset
 from stages.run_dir import RunDir
 
@@ -116,7 +115,7 @@ def make_recording(asset: MovingAsset, times: Tensor, config: ExportConfig) -> R
     """Where every Gaussian is at ``times`` [T]. Raises ``BadInput`` when that would be more than memory holds."""
     _check_size(asset.gaussians.num_gaussians, len(times), "Gaussians")
     return Recording(
-        frames=asset.in_file(Frames.join([asset.at(part) for part in times.split(BATCH)])),
+        frames=asset.in_file(asset.at(times)),
         fps=config.fps,
         title=asset.prompt or "an asset at rest",
         credit=_credit(config),

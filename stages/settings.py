@@ -44,5 +44,6 @@ def with_settings(config: Any, values: Mapping[str, Any]) -> Any:
             groups.setdefault(head, {})[rest] = value
         else:
             own[head] = value
-    nested = {head: with_settings(getattr(config, head), inner) for head, inner in groups.items()}
-    return dataclasses.replace(config, **own, **nested)
+    for head, inner in groups.items():
+        own[head] = with_settings(own.get(head, getattr(config, head)), inner)
+    return dataclasses.replace(config, **own)

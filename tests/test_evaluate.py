@@ -15,6 +15,7 @@ from stages.evaluate import EvaluateConfig
 from stages.evaluate import run as evaluate
 from stages.evaluating.feature_networks import NetworkPlaces
 from stages.events import silent
+from stages.gaussians.normalised import normalised
 from stages.media.contact_sheet import write_png
 from stages.media.video import write_mp4
 from stages.metrics.catalogue import CATALOGUE
@@ -31,7 +32,7 @@ BARE = EvaluateConfig(size=32, num_views=2, frames=10, networks=NetworkPlaces(bu
 def shifted_run(folder: Path, shift: float) -> RunDir:
     """A run whose asset jumps aside, by ``shift`` halves of its longest side, over the first fifth of the clip."""
     run = moving_run(folder, small_splat(), prompt="a jumping goat")
-    field = HexPlane(CONFIG, *small_splat().bounds())
+    field = HexPlane(CONFIG, *normalised(small_splat()).bounds())
     field.decoder[-1].bias.data[0] = shift  # type: ignore[union-attr,operator,index]
     run.stage("motion").write_result("field.safetensors", field.tensors(), field.metadata() | {"prompt": "a goat"})
     return run

@@ -1,7 +1,8 @@
 """One HTML file that plays a clip in any browser, from disk, without a network: ``player.html`` with the clip in it.
 
-The clip is quantised, then gzipped, then base64: positions to 16 bits within the clip's box and rotations to 8 bits a
-component, both as differences from frame to frame; scales, opacities and colours once. The page names each array's
+The clip is quantised, then gzipped, then base64. As differences from frame to frame: positions to 16 bits within the
+clip's box, and to 8 bits the axes' rotations, the logarithms of how much each axis is stretched, and, where harmonics
+turn with them, the neighbourhoods' rotations. Scales at rest, opacities and colours once. The page names each array's
 range, shape and width in its header, and nothing else is needed to read it (``decode`` does here what the page does).
 """
 
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from stages.exporting.recording import Recording
+from stages.gaussians import Frames
 from stages.gaussians.sh import sh0_to_rgb
 
 TEMPLATE = Path(__file__).parent / "player.html"
@@ -44,14 +47,15 @@ def encode(recording: Recording) -> tuple[dict[str, Any], bytes]:
     frames, asset = recording.frames, recording.frames.asset
     arrays = [
         _quantised("positions", frames.means, bits=16, delta=True),
-        _quantised("rotations", frames.quats, bits=8, delta=True, span=(-1.0, 1.0)),
-        _quantised("log_scales", frames.scales.log(), bits=16, delta=True),
+        _quantised("rotations", _one_sign(frames.quats), bits=8, delta=True, span=(-1.0, 1.0)),
+        _quantised("log_scales", asset.log_scales, bits=16),
+        _quantised("stretches", frames.scales.log() - asset.log_scales, bits=8, delta=True),
         _quantised("opacities", asset.opacities, bits=8, span=(0.0, 1.0)),
         _quantised("colors", sh0_to_rgb(asset.sh[:, 0]), bits=16),
     ]
     if asset.sh_degree:
         arrays += [
-            _quantised("rest_rotations", asset.quats, bits=8, span=(-1.0, 1.0)),
+            _quantised("turns", _one_sign(frames.rotations), bits=8, delta=True, span=(-1.0, 1.0)),
             _quantised("harmonics", asset.sh[:, 1:].flatten(1), bits=8),
         ]
     header = {
@@ -61,9 +65,28 @@ def encode(recording: Recording) -> tuple[dict[str, Any], bytes]:
         "frames": frames.num_frames,
         "gaussians": asset.num_gaussians,
         "sh_degree": asset.sh_degree,
+        "body": _cylinder(frames),
         "arrays": [entry for entry, _ in arrays],
     }
     return header, gzip.compress(b"".join(data for _, data in arrays), COMPRESSION, mtime=0)
+
+
+def _cylinder(frames: Frames) -> dict[str, Any]:
+    """The box that the body passes through: its centre, half its height, and the radius of the upright cylinder about
+    it."""
+    means = frames.means[:, frames.asset.body].double()
+    low, high = means.amin(dim=(0, 1)), means.amax(dim=(0, 1))
+    centre = 0.5 * (low + high)
+    around = float((means - centre)[..., [0, 2]].norm(dim=-1).max())
+    size = around or float(frames.scales.max())
+    return {"centre": centre.tolist(), "half": 0.5 * float(high[1] - low[1]), "around": size}
+
+
+def _one_sign(quats: Tensor) -> Tensor:
+    """``quats`` [T, N, 4] with signs such that each frame's is the nearer one to the frame before: the page mixes
+    neighbouring frames component by component."""
+    nearer = torch.where((quats[1:] * quats[:-1]).sum(dim=-1, keepdim=True) < 0.0, -1.0, 1.0)
+    return torch.cat([quats[:1], quats[1:] * nearer.cumprod(dim=0)])
 
 
 def _quantised(

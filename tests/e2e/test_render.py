@@ -12,6 +12,8 @@ from PIL import Image
 
 from stages.events import silent
 from stages.gaussians import Gaussians
+from stages.gaussians.normalised import normalised
+from stages.geometry.rotations import quaternion_matrices
 from stages.motion.hexplane import HexPlane, HexPlaneConfig
 from stages.moving.asset import MovingAsset, load_moving_asset
 from stages.render import RenderConfig
@@ -23,6 +25,7 @@ from tests.gaussians.test_ply import splat
 def moving(asset: Gaussians) -> HexPlane:
     """A field of large motions."""
     torch.manual_seed(0)
+    asset = normalised(asset)
     sizes = HexPlaneConfig(spatial_resolution=4, time_resolution=3, multires=(1,), features=4, hidden=8)
     field = HexPlane(sizes, *asset.bounds())
     torch.nn.init.normal_(field.decoder[-1].weight, std=0.3)  # type: ignore[arg-type]
@@ -44,13 +47,15 @@ def run(tmp_path: Path) -> RunDir:
 def test_a_loop_ends_where_it_begins_and_as_fast(run: RunDir) -> None:
     asset = replace(load_moving_asset(run, "motion", "cpu"), loop=True)
     ends = torch.tensor([0.0, 2e-4, 1.0 - 2e-4, 1.0])
-    means, quats = asset.at(ends)
+    frames = asset.at(ends)
+    means, turns = frames.means, quaternion_matrices(frames.quats)
     torch.testing.assert_close(means[0], means[3], atol=1e-5, rtol=0)
-    torch.testing.assert_close(quats[0], quats[3], atol=1e-5, rtol=0)
+    torch.testing.assert_close(turns[0], turns[3], atol=1e-3, rtol=0)
     torch.testing.assert_close(means[1] - means[0], means[3] - means[2], atol=1e-5, rtol=0)
     assert float((means[1] - means[0]).abs().max()) > 5e-5
     straight: MovingAsset = replace(asset, loop=False)
-    torch.testing.assert_close(asset.at(torch.tensor([0.4]))[0], straight.at(torch.tensor([0.25 + 0.4 * 0.75]))[0])
+    middle = straight.at(torch.tensor([0.25 + 0.4 * 0.75]))
+    torch.testing.assert_close(asset.at(torch.tensor([0.4])).means, middle.means)
 
 
 def test_comparison_has_the_asset_at_rest_on_the_left(run: RunDir, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from stages.events import Event
 from stages.gaussians import Gaussians
+from stages.gaussians.normalised import normalised
 from stages.motion.hexplane import HexPlane, HexPlaneConfig
 from stages.motion.kinds import checkpoint_tensors
 from stages.run_dir import RunDir
@@ -69,7 +70,7 @@ def truth(field: HexPlane, asset: Gaussians, time: float) -> torch.Tensor:
 
 
 def test_it_follows_a_run_from_the_asset_to_what_was_refined(run: RunDir, viewer: Viewer) -> None:
-    asset = run.load_asset()
+    asset = normalised(run.load_asset())
     now = 0.0
 
     def later() -> None:
@@ -107,7 +108,7 @@ def test_it_follows_a_run_from_the_asset_to_what_was_refined(run: RunDir, viewer
 
 
 def test_playing_and_looping(run: RunDir, viewer: Viewer) -> None:
-    field = moving(run.load_asset(), 0)
+    field = moving(normalised(run.load_asset()), 0)
     begin(run, "motion")
     checkpoint(run, "motion", 5, field)
     viewer.tick(10.0)
@@ -126,9 +127,9 @@ def test_playing_and_looping(run: RunDir, viewer: Viewer) -> None:
 
 def test_a_damaged_checkpoint_keeps_the_page(run: RunDir, viewer: Viewer) -> None:
     begin(run, "motion")
-    checkpoint(run, "motion", 5, moving(run.load_asset(), 0))
+    checkpoint(run, "motion", 5, moving(normalised(run.load_asset()), 0))
     viewer.tick(2 * LOOK_S)
-    checkpoint(run, "motion", 10, moving(run.load_asset(), 1))
+    checkpoint(run, "motion", 10, moving(normalised(run.load_asset()), 1))
     (run.path / "motion/checkpoints/step_000010/state.safetensors").write_bytes(b"half")
     viewer.tick(4 * LOOK_S)
     assert "after 5 steps" in viewer.says.content

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from stages.gaussians import Frames, Gaussians
+from stages.gaussians.normalised import normalised
 from stages.moving.asset import MovingAsset, load_moving_asset
 from stages.run_dir import RunDir
 from tests.gaussians.test_ply import splat
@@ -32,7 +33,7 @@ def moving_run(folder: Path, gaussians: Gaussians, source: str = "goat.ply", pro
     """A run in ``folder`` as ``distill`` leaves it."""
     run = RunDir(folder)
     run.put_asset(gaussians, source, force=True)
-    field = moving_field(gaussians)
+    field = moving_field(normalised(gaussians))
     motion = run.stage("motion")
     motion.write_result("field.safetensors", field.tensors(), field.metadata() | {"prompt": prompt})
     motion.finish(1)
@@ -40,7 +41,6 @@ def moving_run(folder: Path, gaussians: Gaussians, source: str = "goat.ply", pro
 
 
 def moments(run: RunDir, times: Tensor) -> tuple[MovingAsset, Frames]:
-    """The asset, and its frames, asked one by one."""
+    """The asset, and its frames in the file's units, asked one by one."""
     asset = load_moving_asset(run, "auto", "cpu")
-    frames = [asset.at(time[None]) for time in times]
-    return asset, Frames.join([frame for frame in frames if frame.rotations is not None])
+    return asset, Frames.join([asset.in_file(asset.at(time[None])) for time in times])

@@ -22,8 +22,9 @@ from stages.conventions import frame_times
 from stages.events import silent
 from stages.export import ExportConfig
 from stages.export import run as export
-from stages.exporting import Clip
+from stages.exporting import Recording
 from stages.exporting.player import decode, encode, player_page
+from stages.gaussians import Frames
 from stages.gaussians.sh import sh0_to_rgb
 from stages.raster import choose, render
 from tests.exporting.runs import PROMPT, moments, moving_run, small_splat
@@ -50,18 +51,22 @@ def test_the_payload_is_the_field_within_quantisation(tmp_path: Path, degree: in
     run, out = moving_run(tmp_path / "run", small_splat(degree)), tmp_path / "goat.html"
     export(run, ExportConfig(frames=5, fps=9, credit="Some <b>body</b>"), silent, out=out)
     header, arrays = read_page(out)
-    asset, means, quats = moments(run, frame_times(5))
+    asset, frames = moments(run, frame_times(5))
+    means, rest = frames.means, asset.file_gaussians
     assert (header["title"], header["fps"], header["frames"], header["gaussians"]) == (PROMPT, 9, 5, 60)
     assert header["credit"] == "Some <b>body</b>, animated with animus3d"
     side = (means.amax(dim=(0, 1)) - means.amin(dim=(0, 1))).numpy()
     assert (np.abs(arrays["positions"] - means.numpy()) <= 0.51 / 65535 * side + 1e-6).all()
-    assert np.abs(arrays["rotations"] - quats.numpy()).max() <= 0.51 * 2 / 255
-    assert np.abs(arrays["log_scales"][0] - asset.gaussians.log_scales.numpy()).max() < 1e-4
-    assert np.abs(arrays["opacities"][0, :, 0] - asset.gaussians.opacities.numpy()).max() <= 0.51 / 255
-    assert np.abs(arrays["colors"][0] - sh0_to_rgb(asset.gaussians.sh[:, 0]).numpy()).max() < 1e-4
+    same = (torch.from_numpy(arrays["rotations"]) * frames.quats).sum(dim=-1).abs()  # either sign is the same turn
+    assert (same / torch.from_numpy(arrays["rotations"]).norm(dim=-1) > 1.0 - 1e-4).all()
+    scales = arrays["log_scales"] + arrays["stretches"]
+    assert np.abs(scales - frames.scales.log().numpy()).max() < 0.01
+    assert np.abs(arrays["opacities"][0, :, 0] - rest.opacities.numpy()).max() <= 0.51 / 255
+    assert np.abs(arrays["colors"][0] - sh0_to_rgb(rest.sh[:, 0]).numpy()).max() < 1e-4
     if degree:
-        assert np.abs(arrays["harmonics"][0] - asset.gaussians.sh[:, 1:].flatten(1).numpy()).max() < 0.01
-        assert np.abs(arrays["rest_rotations"][0] - asset.gaussians.quats.numpy()).max() <= 0.51 * 2 / 255
+        assert np.abs(arrays["harmonics"][0] - rest.sh[:, 1:].flatten(1).numpy()).max() < 0.01
+        same = (torch.from_numpy(arrays["turns"]) * frames.rotations).sum(dim=-1).abs()
+        assert (same > 0.99).all()
 
 
 def test_the_page_loads_nothing_and_no_title_breaks_out_of_it(tmp_path: Path) -> None:
@@ -78,14 +83,13 @@ def test_twenty_thousand_gaussians_of_degree_two_fit_in_ten_megabytes() -> None:
     asset = small_splat(2, 20_000)
     field_like = torch.sin(3.0 * asset.means + 1.0)
     moves = torch.linspace(0, 1, 31)[:, None, None] * field_like
-    turned = torch.nn.functional.normalize(asset.quats + 0.5 * torch.nn.functional.pad(moves, (0, 1)), dim=-1)
-    clip = Clip(gaussians=asset, means=asset.means + moves, quats=turned, fps=16, title="many")
+    clip = Recording(frames=Frames(asset, asset.means + moves), fps=16, title="many")
     assert len(player_page(clip)) < 10_000_000
 
 
 def test_one_gaussian_and_one_frame() -> None:
     asset = small_splat(0, 1)
-    clip = Clip(gaussians=asset, means=asset.means[None], quats=asset.quats[None], fps=16, title="one")
+    clip = Recording(frames=Frames.at_rest(asset), fps=16, title="one")
     arrays = decode(*encode(clip))
     assert np.allclose(arrays["positions"][0], asset.means.numpy())
 
@@ -107,8 +111,8 @@ def players_camera(means: torch.Tensor) -> Camera:
 def test_a_browser_draws_what_the_rasterizer_draws(tmp_path: Path, degree: int) -> None:
     """One frame on white. A clip of two equal frames shows the same picture whenever the browser takes it."""
     run = moving_run(tmp_path / "run", small_splat(degree))
-    asset, means, quats = moments(run, torch.tensor([0.7, 0.7]))
-    clip = Clip(gaussians=asset.gaussians, means=means, quats=quats, fps=16, title="")
+    _, frames = moments(run, torch.tensor([0.7, 0.7]))
+    clip = Recording(frames=frames, fps=16, title="")
     bare = "<style>body{background:#fff!important}header,#bar,#hint{display:none!important}</style></head>"
     (tmp_path / "goat.html").write_text(player_page(clip).replace("</head>", bare), encoding="utf-8")
     subprocess.run(
@@ -121,9 +125,8 @@ def test_a_browser_draws_what_the_rasterizer_draws(tmp_path: Path, degree: int) 
         check=True, capture_output=True, timeout=120,
     )  # fmt: skip
     shot = torch.from_numpy(np.asarray(Image.open(tmp_path / "shot.png").convert("RGB")) / 255.0)
-    cameras = [players_camera(means)]
-    ours = render(
-        asset.gaussians, cameras, choose("cpu"), means=means[:1], quats=quats[:1], background=torch.ones(3)
-    ).rgb[0].clamp(0.0, 1.0)  # fmt: skip
+    cameras = [players_camera(frames.means)]
+    first = frames.select(slice(0, 1))
+    ours = render(first, cameras, choose("cpu"), background=torch.ones(3)).rgb[0].clamp(0.0, 1.0)
     assert (ours < 0.9).any(dim=-1).float().mean() > 0.02  # there is something to see
     assert (shot - ours).abs().mean() < 0.003  # 0.0001 to 0.001 measured

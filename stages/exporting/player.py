@@ -12,18 +12,22 @@ import base64
 import gzip
 import html
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from stages.exporting.recording import Recording
 from stages.gaussians import Frames
 from stages.gaussians.sh import sh0_to_rgb
+from stages.geometry.rotations import continuous_quaternions
 
 TEMPLATE = Path(__file__).parent / "player.html"
+THINNEST = 1e-30
+"""Standard deviation below which there is no logarithm to speak of."""
+
 COMPRESSION = 6
 """gzip's level: 9 is slower and a percent smaller."""
 
@@ -47,15 +51,15 @@ def encode(recording: Recording) -> tuple[dict[str, Any], bytes]:
     frames, asset = recording.frames, recording.frames.asset
     arrays = [
         _quantised("positions", frames.means, bits=16, delta=True),
-        _quantised("rotations", _one_sign(frames.quats), bits=8, delta=True, span=(-1.0, 1.0)),
+        _quantised("rotations", continuous_quaternions(frames.quats), bits=8, delta=True, span=(-1.0, 1.0)),
         _quantised("log_scales", asset.log_scales, bits=16),
-        _quantised("stretches", frames.scales.log() - asset.log_scales, bits=8, delta=True),
+        _stretches(frames),
         _quantised("opacities", asset.opacities, bits=8, span=(0.0, 1.0)),
         _quantised("colors", sh0_to_rgb(asset.sh[:, 0]), bits=16),
     ]
     if asset.sh_degree:
         arrays += [
-            _quantised("turns", _one_sign(frames.rotations), bits=8, delta=True, span=(-1.0, 1.0)),
+            _quantised("turns", continuous_quaternions(frames.rotations), bits=8, delta=True, span=(-1.0, 1.0)),
             _quantised("harmonics", asset.sh[:, 1:].flatten(1), bits=8),
         ]
     header = {
@@ -71,6 +75,13 @@ def encode(recording: Recording) -> tuple[dict[str, Any], bytes]:
     return header, gzip.compress(b"".join(data for _, data in arrays), COMPRESSION, mtime=0)
 
 
+def _stretches(frames: Frames) -> tuple[dict[str, Any], bytes]:
+    """Logarithms of how much each axis is stretched, with a step that falls on zero: what keeps its size does exactly."""
+    stretches = frames.scales.clamp(min=THINNEST).log() - frames.asset.log_scales.clamp(min=math.log(THINNEST))
+    most = float(stretches.abs().max())
+    return _quantised("stretches", stretches, bits=8, delta=True, span=(-most * 128 / 127, most))
+
+
 def _cylinder(frames: Frames) -> dict[str, Any]:
     """The box that the body passes through: its centre, half its height, and the radius of the upright cylinder about
     it."""
@@ -80,13 +91,6 @@ def _cylinder(frames: Frames) -> dict[str, Any]:
     around = float((means - centre)[..., [0, 2]].norm(dim=-1).max())
     size = around or float(frames.scales.max())
     return {"centre": centre.tolist(), "half": 0.5 * float(high[1] - low[1]), "around": size}
-
-
-def _one_sign(quats: Tensor) -> Tensor:
-    """``quats`` [T, N, 4] with signs such that each frame's is the nearer one to the frame before: the page mixes
-    neighbouring frames component by component."""
-    nearer = torch.where((quats[1:] * quats[:-1]).sum(dim=-1, keepdim=True) < 0.0, -1.0, 1.0)
-    return torch.cat([quats[:1], quats[1:] * nearer.cumprod(dim=0)])
 
 
 def _quantised(

@@ -14,7 +14,7 @@ def nearest_neighbours(means: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     k = min(k, means.shape[0] - 1)
     points = means.detach().cpu().numpy()
-    distances, indices = cKDTree(points).query(points, k=k + 1)
+    distances, indices = cKDTree(points).query(points, k=list(range(1, k + 2)))
     # a point is its own nearest neighbour, but not always the first one where points coincide
     own = indices == torch.arange(len(points)).numpy()[:, None]
     own[~own.any(axis=1), -1] = True

@@ -49,6 +49,13 @@ def quaternion_multiply(a: Tensor, b: Tensor) -> Tensor:
     )
 
 
+def continuous_quaternions(quats: Tensor) -> Tensor:
+    """``quats`` [T, ..., 4] with their signs so chosen that each is nearest to the one before: what is in between can
+    then be interpolated. The first keeps its sign."""
+    aligned = torch.where((quats[1:] * quats[:-1]).sum(dim=-1, keepdim=True) < 0.0, -1.0, 1.0)
+    return torch.cat([quats[:1], quats[1:] * aligned.cumprod(dim=0).to(quats)])
+
+
 def best_rotations(covariances: Tensor) -> Tensor:
     """Rotations [..., 3, 3] that maximise ``trace(R^T A)`` for ``A`` [..., 3, 3], see ``best_quaternions``."""
     return quaternion_matrices(best_quaternions(covariances))

@@ -29,11 +29,14 @@ def small_splat(degree: int = 0, count: int = 60) -> Gaussians:
     )
 
 
-def moving_run(folder: Path, gaussians: Gaussians, source: str = "goat.ply", prompt: str = PROMPT) -> RunDir:
-    """A run in ``folder`` as ``distill`` leaves it."""
+def moving_run(
+    folder: Path, gaussians: Gaussians, source: str = "goat.ply", prompt: str = PROMPT, strength: float = 1.0
+) -> RunDir:
+    """A run in ``folder`` as ``distill`` leaves it; its motion times ``strength``."""
     run = RunDir(folder)
     run.put_asset(gaussians, source, force=True)
     field = moving_field(normalised(gaussians))
+    field.decoder[-1].weight.data *= strength  # type: ignore[operator]
     motion = run.stage("motion")
     motion.write_result("field.safetensors", field.tensors(), field.metadata() | {"prompt": prompt})
     motion.finish(1)

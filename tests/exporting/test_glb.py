@@ -59,9 +59,9 @@ def mesh_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run_of(mesh: Path, folder: Path, up: str = "y") -> Any:
+def run_of(mesh: Path, folder: Path, up: str = "y", strength: float = 1.0) -> Any:
     asset = gaussians_from_mesh(mesh, 1500, torch.Generator().manual_seed(0))
-    return moving_run(folder, turn_upright(asset, up), source=str(mesh), prompt="a body")
+    return moving_run(folder, turn_upright(asset, up), source=str(mesh), prompt="a body", strength=strength)
 
 
 def poses(path: Path) -> tuple[list[torch.Tensor], list[torch.Tensor], Any]:
@@ -119,7 +119,7 @@ def test_vertices_go_where_the_field_says(mesh_file: Path, tmp_path: Path, up: s
 
 def test_normals_turn_with_the_surface(mesh_file: Path, tmp_path: Path) -> None:
     """The slab's corners lean out of its faces; after the motion they lean out of the moved faces as much."""
-    run, out = run_of(mesh_file, tmp_path / "run"), tmp_path / "moving.glb"
+    run, out = run_of(mesh_file, tmp_path / "run", strength=0.3), tmp_path / "moving.glb"
     export(run, CONFIG, silent, out=out)
     positions, normals, _ = poses(out)
     slab = int(np.argmin([vertices.shape[1] for vertices in positions]))
@@ -147,9 +147,13 @@ def test_an_obj_and_a_scaled_asset(tmp_path: Path) -> None:
         export(run, CONFIG, silent, out=tmp_path / "moving.glb")
     export(run, CONFIG, silent, out=tmp_path / "moving.glb", mesh=tmp_path / "body.obj")
     (vertices, *_), _, _ = poses(tmp_path / "moving.glb")
-    placed = 0.25 * vertices[0] + torch.tensor([3.0, 0.0, -1.0])
-    expected = 4.0 * load_moving_asset(run, "auto", "cpu").file_displacements(placed, frame_times(4))
-    assert (vertices[1:] - vertices[0] - expected).abs().max() < 0.02 * expected.abs().max()
+    placement = find_placement(*read_mesh(tmp_path / "body.obj").surface(), moved.means)
+    assert placement is not None and placement.offset is not None
+    assert placement.scale == pytest.approx(0.25, rel=0.01)
+    torch.testing.assert_close(placement.offset, torch.tensor([3.0, 0.0, -1.0]), atol=0.005, rtol=0)
+    there = load_moving_asset(run, "auto", "cpu").file_displacements(placement.to_asset(vertices[0]), frame_times(4))
+    expected = placement.moves_to_file(there)
+    assert (vertices[1:] - vertices[0] - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
 def test_however_it_was_turned_the_mesh_is_found(mesh_file: Path) -> None:

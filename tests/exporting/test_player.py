@@ -26,6 +26,7 @@ from stages.exporting import Recording
 from stages.exporting.player import decode, encode, player_page
 from stages.gaussians import Frames
 from stages.gaussians.sh import sh0_to_rgb
+from stages.geometry.rotations import continuous_quaternions
 from stages.raster import choose, render
 from tests.exporting.runs import PROMPT, moments, moving_run, small_splat
 
@@ -52,21 +53,42 @@ def test_the_payload_is_the_field_within_quantisation(tmp_path: Path, degree: in
     export(run, ExportConfig(frames=5, fps=9, credit="Some <b>body</b>"), silent, out=out)
     header, arrays = read_page(out)
     asset, frames = moments(run, frame_times(5))
-    means, rest = frames.means, asset.file_gaussians
+    means = frames.means
     assert (header["title"], header["fps"], header["frames"], header["gaussians"]) == (PROMPT, 9, 5, 60)
     assert header["credit"] == "Some <b>body</b>, animated with animus3d"
     side = (means.amax(dim=(0, 1)) - means.amin(dim=(0, 1))).numpy()
     assert (np.abs(arrays["positions"] - means.numpy()) <= 0.51 / 65535 * side + 1e-6).all()
-    same = (torch.from_numpy(arrays["rotations"]) * frames.quats).sum(dim=-1).abs()  # either sign is the same turn
-    assert (same / torch.from_numpy(arrays["rotations"]).norm(dim=-1) > 1.0 - 1e-4).all()
-    scales = arrays["log_scales"] + arrays["stretches"]
-    assert np.abs(scales - frames.scales.log().numpy()).max() < 0.01
-    assert np.abs(arrays["opacities"][0, :, 0] - rest.opacities.numpy()).max() <= 0.51 / 255
-    assert np.abs(arrays["colors"][0] - sh0_to_rgb(rest.sh[:, 0]).numpy()).max() < 1e-4
+    assert np.abs(arrays["rotations"] - continuous_quaternions(frames.quats).numpy()).max() <= 0.51 * 2 / 255
+    log_scales = frames.scales.log().numpy()
+    assert np.abs(log_scales - log_scales[0]).max() > 0.05
+    assert np.abs(arrays["log_scales"] + arrays["stretches"] - log_scales).max() < 0.01
+    assert np.abs(arrays["opacities"][0, :, 0] - asset.file_gaussians.opacities.numpy()).max() <= 0.51 / 255
+    assert np.abs(arrays["colors"][0] - sh0_to_rgb(asset.file_gaussians.sh[:, 0]).numpy()).max() < 1e-4
     if degree:
-        assert np.abs(arrays["harmonics"][0] - rest.sh[:, 1:].flatten(1).numpy()).max() < 0.01
-        same = (torch.from_numpy(arrays["turns"]) * frames.rotations).sum(dim=-1).abs()
-        assert (same > 0.99).all()
+        assert np.abs(arrays["harmonics"][0] - asset.file_gaussians.sh[:, 1:].flatten(1).numpy()).max() < 0.01
+        turns = continuous_quaternions(frames.rotations).numpy()
+        assert np.abs(arrays["turns"] - turns).max() <= 0.51 * 2 / 255
+    else:
+        assert "turns" not in arrays  # colours that are the same from everywhere need none
+
+
+def test_what_is_shown_between_frames_is_between_them() -> None:
+    """The page interpolates quaternions number by number: neighbours must not differ in sign; and a body that goes
+    more than half around must not jump where its quaternion's sign would wrap."""
+    asset = small_splat(1)
+    angles = torch.linspace(0.0, 6.0, 13)
+    c, s, zero, one = angles.cos(), angles.sin(), torch.zeros(13), torch.ones(13)
+    R = torch.stack([torch.stack(row, -1) for row in ((c, zero, s), (zero, one, zero), (-s, zero, c))], dim=-2)
+    frames = Frames(asset, torch.einsum("tij,nj->tni", R, asset.means))
+    arrays = decode(*encode(Recording(frames=frames, fps=16, title="")))
+    for name in ("rotations", "turns"):
+        quats = arrays[name]
+        assert (quats[1:] * quats[:-1]).sum(axis=-1).min() > math.cos(0.5 * 0.5) - 0.02, name
+
+
+def test_what_keeps_its_size_keeps_it_exactly() -> None:
+    arrays = decode(*encode(Recording(frames=Frames.at_rest(small_splat(), 3), fps=16, title="")))
+    assert np.abs(arrays["stretches"]).max() == 0.0
 
 
 def test_the_page_loads_nothing_and_no_title_breaks_out_of_it(tmp_path: Path) -> None:
@@ -89,7 +111,7 @@ def test_twenty_thousand_gaussians_of_degree_two_fit_in_ten_megabytes() -> None:
 
 def test_one_gaussian_and_one_frame() -> None:
     asset = small_splat(0, 1)
-    clip = Recording(frames=Frames.at_rest(asset), fps=16, title="one")
+    clip = Recording(frames=Frames(asset, asset.means[None]), fps=16, title="one")
     arrays = decode(*encode(clip))
     assert np.allclose(arrays["positions"][0], asset.means.numpy())
 
@@ -126,7 +148,12 @@ def test_a_browser_draws_what_the_rasterizer_draws(tmp_path: Path, degree: int) 
     )  # fmt: skip
     shot = torch.from_numpy(np.asarray(Image.open(tmp_path / "shot.png").convert("RGB")) / 255.0)
     cameras = [players_camera(frames.means)]
-    first = frames.select(slice(0, 1))
-    ours = render(first, cameras, choose("cpu"), background=torch.ones(3)).rgb[0].clamp(0.0, 1.0)
+    now = frames.select(slice(0, 1))
+    unstretched = Frames(now.asset, now.means, (now.rotations, now.quats, now.asset.scales[None]))
+    ours, wrong = (
+        render(shown, cameras, choose("cpu"), background=torch.ones(3)).rgb[0].clamp(0.0, 1.0)
+        for shown in (now, unstretched)
+    )
+    assert (wrong - ours).abs().mean() > 0.003  # a page that ignored the stretch would be found out
     assert (ours < 0.9).any(dim=-1).float().mean() > 0.02  # there is something to see
     assert (shot - ours).abs().mean() < 0.003  # 0.0001 to 0.001 measured

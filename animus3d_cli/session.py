@@ -46,7 +46,7 @@ def session(
         log = TensorBoardLog(path / "tensorboard" / command, command)
         console.follow(log)
     try:
-        with run_dir.lock(command):
+        with run_dir.lock(command, console):
             if start_from is not None:
                 run_dir.copy_from(RunDir(start_from), before=command)
             if asset is not None:

@@ -6,8 +6,8 @@ stage               reads                            writes
 reconstruct         a splat or mesh file             asset/canonical.ply
 reconstruct_photos  photos with known cameras        reconstruction/, asset/canonical.ply
 fit_lora            asset/                           lora/adapter.safetensors
-distill             asset/, lora/                    motion/field.safetensors
-refine              asset/, motion/                  refined/field.safetensors
+distill             asset/, lora/                    motion/motion.safetensors
+refine              asset/, motion/                  refined/motion.safetensors
 render              asset/, refined/ or motion/      renders/ or the path that was asked for
 export              asset/, refined/ or motion/      the path that was asked for
 evaluate            asset/, refined/ or motion/      eval/metrics.json

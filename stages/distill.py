@@ -32,6 +32,7 @@ from stages.priors.prior import VideoPrior, motions_named, predicts_pixel_flow
 from stages.priors.profiles import ProfileName
 from stages.raster import choose
 from stages.run_dir import RunDir
+from stages.run_dir.layout import LORA, MOTION
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 from stages.settings import check
 
@@ -122,7 +123,7 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         )
     # 1. what it works on
     asset = normalised(run_dir.load_asset())
-    folder = run_dir.stage("motion")
+    folder = run_dir.stage(MOTION.folder)
     inputs = {"asset": run_dir.asset_hash(), "prior": prior_fingerprint(config.prior)}
     if config.score.compares:
         inputs["lora"] = lora_hash(run_dir, config, inputs["prior"])
@@ -182,7 +183,7 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         if (config.preview_every and done % config.preview_every == 0) or done == config.steps:
             preview = write_preview(folder.path / "preview", distillation.film(motion), fps=8)
             report(Wrote(preview, f"the motion after {done} steps"))
-    folder.write_result("field.safetensors", motion.tensors(), motion.metadata() | {"prompt": config.prompt})
+    folder.write_result(MOTION.result, motion.tensors(), motion.metadata() | {"prompt": config.prompt})
     folder.finish(config.steps)
     report(Finished("distill"))
 
@@ -200,18 +201,18 @@ def lora_hash(run_dir: RunDir, config: DistillConfig, fingerprint: str) -> str:
         MissingStage: there is none.
         BadInput: it was made for another prior than the one with ``fingerprint``.
     """
-    folder = run_dir.stage("lora")
+    folder = run_dir.stage(LORA.folder)
     if not folder.is_complete():
         raise MissingStage(
             f"{run_dir.path} has no static LoRA, which MSD compares with.", "Run first: animus3d fit-lora"
         )
-    made_for = folder.read_result("adapter.safetensors")[1]
+    made_for = folder.read_result(LORA.result)[1]
     if made_for.get("prior_fingerprint", fingerprint) != fingerprint:
         raise BadInput(
             f"The static LoRA was made for the prior {made_for['prior']!r}, not for {config.prior!r}.",
             f"Run: animus3d fit-lora --prior {config.prior} --force",
         )
-    return folder.result_hash("adapter.safetensors")
+    return folder.result_hash(LORA.result)
 
 
 def warn_of_unknown_motion(prior: VideoPrior, config: DistillConfig, report: Report) -> None:
@@ -227,7 +228,7 @@ def warn_of_unknown_motion(prior: VideoPrior, config: DistillConfig, report: Rep
 
 def adapt(prior: VideoPrior, run_dir: RunDir, config: DistillConfig) -> str:
     """Put the run's static LoRA on the prior; returns the prompt that it was made under."""
-    tensors, metadata = run_dir.stage("lora").read_result("adapter.safetensors")
+    tensors, metadata = run_dir.stage(LORA.folder).read_result(LORA.result)
     prompt = metadata["static_prompt"]
     prior.encode_text([config.prompt, config.negative_prompt, prompt])  # before the denoiser needs the memory
     assert prior.denoiser is not None

@@ -9,7 +9,8 @@
     ├── RunLocked               6   another command is working on the run directory
     ├── CannotWrite             7   disk full, read-only, no permission
     ├── CorruptCheckpoint       8   a checkpoint or result in the run cannot be read
-    └── NotAvailable            9   a backend, package or model that is not on this machine
+    ├── NotAvailable            9   a backend, package or model that is not on this machine
+    └── NotFinite              10   a result holds NaN or infinity
 
 The number is the exit code of the command line. 0 is success, 2 a usage error, 130 an interruption (Ctrl-C, SIGTERM).
 """
@@ -73,6 +74,12 @@ class NotAvailable(AnimusError):
     """A backend, package or model is not on this machine."""
 
     exit_code = 9
+
+
+class NotFinite(AnimusError):
+    """A stage has made NaN or infinity, which never counts as done."""
+
+    exit_code = 10
 
 
 def first_line(error: Exception) -> str:

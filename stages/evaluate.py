@@ -131,7 +131,7 @@ def run(
         NotAvailable: a network that was asked for is not on this machine.
     """
     tools = tools or prepare(config, [run])
-    asset = load_moving_asset(run, config.source, config.device)
+    asset = load_moving_asset(run, config.source, config.device, report)
     metrics = against_truth(asset, config) | on_gaussians(asset, config)  # a wrong truth is told before the work
     report(Started("eval", config.num_views + 1))  # the views, and what the networks say of them
     views = []

@@ -78,7 +78,7 @@ def run(run: RunDir, config: ExportConfig, report: Report, *, out: Path, mesh: P
         CannotWrite: the output cannot be written; what was there before is kept.
     """
     _check(config, out, mesh)
-    asset = replace(load_moving_asset(run, config.source, "cpu"), loop=config.loop)
+    asset = replace(load_moving_asset(run, config.source, "cpu", report), loop=config.loop)
     times = asset.times(config.frames)
     if config.format == "glb":
         return _export_mesh(run, asset, times, config, report, out=out, mesh=mesh)

@@ -10,10 +10,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.errors import CannotWrite, CorruptCheckpoint
+from stages.errors import CannotWrite, CorruptCheckpoint, NotFinite
 
 IN_A_RUN = "Free space or choose another --run directory."
 """What to do when a file of a run cannot be written."""
+
+
+PART = ".part"
+"""In the names of files that are not whole yet."""
+
+
+def to_disk(path: Path) -> None:
+    """Have the system put what was written to a file, or the names in a folder, on the disk; systems that do not let
+    folders be opened keep their names by themselves."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        if path.is_dir():
+            return
+        raise
+    try:
+        os.fsync(handle)
+    except OSError:
+        if not path.is_dir():
+            raise
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -28,23 +50,42 @@ def writing(path: Path, hint: str = IN_A_RUN) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path, hint: str = IN_A_RUN) -> Iterator[Path]:
-    """Yields a temporary path beside ``path``; on success its content takes ``path``'s place, else it is removed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Yields a temporary path beside ``path``, of the same suffix; on success its content takes ``path``'s place,
+    safely on the disk, else it is removed."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{PART}{path.suffix}")
     with writing(path, hint):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            to_disk(temporary)
             temporary.replace(path)
+            to_disk(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write JSON in one piece."""
+    """Write JSON in one piece. Raises ``NotFinite`` for a NaN or an infinity in it."""
+    try:
+        text = json.dumps(value, indent=2, default=str, allow_nan=False)
+    except ValueError:
+        raise NotFinite(f"{path} would hold a value that is NaN or infinite; it was not written.") from None
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, default=str) + "\n")
+        temporary.write_text(text + "\n")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
+    """Write ``tensors`` and ``metadata`` as safetensors, the same bytes whenever they are the same: the library itself
+    puts metadata in a random order, here the header's names are sorted. Not in one piece: use ``replacing``."""
+    from safetensors.torch import save
+
+    data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, dict(metadata or {}))
+    length = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.write(memoryview(data)[8 + length :])
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -61,21 +102,9 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def file_hash(path: Path) -> str:
-    """First 16 hex digits of the SHA-256 of a file's content; of safetensors, whose metadata come in any order, with
-    the header in one."""
+    """First 16 hex digits of the SHA-256 of a file's content."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        if path.suffix == ".safetensors":
-            length = int.from_bytes(file.read(8), "little")
-            digest.update(_in_order(file.read(min(length, path.stat().st_size))))  # a damaged file may claim any length
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()[:16]
-
-
-def _in_order(header: bytes) -> bytes:
-    """A JSON object with sorted names; bytes that are not one as they are."""
-    try:
-        return json.dumps(json.loads(header), sort_keys=True).encode()
-    except ValueError:
-        return header

@@ -27,6 +27,7 @@ from stages.priors.prior import Condition, VideoPrior, still
 from stages.priors.profiles import ProfileName
 from stages.raster import choose
 from stages.run_dir import RunDir, StageFolder
+from stages.run_dir.layout import LORA
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 from stages.settings import check
 
@@ -73,7 +74,7 @@ PRESETS = {
 def run(run_dir: RunDir, config: FitLoraConfig, report: Report, *, force: bool = False) -> None:
     """Write ``lora/adapter.safetensors`` into the run. Raises ``MissingStage`` when the run has no asset."""
     asset = normalised(run_dir.load_asset()).to(config.device)
-    folder = run_dir.stage("lora")
+    folder = run_dir.stage(LORA.folder)
     inputs = {"asset": run_dir.asset_hash(), "prior": prior_fingerprint(config.prior)}
     begin = folder.begin(
         config=asdict(config), defaults=asdict(FitLoraConfig()), inputs=inputs, total_steps=config.steps, force=force
@@ -131,7 +132,7 @@ def run(run_dir: RunDir, config: FitLoraConfig, report: Report, *, force: bool =
     metadata = {"rank": str(config.rank), "alpha": str(config.alpha)}
     metadata |= {"prior": config.prior, "prior_fingerprint": inputs["prior"]}
     metadata["static_prompt"] = config.static_prompt.format(object=config.object)
-    folder.write_result("adapter.safetensors", adapter_tensors(prior.denoiser), metadata)
+    folder.write_result(LORA.result, adapter_tensors(prior.denoiser), metadata)
     with adapter_on(prior.denoiser):
         made = preview(prior, clips[0], folder, config.seed)
     report(Wrote(made, "what the adapted prior makes of the static prompt"))

@@ -35,7 +35,8 @@ from stages.fitting.start import gaussians_at, spread
 from stages.gaussians import Gaussians
 from stages.media.contact_sheet import contact_sheet, write_png
 from stages.raster import Rasterizer, choose
-from stages.run_dir import FITTED, RunDir, StageFolder
+from stages.run_dir import RunDir, StageFolder
+from stages.run_dir.layout import FIT
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 
 LEVELS = ((0.0, 4), (0.3, 2), (0.6, 1))
@@ -88,7 +89,7 @@ def run(run: RunDir, config: PhotosConfig, report: Report, *, file: Path, force:
 
     # 1. cameras and photos
     capture = upright(read_capture(file), config.up)
-    folder = run.stage(FITTED)
+    folder = run.stage(FIT.folder)
     refuse_other_asset(run, folder, config.steps, force)
     photos = read_photos(capture, config.size_px)
     held_out, training = split(capture, photos, config.hold_out)

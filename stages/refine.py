@@ -19,7 +19,7 @@ from stages.conventions import frame_times, step_generator
 from stages.distilling.viewpoints import ViewsConfig, sample_viewpoints
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
 from stages.gaussians import Gaussians
-from stages.gaussians.normalised import normalised
+from stages.gaussians.normalised import Placement
 from stages.gaussians.stand_in import stand_in
 from stages.media.preview import write_preview
 from stages.motion.interface import Motion
@@ -31,6 +31,7 @@ from stages.priors.prior import Viewpoint, still
 from stages.priors.profiles import ProfileName
 from stages.raster import choose, render
 from stages.run_dir import RunDir
+from stages.run_dir.layout import MOTION, REFINED
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 from stages.settings import check
 
@@ -73,12 +74,14 @@ PRESETS = {
 
 def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = False) -> None:
     """Write ``refined/motion.safetensors`` into the run. Raises ``MissingStage`` when there is no motion to refine."""
-    asset = stand_in(normalised(run_dir.load_asset()), config.max_gaussians).to(config.device)
-    tensors, metadata = run_dir.require("motion").read_result("field.safetensors")
-    folder = run_dir.stage("refined")
+    in_file = run_dir.load_asset()
+    placement = Placement.of(in_file)
+    asset = stand_in(placement.normalised(in_file), config.max_gaussians).to(config.device)
+    tensors, metadata = run_dir.require(MOTION.folder).read_result(MOTION.result)
+    folder = run_dir.stage(REFINED.folder)
     inputs = {
         "asset": run_dir.asset_hash(),
-        "motion": run_dir.stage("motion").result_hash("field.safetensors"),
+        "motion": run_dir.stage(MOTION.folder).result_hash(MOTION.result),
         "prior": prior_fingerprint(config.prior),
     }
     begin = folder.begin(
@@ -99,7 +102,7 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
         compiled=config.compile,
     )
     prior.encode_text([metadata["prompt"], ""])  # before the denoiser needs the memory
-    motion = load_motion(tensors, metadata, config.device)
+    motion = load_motion(tensors, metadata, config.device, placement)
     times = frame_times(config.num_frames, config.device)
     viewpoints = sample_viewpoints(asset, prior.clip, config.views, rasterizer, seed=config.seed, stream=5)
     report(Started("repairing videos", len(viewpoints)))
@@ -153,7 +156,7 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
         if (config.preview_every and done % config.preview_every == 0) or done == config.steps:
             preview = write_preview(folder.path / "preview", film(asset, motion, times, viewpoints[0]), fps=16)
             report(Wrote(preview, f"the refined motion after {done} steps"))
-    folder.write_result("field.safetensors", motion.tensors(), motion.metadata() | {"prompt": metadata["prompt"]})
+    folder.write_result(REFINED.result, motion.tensors(), motion.metadata() | {"prompt": metadata["prompt"]})
     folder.finish(config.steps)
     report(Finished("refine"))
 

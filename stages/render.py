@@ -66,7 +66,7 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
         MissingStage: nothing to render yet.
         CannotWrite: the output cannot be written; what was there before is kept.
     """
-    asset = replace(load_moving_asset(run, config.source, config.device), loop=config.loop)
+    asset = replace(load_moving_asset(run, config.source, config.device, report), loop=config.loop)
     out = out or run.path / "renders" / f"{asset.source}.mp4"
     suffix = out.suffix.lower()
     background = _check(config, out)

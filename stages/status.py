@@ -17,16 +17,9 @@ from typing import Any
 
 from stages.errors import CorruptCheckpoint, MissingStage
 from stages.files import read_json
-from stages.run_dir import FITTED, MADE_BY, RunDir, resolve_run_path
-from stages.run_dir.holder import Holder, lock_holder
-
-RESULTS = {
-    FITTED: "gaussians.safetensors",
-    "lora": "adapter.safetensors",
-    "motion": "field.safetensors",
-    "refined": "field.safetensors",
-}
-"""Stage folder -> what the stage leaves in it."""
+from stages.run_dir import RunDir, resolve_run_path
+from stages.run_dir.layout import BY_FOLDER, FIT, MADE_BY
+from stages.run_dir.lock import Holder, lock_holder
 
 FLAGS = ("prompt", "steps", "seed", "prior", "profile", "device", "raster", "object")
 """Settings that are typed as --NAME; others as --set NAME=VALUE."""
@@ -55,7 +48,7 @@ class RunStatus:
     run: str  # its folder
     source: str  # the file that its asset came from
     num_gaussians: int | None
-    running: Holder | None  # the command that is working on it: {"command", "pid"}, or null
+    running: Holder | None  # the command that is working on it: {"command", "pid", "host", "started"}, or null
     stages: list[StageStatus]  # in the order of the pipeline
     bytes: int
     next: str  # the command to type next
@@ -68,7 +61,7 @@ def run(run: RunDir) -> RunStatus:
             f"There is no run directory {run.path}.", "Begin one: animus3d reconstruct FILE, or give --run DIR."
         )
     holder = lock_holder(run.path)
-    hashes = _hashes(run)
+    hashes = run.hashes()
     stages = [_asset(run, holder)]
     stages += [_stage(run, name, command, hashes, holder) for name, command in MADE_BY.items()]
     stages += [_outcome(run, "render", "renders", "*", holder), _outcome(run, "eval", "eval", "metrics.json", holder)]
@@ -95,7 +88,7 @@ def _outcome(run: RunDir, command: str, folder: str, pattern: str, holder: Holde
 def _asset(run: RunDir, holder: Holder | None) -> StageStatus:
     """``reconstruct``: complete when the run has an asset; from photos it has steps and checkpoints before."""
     asset = _outcome(run, "reconstruct", "asset", "canonical.ply", holder)
-    fit = _stage(run, FITTED, "reconstruct", {}, holder)
+    fit = _stage(run, FIT.folder, "reconstruct", {}, holder)
     if fit.state == "not begun" or (asset.state == "complete" and fit.state != "complete"):
         return asset
     if asset.state == "not begun":  # also between the end of the fit and the asset
@@ -127,21 +120,13 @@ def _stage(run: RunDir, name: str, command: str, hashes: Mapping[str, str], hold
         return replace(status, state="interrupted", step=kept)
     done = complete.get("steps")
     status = replace(status, state="complete", step=done, steps=done, seconds=complete.get("seconds"))
-    if not (folder / RESULTS[name]).exists():
-        return replace(status, state="damaged", problem=f"{folder / RESULTS[name]} is not there.")
+    result = run.stage(name).result_path(BY_FOLDER[name].result)
+    if not result.exists():
+        return replace(status, state="damaged", problem=f"{result} is not there.")
     old = [key for key, value in (status.read or {}).items() if hashes.get(key, value) != value]
     if old:
         return replace(status, state="outdated", problem=f"made from another {' and '.join(old)}")
     return status
-
-
-def _hashes(run: RunDir) -> dict[str, str]:
-    """Short hashes of what the run holds now, by the names under which stages note what they read."""
-    hashes = {"asset": (read_json(run.path / "run.json") or {}).get("asset")}
-    for name in ("lora", "motion"):
-        if (run.path / name / RESULTS[name]).exists():
-            hashes[name] = run.stage(name).result_hash(RESULTS[name])
-    return {name: value for name, value in hashes.items() if value}
 
 
 def _next(path: Path, stages: list[StageStatus]) -> str:

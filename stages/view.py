@@ -24,13 +24,14 @@ from stages.errors import BadInput, CorruptCheckpoint, NotAvailable
 from stages.events import Note, Report
 from stages.files import read_json
 from stages.gaussians import Gaussians
-from stages.gaussians.normalised import normalised
+from stages.gaussians.normalised import Placement
 from stages.gaussians.sh import sh0_to_rgb
 from stages.geometry.rotations import quaternion_matrices
 from stages.motion.kinds import load_motion, motion_of_checkpoint
 from stages.moving.asset import MovingAsset
 from stages.run_dir import RunDir
-from stages.run_dir.holder import lock_holder
+from stages.run_dir.layout import BY_FOLDER, MOTIONS
+from stages.run_dir.lock import lock_holder
 
 CLIP_S = 2.0
 """Seconds that a clip takes: 16 frames at the 8 a second of the previews."""
@@ -38,7 +39,7 @@ CLIP_S = 2.0
 LOOK_S = 1.0
 """Seconds between two looks for something newer."""
 
-CHOICES = {"refined": "refined", "motion": "moving", "static": "at rest"}
+CHOICES = dict(zip((*MOTIONS, "static"), ("refined", "moving", "at rest"), strict=True))
 """Source -> what the page calls it; the best comes first."""
 
 
@@ -76,7 +77,9 @@ class Viewer:
     """A page and what it shows; ``tick`` brings it up to date."""
 
     def __init__(self, run: RunDir, config: ViewConfig) -> None:
-        self.run, self.asset = run, normalised(run.load_asset())
+        in_file = run.load_asset()
+        self.run, self.placement = run, Placement.of(in_file)
+        self.asset = self.placement.normalised(in_file)
         self.moving: dict[str, Moment] = {}
         self._looked = self._ticked = -LOOK_S
         self._shown: Any = None  # what the splats on the page show: (source, version, time, loop)
@@ -131,9 +134,9 @@ class Viewer:
 
     def look(self) -> None:
         """Take over a newer motion, if there is one, and say what is shown."""
-        for source in ("motion", "refined"):
+        for source in reversed(MOTIONS):
             try:
-                moment = newest(self.run, source, self.asset, self.moving.get(source))
+                moment = newest(self.run, source, self.asset, self.placement, self.moving.get(source))
             except (CorruptCheckpoint, OSError):
                 continue  # replaced while it was read: the next look finds the newer one
             if moment is None:
@@ -181,7 +184,7 @@ class Moment:
     says: str
 
 
-def newest(run: RunDir, source: str, gaussians: Gaussians, known: Moment | None) -> Moment | None:
+def newest(run: RunDir, source: str, gaussians: Gaussians, placement: Placement, known: Moment | None) -> Moment | None:
     """The motion of the stage folder ``source``: its latest checkpoint, or its result when that is as new; ``known``
     itself when nothing has changed, None when there is no motion. Raises ``CorruptCheckpoint``."""
     folder = run.stage(source)
@@ -193,8 +196,8 @@ def newest(run: RunDir, source: str, gaussians: Gaussians, known: Moment | None)
     if known is not None and known.version == version:
         return known
     if complete is not None and steps >= step:
-        tensors, metadata = folder.read_result("field.safetensors")
-        motion, says = load_motion(tensors, metadata, "cpu"), f"{CHOICES[source]}, complete ({steps} steps)"
+        tensors, metadata = folder.read_result(BY_FOLDER[source].result)
+        motion, says = load_motion(tensors, metadata, "cpu", placement), f"{CHOICES[source]}, complete ({steps} steps)"
     else:
         _, tensors, state = folder.load_checkpoint(step)
         motion, says = motion_of_checkpoint(tensors, state), f"{CHOICES[source]}, after {step} steps"

@@ -49,7 +49,7 @@ def command(
 
     Motion score distillation from the video prior into a motion field; the asset itself never changes.
 
-    Reads asset/ and lora/ (with --preset preview only asset/), writes motion/field.safetensors and previews on the way.
+    Reads asset/ and lora/ (with --preset preview only asset/), writes motion/motion.safetensors, previews on the way.
     Next: animus3d refine, or render
 
     Example: animus3d distill --prompt "a jumping goat" --steps 120 --seed 1

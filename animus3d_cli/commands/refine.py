@@ -36,7 +36,7 @@ def command(
 
     Renders of the motion are noised and denoised (SDEdit), and the motion is fitted to the result.
 
-    Reads asset/ and motion/, writes refined/field.safetensors at 2T - 1 frame times. Next: animus3d render
+    Reads asset/ and motion/, writes refined/motion.safetensors at 2T - 1 frame times. Next: animus3d render
 
     Example: animus3d refine --strength 0.3
     """

@@ -76,7 +76,7 @@ def encode(recording: Recording) -> tuple[dict[str, Any], bytes]:
 
 
 def _stretches(frames: Frames) -> tuple[dict[str, Any], bytes]:
-    """Logarithms of how much each axis is stretched, with a step that falls on zero: what keeps its size does exactly."""
+    """Logarithms of how much each axis is stretched. A step falls on zero: what keeps its size keeps it exactly."""
     stretches = frames.scales.clamp(min=THINNEST).log() - frames.asset.log_scales.clamp(min=math.log(THINNEST))
     most = float(stretches.abs().max())
     return _quantised("stretches", stretches, bits=8, delta=True, span=(-most * 128 / 127, most))

@@ -39,27 +39,36 @@ def new_motion(config: MotionConfig, asset: Gaussians, seed: int) -> Motion:
         return HexPlane(config.hexplane, low.cpu(), high.cpu()).to(asset.means.device)
 
 
-def load_motion(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], device: str | torch.device) -> Motion:
-    """The motion of a result file.
+def load_motion(
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    device: str | torch.device,
+    placement: Placement | None = None,
+) -> Motion:
+    """The motion of a result file; of run format 1 it takes the ``placement`` of the asset to read it.
 
     Raises:
         BadInput: it is of a kind that is not known here.
     """
     kind = metadata.get("kind", HexPlane.kind)
+    if is_former(metadata) and placement is not None:
+        tensors = without_rotations(tensors, placement)
     if kind == HexPlane.kind:
         return HexPlane.from_tensors(tensors, metadata).to(device)
     raise BadInput(f"The motion is a {kind!r}, which is not known here.", "Update animus3d.")
 
 
-def in_normalised_units(
-    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], placement: Placement
-) -> Mapping[str, Tensor]:
-    """The tensors of a result; of a run of format 1, whose field is in the file's units, turned into those of the
-    normalised asset."""
-    if metadata.get("units") == NORMALISED:
-        return tensors
+def is_former(metadata: Mapping[str, str]) -> bool:
+    """Whether a result is of run format 1: in the file's units, with learnt rotations."""
+    return metadata.get("units") != NORMALISED
+
+
+def without_rotations(tensors: Mapping[str, Tensor], placement: Placement) -> dict[str, Tensor]:
+    """The tensors of a result of run format 1 as they are now: its field in the units of the normalised asset, and of
+    the six numbers that its decoder gave the three that move a point."""
     box = {name: placement.points(tensors[name].to(placement.centre)) for name in ("low", "high")}
-    return {**tensors, **box}
+    last = {name: tensors[name][:3] for name in ("decoder.2.weight", "decoder.2.bias")}
+    return {**tensors, **box, **last}
 
 
 def checkpoint_tensors(motion: Motion, learnt: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,28 +1,28 @@
-"""What the stages after ``distill`` start from: the asset of a run and the motion it has, refined if there is one."""
+"""What the stages after ``distill`` start from: the asset of a run and the motion it has."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from stages.conventions import frame_times
 from stages.errors import BadInput, MissingStage
+from stages.events import Caution, Note, Report, silent
 from stages.gaussians import Frames, Gaussians
 from stages.gaussians.normalised import Placement
 from stages.motion.interface import Motion
-from stages.motion.kinds import in_normalised_units, load_motion
+from stages.motion.kinds import is_former, load_motion
 from stages.run_dir import RunDir
+from stages.run_dir.layout import BY_FOLDER, MOTIONS
 
 LOOP_OVERLAP = 0.25
 """Share of the clip over which a loop's end passes into its beginning. [ours]"""
 
-Source = Literal["auto", "refined", "motion", "static"]
-SOURCES = ("auto", "refined", "motion", "static")
+SOURCES = ("auto", *MOTIONS, "static")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class MovingAsset:
     def displacements(self, points: Tensor, times: Tensor) -> Tensor:
         """How far ``points`` [P, 3] of the asset go at ``times`` [T], [T, P, 3]; it must have a motion.
 
-        A loop leaves out the first ``LOOP_OVERLAP`` of the clip, and its last part passes smoothly over into just that:
+        A loop leaves out the first ``LOOP_OVERLAP`` of the clip; its end is cross-faded into that skipped part, so that
         time 1 is time 0 again, at the same speed. Bodies go on walking, where a motion played to and fro would have
         them walk backwards.
         """
@@ -94,12 +94,13 @@ class MovingAsset:
         return means.amin(dim=(0, 1)), means.amax(dim=(0, 1))
 
 
-def load_moving_asset(run: RunDir, source: str, device: str) -> MovingAsset:
-    """The asset of ``run`` with the motion of ``source``; "auto" takes refined, else motion, and needs one of them.
+def load_moving_asset(run: RunDir, source: str, device: str, report: Report = silent) -> MovingAsset:
+    """The asset of ``run`` with the motion of ``source``; "auto" takes the last stage's whose inputs are still those it
+    was made from, and needs one.
 
     Raises:
         MissingStage: the run lacks the asset or the motion.
-        BadInput: no such source.
+        BadInput: no such source, or a motion of an unknown kind.
     """
     if source not in SOURCES:
         raise BadInput(f"There is no source {source!r}.", f"Choose one of: {', '.join(SOURCES)}.")
@@ -109,11 +110,24 @@ def load_moving_asset(run: RunDir, source: str, device: str) -> MovingAsset:
     if source == "static":
         return MovingAsset(gaussians, None, "static", "", placement=placement)
     if source == "auto":
-        source = "refined" if run.stage("refined").is_complete() else "motion"
-        if not run.stage(source).is_complete():
-            raise MissingStage(
-                f"{run.path} has no motion yet.", "Run first: animus3d distill --prompt ..., or use --source static."
-            )
-    tensors, metadata = run.require(source).read_result("field.safetensors")
-    motion = load_motion(in_normalised_units(tensors, metadata, placement), metadata, device)
+        source = _latest(run, report)
+    tensors, metadata = run.require(source).read_result(BY_FOLDER[source].result)
+    if is_former(metadata):
+        report(Note(f"{run.path / source} is of an earlier animus3d: the rotations that it learnt are ignored."))
+    motion = load_motion(tensors, metadata, device, placement)
     return MovingAsset(gaussians, motion, source, metadata.get("prompt", ""), placement=placement)
+
+
+def _latest(run: RunDir, report: Report) -> str:
+    """The folder of the last motion that is still valid, or, where none is, of the first. Raises ``MissingStage``."""
+    there = [folder for folder in MOTIONS if run.stage(folder).is_complete()]
+    if not there:
+        raise MissingStage(
+            f"{run.path} has no motion yet.", "Run first: animus3d distill --prompt ..., or use --source static."
+        )
+    for folder in there[:-1]:
+        changed = run.changed_inputs(folder)
+        if not changed:
+            return folder
+        report(Caution(f"{run.path / folder} was made from another {' and '.join(changed)} and is skipped."))
+    return there[-1]

@@ -13,8 +13,9 @@ from typing import Any
 from stages.errors import BadInput, CorruptCheckpoint, MissingStage
 from stages.files import read_json
 from stages.reporting.footage import Footage, find_footage, older
-from stages.run_dir import MADE_BY, RunDir
-from stages.run_dir.holder import lock_holder
+from stages.run_dir import RunDir
+from stages.run_dir.layout import MADE_BY, MOTIONS
+from stages.run_dir.lock import lock_holder
 
 Hint = tuple[str, str]
 """What is missing or old, and the command that makes it."""
@@ -107,7 +108,7 @@ def _read(run: RunDir, name: str) -> RunRecord:
     running = "" if holder is None else holder.command
     stages = {command: _stage(run.path / folder, command, running) for folder, command in MADE_BY.items()}
     begun = {command: stage for command, stage in stages.items() if stage is not None}
-    done = [folder for folder in ("refined", "motion") if run.stage(folder).is_complete()]
+    done = [folder for folder in MOTIONS if run.stage(folder).is_complete()]
     source = done[0] if done else ""
     made = begun[MADE_BY[source]].finish.get("finished", "") if source and MADE_BY[source] in begun else ""
     evaluation, hints = _evaluation(run.path, source, made)

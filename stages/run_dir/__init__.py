@@ -1,6 +1,6 @@
-"""The run directory: where stages meet. See ``run_dir.py`` for the layout."""
+"""The run directory: where stages meet. ``run_dir`` has the folder, ``layout`` what stands where in it."""
 
-from stages.run_dir.run_dir import FITTED, MADE_BY, RunDir, resolve_run_path
+from stages.run_dir.run_dir import RunDir, resolve_run_path
 from stages.run_dir.stage_folder import Begin, StageFolder
 
-__all__ = ["FITTED", "MADE_BY", "Begin", "RunDir", "StageFolder", "resolve_run_path"]
+__all__ = ["Begin", "RunDir", "StageFolder", "resolve_run_path"]

@@ -8,12 +8,11 @@
       reconstruction/        a ``StageFolder`` too, when the asset was fitted to photos
       lora/ motion/ refined/ one ``StageFolder`` a stage
       renders/ eval/ tensorboard/
-      .lock                  the process that is working here
+      .lock  .lock.json      the process that is working here, see ``lock``
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import shutil
@@ -23,22 +22,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.errors import BadInput, MissingStage, RunLocked, SettingsDiffer
+from stages.errors import BadInput, MissingStage, NotFinite, SettingsDiffer
+from stages.events import Report, silent
 from stages.files import file_hash, read_json, write_json, writing
+from stages.run_dir.layout import FIT, FORMAT, MADE_BY, PIPELINE
+from stages.run_dir.lock import hold
 from stages.run_dir.provenance import versions
 from stages.run_dir.stage_folder import StageFolder
 
 if TYPE_CHECKING:
     from stages.gaussians import Gaussians
-
-FORMAT = 1
-"""Version of the run directory's format; a run of a newer one is refused."""
-
-MADE_BY = {"lora": "fit-lora", "motion": "distill", "refined": "refine"}
-"""Stage folder -> the command that fills it."""
-
-FITTED = "reconstruction"
-"""The stage folder of ``reconstruct`` from photos."""
 
 
 def resolve_run_path(option: Path | None) -> Path:
@@ -74,6 +67,21 @@ class RunDir:
             raise MissingStage(f"{self.path} has no finished {MADE_BY[name]}.", f"Run first: animus3d {MADE_BY[name]}")
         return folder
 
+    def hashes(self) -> dict[str, str]:
+        """Short hashes of what the run holds now, by the names under which stages note what they read."""
+        found = {"asset": (read_json(self.path / "run.json") or {}).get("asset")}
+        for stage in PIPELINE:
+            folder = self.stage(stage.folder)
+            if folder.result_path(stage.result).exists():
+                found[stage.folder] = folder.result_hash(stage.result)
+        return {name: value for name, value in found.items() if value}
+
+    def changed_inputs(self, name: str) -> list[str]:
+        """What the stage in the folder ``name`` was made from and is another now, by name."""
+        read = (read_json(self.path / name / "config.json") or {}).get("inputs", {})
+        now = self.hashes()
+        return [key for key, value in read.items() if now.get(key, value) != value]
+
     def load_asset(self) -> Gaussians:
         """The canonical asset. Raises ``MissingStage`` when the run has none."""
         from stages.gaussians.formats.ply import read_ply
@@ -98,8 +106,13 @@ class RunDir:
             SettingsDiffer: the run has another asset and ``force`` is not set. With ``force`` the asset is replaced and
                 the results made from the old one are removed.
         """
+        import torch
+
         from stages.gaussians.formats.ply import write_ply
 
+        for name, tensor in vars(gaussians).items():
+            if torch.is_tensor(tensor) and not tensor.isfinite().all():
+                raise NotFinite(f"The asset's {name} are NaN or infinite; {self.path} was left as it was.")
         candidate = self.path / "asset" / ".candidate.ply"
         with writing(candidate):
             candidate.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +129,7 @@ class RunDir:
                     "Use --force to replace it and what was made from it, or --run NEW.",
                 )
             with writing(self.canonical_ply):
-                for name in MADE_BY if fitted else (FITTED, *MADE_BY):
+                for name in MADE_BY if fitted else (FIT.folder, *MADE_BY):
                     shutil.rmtree(self.path / name, ignore_errors=True)
                 candidate.replace(self.canonical_ply)
         finally:
@@ -165,27 +178,11 @@ class RunDir:
         self._write_manifest(str(manifest.get("source", source.path)))
 
     @contextmanager
-    def lock(self, command: str) -> Iterator[None]:
-        """Hold the run for ``command``. Raises ``RunLocked`` when another process does.
-
-        The lock is the operating system's and ends with its process; the text in the file only says who it is.
-        """
-        path = self.path / ".lock"
-        with writing(path):
+    def lock(self, command: str, report: Report = silent) -> Iterator[None]:
+        """Hold the run for ``command``. Raises ``RunLocked`` when another process does."""
+        with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = path.open("a+b", buffering=0)  # unbuffered: a full disk is told at the write, not at close
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                handle.seek(0)
-                holder = handle.read().decode().strip() or "another process"
-                raise RunLocked(
-                    f"{self.path} is in use by {holder}.", "Wait for it, or choose another --run."
-                ) from None
-            with writing(path):
-                handle.truncate(0)
-                handle.write(f"animus3d {command} (pid {os.getpid()})".encode())
+        with hold(self.path, command, report):
             yield
 
 

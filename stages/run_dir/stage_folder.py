@@ -6,12 +6,13 @@
     checkpoints/step_000400/{state.safetensors,state.json}  written beside, then renamed
     metrics.jsonl                                           one line a logged step
     complete.json                                           what was finished, when, with what and on what
-    field.safetensors | adapter.safetensors                 the result
+    motion.safetensors | adapter.safetensors                the result, see ``layout``
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -21,8 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.errors import CorruptCheckpoint, SettingsDiffer
-from stages.files import file_hash, read_json, replacing, write_json, writing
+from stages.errors import CorruptCheckpoint, NotFinite, SettingsDiffer
+from stages.files import PART, file_hash, read_json, replacing, to_disk, write_json, write_tensors, writing
+from stages.run_dir.layout import FORMAT, FORMER_NAMES
 from stages.run_dir.provenance import made_with
 
 UNTRACKED = (
@@ -36,8 +38,8 @@ UNTRACKED = (
     "profile",
     "file",
 )
-"""Settings and inputs that do not make another result: ``steps`` is an absolute target, ``file`` where the same content
-lay, the rest say how, not what."""
+"""Settings and inputs that are ignored when deciding whether a result is still valid: ``steps`` is an absolute target,
+``file`` says where the same content lay, the rest how it is computed."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,14 @@ class StageFolder:
             SettingsDiffer: the folder holds this stage with other settings or inputs, or is interrupted beyond
                 ``total_steps``, and ``force`` is not set.
         """
-        wanted = {"settings": _flat(json.loads(json.dumps(config, default=str))), "inputs": dict(inputs)}
+        settings = _flat(json.loads(json.dumps(config, default=str)))
+        wanted: dict[str, Any] = {"format": FORMAT, "settings": settings, "inputs": dict(inputs)}
         present = read_json(self.path / "config.json") if self._has_work() else None
+        if present is not None and not force and present.get("format", 1) < FORMAT:
+            raise SettingsDiffer(
+                f"{self.path} was made by an earlier animus3d, in another format.",
+                "Use --force to do it again; it can still be rendered and exported as it is.",
+            )
         if present is not None and not force:
             differences = _differences(present, wanted)
             if differences:
@@ -95,7 +103,7 @@ class StageFolder:
                 f"{self.path} has already reached step {resume}, beyond --steps {total_steps}.",
                 f"Use --steps {resume} or more, or --force to start again.",
             )
-        write_json(self.path / "config.json", {**wanted, **_changed(wanted["settings"], defaults)})
+        write_json(self.path / "config.json", {**wanted, **_changed(settings, defaults)})
         self._truncate_metrics(resume)
         return Begin(done=False, resume_step=resume)
 
@@ -120,22 +128,21 @@ class StageFolder:
 
     def save_checkpoint(self, step: int, tensors: Mapping[str, Any], state: Mapping[str, Any], keep: int = 2) -> None:
         """Write ``checkpoints/step_NNNNNN`` beside, then rename it; the ``keep`` latest stay."""
-        from safetensors.torch import save_file
-
+        self._check_finite(tensors, step)
         final = self.path / "checkpoints" / f"step_{step:06d}"
         temporary = final.with_name(f".{final.name}.{os.getpid()}.part")
         with writing(final):
             temporary.mkdir(parents=True, exist_ok=True)
             try:
                 weights = temporary / "state.safetensors"
-                _save(save_file, tensors, weights)
+                write_tensors(weights, tensors)
                 record = {"step": step, "sha256": file_hash(weights), **state}
                 (temporary / "state.json").write_text(json.dumps(record) + "\n")
                 for file in temporary.iterdir():
-                    with file.open("rb") as handle:
-                        os.fsync(handle.fileno())
+                    to_disk(file)
                 shutil.rmtree(final, ignore_errors=True)
                 temporary.replace(final)
+                to_disk(final.parent)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         for old in self._checkpoint_steps()[:-keep]:
@@ -159,31 +166,54 @@ class StageFolder:
 
     def write_result(self, name: str, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> Path:
         """Write the stage's result (safetensors) in one piece."""
-        from safetensors.torch import save_file
-
+        self._check_finite(tensors)
         path = self.path / name
         with replacing(path) as temporary:
-            _save(save_file, tensors, temporary, dict(metadata))
+            write_tensors(temporary, tensors, metadata)
         return path
 
     def read_result(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
         """``(tensors, metadata)`` of a result. Raises ``CorruptCheckpoint`` when it cannot be read."""
-        return _load(self.path / name, "Make it again with --force.")
+        return _load(self.result_path(name), "Make it again with --force.")
+
+    def result_path(self, name: str) -> Path:
+        """Where the result called ``name`` is; in a run of format 1 it may have had another name."""
+        path = self.path / name
+        former = self.path / FORMER_NAMES.get(name, name)
+        return former if former.exists() and not path.exists() else path
 
     def result_hash(self, name: str) -> str:
         """Short hash of a result's content. Raises ``CorruptCheckpoint`` when it is not there."""
         try:
-            return file_hash(self.path / name)
+            return file_hash(self.result_path(name))
         except OSError as error:
             raise CorruptCheckpoint(
                 f"{self.path / name} cannot be read: {error.strerror}.", f"Make it again: remove {self.path}."
             ) from None
 
     def log_metrics(self, step: int, **scalars: float) -> None:
-        """Append one line to ``metrics.jsonl``."""
+        """Append one line to ``metrics.jsonl``. Raises ``NotFinite``."""
+        for name, value in scalars.items():
+            if not math.isfinite(value):
+                raise self._not_finite(name, step)
         path = self.path / "metrics.jsonl"
         with writing(path), path.open("a") as file:
             file.write(json.dumps({"step": step, **scalars}) + "\n")
+
+    def _check_finite(self, tensors: Mapping[str, Any], step: int | None = None) -> None:
+        """Raise ``NotFinite`` about the first tensor that holds a NaN or an infinity."""
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise self._not_finite(name, step)
+
+    def _not_finite(self, name: str, step: int | None) -> NotFinite:
+        kept = self.last_checkpoint()
+        when = "in the result" if step is None else f"after step {step}"
+        stays = f"the checkpoint of step {kept} stays" if kept else "there is no checkpoint yet"
+        return NotFinite(
+            f"{self.path.name}: {name} is NaN or infinite {when}; {stays}.",
+            "Try smaller steps: --force --set learning_rate=..., or another --seed.",
+        )
 
     def last_checkpoint(self) -> int:
         """The step of the latest checkpoint; 0 when there is none."""
@@ -200,7 +230,7 @@ class StageFolder:
     def _tidy(self, *, keep_progress: bool) -> None:
         """Remove what a killed process left half-written and, where its settings are unknown, progress too."""
         with writing(self.path):
-            for leftover in (*self.path.glob(".*.part"), *self.path.glob("checkpoints/.*.part")):
+            for leftover in (*self.path.glob(f".*{PART}*"), *self.path.glob(f"checkpoints/.*{PART}*")):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
             if not keep_progress:
                 shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
@@ -220,16 +250,6 @@ class StageFolder:
                 continue  # the last line of a killed process
         with replacing(path) as temporary:
             temporary.write_text("".join(kept))
-
-
-def _save(save_file: Any, tensors: Mapping[str, Any], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """safetensors wraps the system's errors in its own: unwrap them so that a full disk is told as one."""
-    from safetensors import SafetensorError
-
-    try:
-        save_file({key: value.contiguous() for key, value in tensors.items()}, path, metadata=metadata)
-    except SafetensorError as error:
-        raise OSError(None, str(error)) from error
 
 
 def _load(path: Path, hint: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -263,7 +283,7 @@ def _changed(settings: Mapping[str, Any], defaults: Mapping[str, Any] | None) ->
 
 def _differences(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Lines ``name: old -> new`` for every setting and input that differs and makes another result. A setting that
-    names an input, as ``prior`` does, differs when what it names does."""
+    names an input, as ``prior`` does, is compared by the input's fingerprint, not by its name."""
     lines = []
     inputs = present.get("inputs", {})
     same = {key for key, value in wanted["inputs"].items() if inputs.get(key) == value}

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from stages.cameras import sample_orbit_cameras
 from stages.conventions import step_generator
 from stages.events import Finished, Progress, Report, Started
+from stages.files import replacing, write_tensors
 from stages.raster import Rasterizer, choose, render, render_flow
 from stages.zoo.clip import Clip
 
@@ -98,13 +98,12 @@ def _render_shard(
     ]
     frames, flow = (torch.stack(tensors) for tensors in zip(*rendered, strict=True))
     path = folder / f"{shard:05d}.safetensors"
-    temporary = path.with_suffix(".part")
     said = {
         "captions": json.dumps([clip.caption for clip in clips]),
         "verbs": json.dumps([clip.verb for clip in clips]),
     }
-    save_file({"frames": frames, "flow": flow}, temporary, metadata=said)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        write_tensors(temporary, {"frames": frames, "flow": flow}, said)
 
 
 def render_clip(clip: Clip, rasterize: Rasterizer, size_px: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

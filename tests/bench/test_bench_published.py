@@ -52,7 +52,7 @@ def test_full_runs_the_stages_themselves(folder: Path) -> None:
     configs["refine"] = replace(configs["refine"], denoise_steps=1)
     minutes = full(lambda **_: tiny(folder), stand_in(sample(None), 300), folder, configs)
     assert set(minutes) == {"fit_lora", "distill", "refine"}
-    assert (folder / "run" / "refined" / "field.safetensors").exists()
+    assert (folder / "run" / "refined" / "motion.safetensors").exists()
 
 
 def test_samples_as_many_gaussians_as_are_asked_for() -> None:

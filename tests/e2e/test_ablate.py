@@ -38,13 +38,13 @@ def test_every_variant_is_run_measured_and_written(study: Path) -> None:
     assert all((study / f"table.{suffix}").read_text().count("no-arap") for suffix in ("md", "csv", "tex"))
     [folder] = (study / "runs").glob("asset-*/seed-0")
     assert {path.name for path in folder.iterdir()} == set(NAMES)
-    assert (folder / "refined" / "refined" / "field.safetensors").exists()
+    assert (folder / "refined" / "refined" / "motion.safetensors").exists()
     settings = json.loads((folder / "sds-100" / "motion" / "config.json").read_text())["settings"]
     assert (settings["score.objective"], settings["score.guidance"], settings["seed"]) == ("sds", 100.0, 0)
 
 
 def test_again_does_nothing_and_other_settings_are_refused(study: Path) -> None:
-    field = next(study.glob("runs/*/seed-0/full/motion/field.safetensors"))
+    field = next(study.glob("runs/*/seed-0/full/motion/motion.safetensors"))
     before, told = field.stat().st_mtime_ns, (study / "ablation.json").read_text()
     assert animus3d(*LINE, "--seeds", "1", "--out", "study", cwd=study.parent).returncode == 0
     assert (field.stat().st_mtime_ns, (study / "ablation.json").read_text()) == (before, told)

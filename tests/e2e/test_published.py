@@ -68,7 +68,7 @@ def test_every_family_runs_every_stage(workplace: Path, monkeypatch: pytest.Monk
     size = f"--set size_px={small['size_px']}" if "size_px" in small else ""
     refine = f"refine --prior model {size} --set num_frames=7 --set num_cameras=1 --steps 1"
     assert animus3d(f"{refine} --set denoise_steps=2", monkeypatch) == 0
-    found = [load_file(workplace / "run" / part / "field.safetensors") for part in ("motion", "refined")]
+    found = [load_file(workplace / "run" / part / "motion.safetensors") for part in ("motion", "refined")]
     assert any((found[0][key] != found[1][key]).any() for key in found[0])
     assert all(value.isfinite().all() for tensors in found for value in tensors.values())
 

@@ -39,7 +39,7 @@ def run(tmp_path: Path) -> RunDir:
     run.put_asset(replace(asset, log_scales=asset.log_scales - 2.0), "goat.ply", force=False)
     folder, field = run.stage("motion"), moving(asset)
     folder.begin(config={}, inputs={}, total_steps=1, force=False)
-    folder.write_result("field.safetensors", field.tensors(), field.metadata() | {"prompt": "a goat"})
+    folder.write_result("motion.safetensors", field.tensors(), field.metadata() | {"prompt": "a goat"})
     folder.finish(1)
     return run
 

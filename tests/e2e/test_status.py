@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from animus3d_cli.console import Console
 from stages.errors import MissingStage
 from stages.gaussians.formats.ply import write_ply
 from stages.run_dir import RunDir
-from stages.run_dir.holder import lock_holder
+from stages.run_dir.lock import lock_holder
 from stages.status import RunStatus, StageStatus
 from stages.status import run as status
 from tests.e2e.test_pipeline import animus3d, environment
@@ -76,7 +77,7 @@ def test_states_from_not_begun_to_outdated(run: RunDir) -> None:
     assert status(run).running is None  # the file still says who it was
     assert everything(run.path) == before
 
-    (folder.path / "field.safetensors").write_bytes(b"a field")
+    (folder.path / "motion.safetensors").write_bytes(b"a field")
     folder.finish(40)
     assert of(status(run), "motion").state == "complete"
     run._write_manifest("goat.ply")
@@ -129,7 +130,8 @@ def test_while_distill_is_running(tmp_path: Path) -> None:
             shown = animus3d("status", "--json", cwd=tmp_path)
             assert shown.returncode == 0, shown.stderr
             found = json.loads(shown.stdout)
-            assert found["running"] == {"command": "distill", "pid": process.pid}
+            assert found["running"].items() >= {"command": "distill", "pid": process.pid}.items()
+            assert found["running"]["host"] == socket.gethostname()
             (motion,) = [stage for stage in found["stages"] if stage["command"] == "distill"]
             assert motion["state"] == "running" and 0 < motion["step"] < motion["steps"] == 100000
             assert motion["changed"]["prompt"] == "walking" and found["next"] == "animus3d view"

@@ -92,7 +92,7 @@ def test_it_follows_a_run_from_the_asset_to_what_was_refined(run: RunDir, viewer
             assert "`distill` is running" in viewer.says.content
             torch.testing.assert_close(places(viewer), truth(fields[step // 10], asset, 0.5))
     folder = run.stage("motion")
-    folder.write_result("field.safetensors", fields[2].tensors(), fields[2].metadata() | {"prompt": "a goat"})
+    folder.write_result("motion.safetensors", fields[2].tensors(), fields[2].metadata() | {"prompt": "a goat"})
     folder.finish(20)
     later()
     assert "complete (20 steps)" in viewer.says.content and "running" not in viewer.says.content

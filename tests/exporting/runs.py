@@ -38,7 +38,7 @@ def moving_run(
     field = moving_field(normalised(gaussians))
     field.decoder[-1].weight.data *= strength  # type: ignore[operator]
     motion = run.stage("motion")
-    motion.write_result("field.safetensors", field.tensors(), field.metadata() | {"prompt": prompt})
+    motion.write_result("motion.safetensors", field.tensors(), field.metadata() | {"prompt": prompt})
     motion.finish(1)
     return run
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
-from stages.errors import CannotWrite, CorruptCheckpoint, SettingsDiffer
+from stages.errors import CannotWrite, CorruptCheckpoint, NotFinite, SettingsDiffer
 from stages.run_dir import StageFolder
 
 SETTINGS = {"guidance": 4.0, "field": {"features": 16}, "steps": 10}
@@ -213,8 +214,8 @@ def test_what_differs_from_the_defaults_is_noted_but_compared_by_nobody(tmp_path
     assert json.loads((folder.path / "config.json").read_text())["changed"] == {}
 
 
-def test_the_same_result_has_the_same_hash_however_its_metadata_are_ordered(tmp_path: Path) -> None:
-    """safetensors writes them in another order every time."""
+def test_the_same_result_is_the_same_bytes(tmp_path: Path) -> None:
+    """safetensors by itself writes metadata in another order every time."""
     folder, tensors = StageFolder(tmp_path / "motion"), {"a": torch.arange(3.0)}
     metadata = {f"name{i}": str(i) for i in range(8)}
     hashes, files = set(), set()
@@ -222,9 +223,43 @@ def test_the_same_result_has_the_same_hash_however_its_metadata_are_ordered(tmp_
         folder.write_result("field.safetensors", tensors, metadata)
         hashes.add(folder.result_hash("field.safetensors"))
         files.add((tmp_path / "motion" / "field.safetensors").read_bytes())
-    assert len(hashes) == 1 < len(files)
+    assert len(hashes) == len(files) == 1
+    with safe_open(tmp_path / "motion" / "field.safetensors", framework="pt") as file:
+        assert file.metadata() == metadata and torch.equal(file.get_tensor("a"), tensors["a"])
     folder.write_result("field.safetensors", tensors, metadata | {"name0": "1"})
     hashes.add(folder.result_hash("field.safetensors"))
     folder.write_result("field.safetensors", {"a": torch.arange(3.0) + 1}, metadata)
     hashes.add(folder.result_hash("field.safetensors"))
     assert len(hashes) == 3
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_never_counts_as_done(tmp_path: Path, value: float) -> None:
+    """The tensor or metric is named, and the last good checkpoint stays."""
+    folder = StageFolder(tmp_path / "motion")
+    begin(folder)
+    folder.save_checkpoint(4, {"parameter/a": torch.zeros(3)}, {})
+    bad = torch.tensor([0.0, value])
+    for work in (
+        lambda: folder.save_checkpoint(8, {"parameter/a": bad}, {}),
+        lambda: folder.write_result("motion.safetensors", {"parameter/a": bad}, {}),
+        lambda: folder.log_metrics(8, **{"parameter/a": value}),
+    ):
+        with pytest.raises(NotFinite, match=r"parameter/a.*checkpoint of step 4") as told:
+            work()
+        assert "--force" in told.value.hint and told.value.exit_code == 10
+    assert folder.last_checkpoint() == 4 and folder.load_checkpoint()[0] == 4
+    assert not (folder.path / "motion.safetensors").exists() and not folder.is_complete()
+
+
+def test_a_stage_of_an_earlier_format_asks_for_force(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path / "motion")
+    begin(folder)
+    folder.finish(10)
+    config = json.loads((folder.path / "config.json").read_text())
+    assert config.pop("format") == 2
+    (folder.path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SettingsDiffer) as told:
+        begin(folder)
+    assert "--force" in told.value.hint
+    assert not begin(folder, force=True).done

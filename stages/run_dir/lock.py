@@ -1,0 +1,150 @@
+"""One command on a run at a time, on every system and on shared disks.
+
+Two files. ``.lock`` carries the operating system's lock (``filelock``: flock on Linux and macOS, msvcrt on Windows),
+which ends with its process, however that ends. ``.lock.json`` says who holds it: host, process, command and since when.
+On a disk that several machines share the system's lock may or may not reach the others (NFS passes flock on to its
+server, some mounts keep it local), so what the second file says of another host is believed too. A file system without
+locks gets a lock that is a file (``SoftFileLock``); one that a killed process of this host has left is taken over.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+
+from stages.errors import CorruptCheckpoint, RunLocked
+from stages.events import Note, Report
+from stages.files import read_json, write_json, writing
+
+PATIENCE_S = 0.3
+"""How long a lock is tried for: somebody may just be looking whether it is held."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A command on a run."""
+
+    command: str  # "distill"
+    pid: int
+    host: str
+    started: float  # seconds since 1970
+
+    @property
+    def here(self) -> bool:
+        """Whether it is, or was, on this machine."""
+        return self.host == socket.gethostname()
+
+    @property
+    def age(self) -> str:
+        """Since when, in words."""
+        seconds = max(0.0, time.time() - self.started)
+        for unit, size in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+            if seconds >= 2.0 * size:
+                return f"{seconds / size:.0f} {unit}"
+        return f"{seconds:.0f} seconds"
+
+
+@contextmanager
+def hold(run: Path, command: str, report: Report) -> Iterator[None]:
+    """Hold the lock of the folder ``run``. Raises ``RunLocked``, ``CannotWrite``."""
+    with writing(run / ".lock"):
+        lock = _acquired(run)
+    try:
+        left = read_holder(run)
+        if left is not None and not left.here:
+            raise _in_use(run, left)
+        if left is not None:
+            report(Note(f"{run} was left by animus3d {left.command} (pid {left.pid}), which is gone; taking over."))
+        write_json(_beside(run), asdict(Holder(command, os.getpid(), socket.gethostname(), time.time())))
+        try:
+            yield
+        finally:
+            _beside(run).unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def lock_holder(run: Path) -> Holder | None:
+    """The command that holds the lock of the folder ``run``; None when nobody does. Of another host what it says is
+    believed."""
+    holder = read_holder(run)
+    if holder is None or not holder.here:
+        return holder
+    if not alive(holder.pid):
+        return None
+    lock = FileLock(run / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError, NotImplementedError):
+        return holder
+    lock.release()  # the process number has been given to another program since
+    return None
+
+
+def read_holder(run: Path) -> Holder | None:
+    """What ``.lock.json`` says; None where there is none, or not a whole one."""
+    try:
+        found = read_json(_beside(run))
+        return None if found is None else Holder(**found)
+    except (CorruptCheckpoint, TypeError):
+        return None
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this number is on this machine."""
+    if os.name == "nt":
+        import ctypes
+
+        kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
+        handle = kernel.OpenProcess(0x1000, False, pid)  # to be asked about, no more
+        return bool(handle and kernel.CloseHandle(handle))
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
+
+
+def _acquired(run: Path) -> BaseFileLock:
+    """The lock, held. Raises ``RunLocked``."""
+    lock: BaseFileLock = FileLock(run / ".lock")
+    try:
+        lock.acquire(timeout=PATIENCE_S)
+        return lock
+    except Timeout:
+        raise _in_use(run, read_holder(run)) from None
+    except NotImplementedError:  # the file system knows no locks
+        lock = SoftFileLock(run / ".lock.soft")
+    left = read_holder(run)
+    if left is not None and left.here and not alive(left.pid):
+        (run / ".lock.soft").unlink(missing_ok=True)
+    try:
+        lock.acquire(timeout=PATIENCE_S)
+    except Timeout:
+        raise _in_use(run, read_holder(run)) from None
+    return lock
+
+
+def _in_use(run: Path, holder: Holder | None) -> RunLocked:
+    if holder is None:
+        return RunLocked(f"{run} is in use by another process.", "Wait for it, or choose another --run.")
+    who = f"animus3d {holder.command} (pid {holder.pid})"
+    if holder.here:
+        return RunLocked(f"{run} is in use by {who}.", "Wait for it, or choose another --run.")
+    return RunLocked(
+        f"{run} is in use by {who} on {holder.host} for {holder.age}.",
+        f"Wait for it, or, if it has died there, remove {_beside(run)}.",
+    )
+
+
+def _beside(run: Path) -> Path:
+    return run / ".lock.json"

@@ -76,7 +76,7 @@ class Neighbourhoods:
             return one.expand(num_frames, num_points, 4), identity.expand(num_frames, num_points, 3, 3)
         P = self.means[self.indices] - self.means[:, None]  # [N, k, 3]
         X = moved[:, self.indices] - moved[:, :, None]  # [T, N, k, 3]
-        weights = self.weights * self._kept(P, X)  # [T, N, k]
+        weights = self.weights_of(P, X)  # [T, N, k]
         WP = weights[..., None] * P
         B = X.mT @ WP  # sum_j w_j X P^T
         C = P.mT @ WP  # sum_j w_j P P^T
@@ -87,6 +87,9 @@ class Neighbourhoods:
         fitted = (quaternion_matrices(turns).mT @ B + ridge) @ torch.linalg.inv(C + ridge + _tiny(C) * identity)
         stretches = _clamped(0.5 * (fitted + fitted.mT))
         return turns, torch.where(told[..., None, None], stretches, identity)
+
+    def weights_of(self, P: Tensor, X: Tensor) -> Tensor:
+        return self.weights * self._kept(P, X)
 
     @staticmethod
     def _kept(P: Tensor, X: Tensor) -> Tensor:

@@ -5,19 +5,24 @@ Of a Gaussian at rest at ``p_i`` with neighbours ``p_j``, moved to ``x_i`` and `
 
 1. ``R`` is the rotation nearest to ``B = sum_j w_j X P^T`` (Kabsch 1976, its determinant fixed), which is also the best
    one where all neighbours lie in a plane.
-2. ``S`` is the symmetric matrix that then fits best, ``sum_j w_j |R^T X - S P|^2``, held near the identity with the
-   weight ``RIDGE``: across a surface neighbours say nothing of the stretch, and nothing is assumed. In the axes of
-   ``C = sum_j w_j P P^T``, with variances ``c``, it is ``(G + G^T)_ab / (c_a + c_b)`` of ``G = R^T B`` (the symmetric
-   Procrustes problem, Higham 1988). Its principal stretches are clamped to ``STRETCH``.
+2. ``S`` is the symmetric matrix that then fits best, ``sum_j v_j |R^T X - S P|^2``, held near the identity with the
+   weight ``RIDGE``. In the axes of ``C = sum_j v_j P P^T``, with variances ``c``, it is ``(G + G^T)_ab / (c_a + c_b)``
+   of ``G = R^T sum_j v_j X P^T`` (the symmetric Procrustes problem, Higham 1988). Across a surface neighbours say
+   little of the stretch and, where it bends, nothing true of the shear: what they say along an axis is believed in
+   full from ``FLAT`` of the largest variance on, of a shear by the shares of both axes. Principal stretches are clamped
+   to ``STRETCH``.
 3. The moved covariance is ``A C A^T``. Its axes are found by Jacobi rotations that begin at those of the Gaussian at
    rest; of the 24 ways to name and point them, each frame takes the one nearest to the frame before, as seen from
-   the body (the first frame: to rest). So no axis changes its name or its sign from frame to frame.
+   the body (the first frame: to rest). So no axis changes its name or its sign from frame to frame. For this the
+   scales at rest are told apart by a hair, ``APART``: the two wide axes of a disc would follow the rounding of
+   positions otherwise. What the axes then leave of correlation, at most twice that, is dropped.
 
-A neighbourhood that has no extent along two directions (a Gaussian alone, points that coincide or lie on a line), at
-rest or moved, keeps ``R = S = 1``. Where no neighbour has moved, quaternions and scales are those at rest, bit by bit.
+A neighbourhood that has no extent along two directions, at rest or moved (a Gaussian alone, points that coincide or lie
+on a line), or for which several rotations are equally good, keeps ``R = S = 1``. Where no neighbour has moved, quaternions and scales are those at rest, bit by bit.
 
 Weights fall with distance, and with how much a neighbour's distance has changed: points of another limb that only
-touches here at rest, or that lie beyond a joint, have little say in how this one turns.
+touches here at rest, or that lie beyond a joint, have little say in how this one turns. They fall fast in ``w``, for
+a turn is told best by what moves as if it were rigid, and slowly in ``v``, which would miss every stretch otherwise.
 
 No gradient goes through any of this (``docs/orientation.md`` says why, with a number): ``means`` carry all of it.
 
@@ -40,20 +45,26 @@ NEIGHBOURS = 24
 """[ours]"""
 
 KEPT = 0.05
-"""A neighbour whose distance has changed by this share counts a quarter. [ours]"""
+"""A neighbour whose distance has changed by this share counts a quarter for the turn. [ours]"""
 
-RIDGE = 0.1
+KEPT_STRETCH = 1.0
+"""The same for the stretch. [ours]"""
+
+RIDGE = 0.05
 """Weight of the identity in the fit of the stretch, over the largest variance of the neighbourhood. [ours]"""
+
+FLAT = 0.3
+"""Share of the largest variance from which on a stretch along an axis is believed in full. [ours]"""
 
 STRETCH = (0.5, 2.0)
 """Smallest and largest principal stretch. [ours]"""
 
-EXTENT_MIN = 1e-4
-"""How far a neighbourhood must extend along a second direction, as a share of the first variance, to tell a turn."""
-
 TURN_MIN = 1e-3
 """How clear the best rotation must be: the slope of Horn's polynomial at its largest root, for ``|B| = 1``. It is about
 8 times the share of the second extent in the first."""
+
+APART = 0.005
+"""By how much a larger scale counts as larger still where axes are sought, once or twice. [ours]"""
 
 JACOBI_SWEEPS = 6
 
@@ -79,12 +90,12 @@ class Neighbourhoods:
         near = distances.mean(dim=1, keepdim=True).clamp(min=1e-30) if indices.shape[1] else distances
         return Neighbourhoods(means, indices, torch.exp(-((distances / near).square())))
 
-    def weights_of(self, P: Tensor, X: Tensor) -> Tensor:
+    def weights_of(self, P: Tensor, X: Tensor, kept: float = KEPT) -> Tensor:
         """Weights [..., N, k] of neighbours that are at ``P`` [N, k, 3] from their Gaussian at rest, now at ``X``
         [..., N, k, 3]."""
         rest, moved = P.norm(dim=-1), X.norm(dim=-1)
         change = (moved - rest).abs() / torch.minimum(moved, rest).clamp(min=1e-30)
-        return self.weights.to(P) / (1.0 + (change / KEPT).square()).square()
+        return self.weights.to(P) / (1.0 + (change / kept).square()).square()
 
 
 def deform(around: Neighbourhoods, quats: Tensor, scales: Tensor, moved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,10 +107,11 @@ def deform(around: Neighbourhoods, quats: Tensor, scales: Tensor, moved: Tensor)
     turns = same_sign(turns, torch.tensor([1.0, 0.0, 0.0, 0.0]).to(turns), still)
     R_rest = quaternion_matrices(quats.double())  # columns: the axes at rest
     half = R_rest.mT @ stretches @ R_rest * scales.double()[:, None, :]  # in the axes at rest
-    variances, V = jacobi(half @ half.mT)
-    names = same_axes(V, still)
-    axes = quaternion_matrices(turns) @ R_rest @ V @ names
-    moved_scales = (names.square().mT @ variances.clamp(min=0.0)[..., None])[..., 0].sqrt()
+    apart = half * (1.0 + APART * scales.argsort(dim=-1, stable=True).argsort(dim=-1).to(half))[:, None, :]
+    V = jacobi(apart @ apart.mT)[1]
+    V = V @ same_axes(V, still)
+    axes = quaternion_matrices(turns) @ R_rest @ V
+    moved_scales = (half.mT @ V).norm(dim=-2)
     # the signs are told against the exact quaternions at rest, which frames that have not moved keep as they are
     moved_quats = same_sign(best_quaternions(axes, SQUARINGS), quats.double(), still).to(moved)
     return (
@@ -119,19 +131,28 @@ def _local(around: Neighbourhoods, moved: Tensor) -> tuple[Tensor, Tensor, Tenso
     rest = around.means.to(moved)
     P = rest[around.indices] - rest[:, None]  # [N, k, 3]
     X = moved[:, around.indices] - moved[:, :, None]  # [T, N, k, 3]
-    WP = around.weights_of(P, X)[..., None] * P
-    B, C = X.mT @ WP, P.mT @ WP
+    B = X.mT @ (around.weights_of(P, X)[..., None] * P)
     turns = best_quaternions(B, SQUARINGS)
-    G = quaternion_matrices(turns).mT @ B
-    told, still = _has_extent(C) & _is_clear(B, G), (X == P).flatten(-2).all(dim=-1)
-    variances, U = jacobi(C)
-    ridge = RIDGE * variances.amax(dim=-1)[..., None, None]
-    fitted = U.mT @ (G + G.mT) @ U + 2.0 * ridge * identity
-    stretches = fitted / (variances[..., :, None] + variances[..., None, :] + 2.0 * ridge)
-    stretches = _clamped(U @ stretches @ U.mT)
+    told, still = _is_clear(B, turns), (X == P).flatten(-2).all(dim=-1)
+    VP = around.weights_of(P, X, KEPT_STRETCH)[..., None] * P
+    stretches = _stretches(quaternion_matrices(turns).mT @ X.mT @ VP, P.mT @ VP)
     keep = told & ~still
     one = torch.tensor([1.0, 0.0, 0.0, 0.0]).to(turns)
     return torch.where(keep[..., None], turns, one), torch.where(keep[..., None, None], stretches, identity), still
+
+
+def _stretches(G: Tensor, C: Tensor) -> Tensor:
+    """The best stretches S [..., 3, 3] for ``G = sum v R^T X P^T`` and ``C = sum v P P^T``."""
+    identity = torch.eye(3).to(C)
+    variances, U = jacobi(C)
+    largest = variances.amax(dim=-1)
+    ridge = 2.0 * RIDGE * largest[..., None, None]
+    fitted = U.mT @ (G + G.mT) @ U + ridge * identity
+    S = fitted / (variances[..., :, None] + variances[..., None, :] + ridge)
+    share = variances / largest.clamp(min=1e-300)[..., None]
+    believed = share[..., :, None] * share[..., None, :] * (1.0 - identity)
+    believed = believed + torch.diag_embed((share / FLAT).clamp(max=1.0))
+    return _clamped(U @ (identity + believed * (S - identity)) @ U.mT)
 
 
 def jacobi(symmetric: Tensor, sweeps: int = JACOBI_SWEEPS) -> tuple[Tensor, Tensor]:
@@ -189,21 +210,13 @@ def same_sign(quats: Tensor, rest: Tensor, still: Tensor) -> Tensor:
     return torch.stack(found) if found else quats
 
 
-def _has_extent(C: Tensor) -> Tensor:
-    """Whether points of second moments ``C`` [..., 3, 3] spread in two directions at least."""
-    trace = C.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
-    # the sum of the principal 2 x 2 minors is l1 l2 + l1 l3 + l2 l3
-    minors = 0.5 * (trace.square() - (C * C).sum(dim=(-2, -1)))
-    return minors > EXTENT_MIN * trace.square()
-
-
-def _is_clear(B: Tensor, G: Tensor) -> Tensor:
-    """Whether one rotation R is better than all others for ``B`` [..., 3, 3], where ``G = R^T B``: the slope of the
+def _is_clear(B: Tensor, turns: Tensor) -> Tensor:
+    """Whether the rotation by ``turns`` [..., 4] is better than all others for ``B`` [..., 3, 3]: the slope of the
     characteristic polynomial of Horn's matrix at its largest root, which is the product of the gaps to the others
     (Theobald 2005)."""
-    size = (B * B).sum(dim=(-2, -1)).sqrt()
+    size = B.square().sum(dim=(-2, -1)).sqrt()
     unit = B / size.clamp(min=1e-150)[..., None, None]
-    root = G.diagonal(dim1=-2, dim2=-1).sum(dim=-1) / size.clamp(min=1e-150)
+    root = (quaternion_matrices(turns) * unit).sum(dim=(-2, -1))
     slope = 4.0 * root**3 - 4.0 * root - 8.0 * torch.linalg.det(unit)
     return (size > 1e-150) & (slope > TURN_MIN)
 

@@ -17,9 +17,19 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from stages.gaussians.deformation import EXTENT_MIN, JACOBI_SWEEPS, KEPT, RIDGE, STRETCH, TURN_MIN, Neighbourhoods
+from stages.gaussians.deformation import (
+    APART,
+    FLAT,
+    JACOBI_SWEEPS,
+    KEPT,
+    KEPT_STRETCH,
+    RIDGE,
+    STRETCH,
+    TURN_MIN,
+    Neighbourhoods,
+)
 
-LIMITS = (KEPT, RIDGE, *STRETCH, EXTENT_MIN, TURN_MIN)
+LIMITS = (KEPT, KEPT_STRETCH, RIDGE, FLAT, *STRETCH, TURN_MIN, APART)
 """Given to the kernels, whose cache does not know when another file has changed."""
 
 SAME_NAMES = 1.0 + math.sqrt(2.0)
@@ -63,18 +73,17 @@ def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
 @_kernel
 def _deform(first, last, moved, means, indices, weights, quats, scales, out_turns, out_quats, out_scales, limits):  # type: ignore[no-untyped-def]
     """All frames, in order, of Gaussians ``first`` to ``last``."""
-    count, k = last - first, indices.shape[1]
-    kept, ridge, stretch_min, stretch_max, extent_min, turn_min = limits
-    before, extents = np.empty((count, 3, 3)), np.empty((count, 3, 3))  # eigenvectors of the frame before
+    count = last - first
+    kept, kept_stretch, ridge, flat, stretch_min, stretch_max, turn_min, apart = limits
+    before = np.empty((count, 3, 3))  # eigenvectors of the frame before, in the axes at rest
     for n in range(count):
         _identity(before[n])
-        _identity(extents[n])
-    B, C, R, S, G, M = (np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)))  # fmt: skip
+    B, D, C, R, S, G, M = (np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)))  # fmt: skip
     U, V, W, rest_axes, K = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((4, 4))
     turn, axes, last_turn, last_axes = np.empty(4), np.empty(4), np.empty(4), np.empty(4)
     for t in range(moved.shape[0]):
         for i in range(first, last):
-            still = _moments(i, moved[t], means, indices, weights, k, kept, B, C)
+            still = _moments(i, moved[t], means, indices, weights, kept, kept_stretch, B, D, C)
             if still:
                 _identity(before[i - first])
                 out_turns[t, i, 0], out_turns[t, i, 1], out_turns[t, i, 2], out_turns[t, i, 3] = 1.0, 0.0, 0.0, 0.0
@@ -83,15 +92,15 @@ def _deform(first, last, moved, means, indices, weights, quats, scales, out_turn
                 for a in range(3):
                     out_scales[t, i, a] = scales[i, a]
                 continue
-            if _has_extent(C, extent_min) and _turn(B, turn_min, K, turn):
+            if _turn(B, turn_min, K, turn):
                 _matrix(turn, R)
-                _stretch(R, B, C, ridge, stretch_min, stretch_max, extents[i - first], G, M, U, W, S)
+                _stretch(R, D, C, ridge, flat, stretch_min, stretch_max, G, M, U, W, S)
             else:
                 turn[0], turn[1], turn[2], turn[3] = 1.0, 0.0, 0.0, 0.0
                 _identity(R)
                 _identity(S)
             _matrix(quats[i], rest_axes)
-            # half = R_rest^T S R_rest diag(scales); M = half half^T
+            # G = R_rest^T S R_rest diag(scales), whose G G^T is the covariance in the axes at rest; M: told apart
             _product(S, rest_axes, W)
             for a in range(3):
                 for b in range(3):
@@ -100,12 +109,21 @@ def _deform(first, last, moved, means, indices, weights, quats, scales, out_turn
                     ) * scales[i, b]
             for a in range(3):
                 for b in range(3):
-                    M[a, b] = G[a, 0] * G[b, 0] + G[a, 1] * G[b, 1] + G[a, 2] * G[b, 2]
+                    M[a, b] = 0.0
+            for c in range(3):
+                wide = 1.0 + apart * _rank(scales[i], c)
+                for a in range(3):
+                    for b in range(3):
+                        M[a, b] += wide * wide * G[a, c] * G[b, c]
             _jacobi(M, V)
-            _name(V, before[i - first], M, W)
+            named = before[i - first]
+            _name(V, named, W)
             for a in range(3):
-                out_scales[t, i, a] = math.sqrt(max(0.0, W[0, a]))
-            _product(rest_axes, before[i - first], W)
+                variance = 0.0
+                for b in range(3):
+                    variance += (G[0, b] * named[0, a] + G[1, b] * named[1, a] + G[2, b] * named[2, a]) ** 2
+                out_scales[t, i, a] = math.sqrt(variance)
+            _product(rest_axes, named, W)
             _product(R, W, G)
             _quaternion(G, axes)
             if t == 0:
@@ -120,46 +138,49 @@ def _deform(first, last, moved, means, indices, weights, quats, scales, out_turn
 
 
 @_kernel
-def _moments(i, moved, means, indices, weights, k, kept, B, C):  # type: ignore[no-untyped-def]
-    """Fills B = sum w X P^T and C = sum w P P^T of Gaussian ``i``; says whether no neighbour has moved."""
+def _moments(i, moved, means, indices, weights, kept, kept_stretch, B, D, C):  # type: ignore[no-untyped-def]
+    """Fills B = sum w X P^T, D = sum v X P^T and C = sum v P P^T of Gaussian ``i``; says whether none has moved."""
+    turn_share, stretch_share = 1.0 / (kept * kept), 1.0 / (kept_stretch * kept_stretch)
     b00 = b01 = b02 = b10 = b11 = b12 = b20 = b21 = b22 = 0.0
+    d00 = d01 = d02 = d10 = d11 = d12 = d20 = d21 = d22 = 0.0
     c00 = c01 = c02 = c11 = c12 = c22 = 0.0
     still = True
     px, py, pz = means[i, 0], means[i, 1], means[i, 2]
     mx, my, mz = moved[i, 0], moved[i, 1], moved[i, 2]
-    for n in range(k):
+    for n in range(indices.shape[1]):
         j = indices[i, n]
         p0, p1, p2 = means[j, 0] - px, means[j, 1] - py, means[j, 2] - pz
         x0, x1, x2 = moved[j, 0] - mx, moved[j, 1] - my, moved[j, 2] - mz
         still = still and x0 == p0 and x1 == p1 and x2 == p2
         rest = math.sqrt(p0 * p0 + p1 * p1 + p2 * p2)
         now = math.sqrt(x0 * x0 + x1 * x1 + x2 * x2)
-        change = abs(now - rest) / (max(1e-30, min(now, rest)) * kept)
-        w = 1.0 + change * change
-        w = weights[i, n] / (w * w)
+        change = abs(now - rest) / max(1e-30, min(now, rest))
+        square = change * change
+        turn, stretch = 1.0 + square * turn_share, 1.0 + square * stretch_share
+        both = turn * stretch
+        both = weights[i, n] / (both * both)  # of two divisions one
+        w, v = both * stretch * stretch, both * turn * turn
         q0, q1, q2 = w * p0, w * p1, w * p2
         b00, b01, b02 = b00 + x0 * q0, b01 + x0 * q1, b02 + x0 * q2
         b10, b11, b12 = b10 + x1 * q0, b11 + x1 * q1, b12 + x1 * q2
         b20, b21, b22 = b20 + x2 * q0, b21 + x2 * q1, b22 + x2 * q2
+        q0, q1, q2 = v * p0, v * p1, v * p2
+        d00, d01, d02 = d00 + x0 * q0, d01 + x0 * q1, d02 + x0 * q2
+        d10, d11, d12 = d10 + x1 * q0, d11 + x1 * q1, d12 + x1 * q2
+        d20, d21, d22 = d20 + x2 * q0, d21 + x2 * q1, d22 + x2 * q2
         c00, c01, c02 = c00 + p0 * q0, c01 + p0 * q1, c02 + p0 * q2
         c11, c12, c22 = c11 + p1 * q1, c12 + p1 * q2, c22 + p2 * q2
     B[0, 0], B[0, 1], B[0, 2] = b00, b01, b02
     B[1, 0], B[1, 1], B[1, 2] = b10, b11, b12
     B[2, 0], B[2, 1], B[2, 2] = b20, b21, b22
+    D[0, 0], D[0, 1], D[0, 2] = d00, d01, d02
+    D[1, 0], D[1, 1], D[1, 2] = d10, d11, d12
+    D[2, 0], D[2, 1], D[2, 2] = d20, d21, d22
     C[0, 0], C[1, 1], C[2, 2] = c00, c11, c22
     C[0, 1] = C[1, 0] = c01
     C[0, 2] = C[2, 0] = c02
     C[1, 2] = C[2, 1] = c12
     return still
-
-
-@_kernel
-def _has_extent(C, extent_min):  # type: ignore[no-untyped-def]
-    trace = C[0, 0] + C[1, 1] + C[2, 2]
-    minors = (
-        C[0, 0] * C[1, 1] - C[0, 1] ** 2 + C[0, 0] * C[2, 2] - C[0, 2] ** 2 + C[1, 1] * C[2, 2] - C[1, 2] ** 2
-    )  # fmt: skip
-    return minors > extent_min * trace * trace
 
 
 @_kernel
@@ -235,30 +256,29 @@ def _cofactor(K, row, column):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _stretch(R, B, C, ridge, low, high, axes, G, M, U, W, S):  # type: ignore[no-untyped-def]
-    """Fills S, the stretch after which ``R`` turns; ``axes`` are those of the extent in the frame before, then in
-    this one; the other matrices are scratch."""
+def _stretch(R, D, C, ridge, flat, low, high, G, M, U, W, S):  # type: ignore[no-untyped-def]
+    """Fills S, the stretch after which ``R`` turns; the other matrices are scratch, and C is lost."""
     for a in range(3):
         for b in range(3):
-            G[a, b] = R[0, a] * B[0, b] + R[1, a] * B[1, b] + R[2, a] * B[2, b]
-    _congruent(C, axes, W, M)
-    _jacobi(M, U)
-    c0, c1, c2 = M[0, 0], M[1, 1], M[2, 2]
-    ridge = 2.0 * ridge * max(c0, c1, c2)
-    _product(axes, U, W)
-    for a in range(3):
-        for b in range(3):
-            axes[a, b] = W[a, b]
+            G[a, b] = R[0, a] * D[0, b] + R[1, a] * D[1, b] + R[2, a] * D[2, b]
+    _jacobi(C, U)
+    c0, c1, c2 = C[0, 0], C[1, 1], C[2, 2]
+    largest = max(c0, c1, c2)
+    ridge = 2.0 * ridge * largest
     for a in range(3):
         for b in range(3):
             M[a, b] = G[a, b] + G[b, a]
-    _congruent(M, axes, W, G)  # in the axes of C
+    _congruent(M, U, W, G)  # in the axes of C
     for a in range(3):
         for b in range(3):
             ca, cb = c0 if a == 0 else (c1 if a == 1 else c2), c0 if b == 0 else (c1 if b == 1 else c2)
-            M[a, b] = (G[a, b] + (ridge if a == b else 0.0)) / (ca + cb + ridge)
-    _product(axes, M, W)
-    _times_transposed(W, axes, S)  # back
+            if a == b:
+                believed = min(1.0, ca / (largest * flat))
+                M[a, a] = 1.0 + believed * ((G[a, a] + ridge) / (2.0 * ca + ridge) - 1.0)
+            else:
+                M[a, b] = G[a, b] / (ca + cb + ridge) * ca * cb / (largest * largest)
+    _product(U, M, W)
+    _times_transposed(W, U, S)  # back
     inside = True  # Gershgorin: every principal stretch lies in one of these
     for a in range(3):
         around = 0.0
@@ -309,8 +329,8 @@ def _jacobi(M, V):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _name(V, before, M, W):  # type: ignore[no-untyped-def]
-    """Replaces ``before`` by V with its columns named and pointed as there, and W's first row by the eigenvalues."""
+def _name(V, before, W):  # type: ignore[no-untyped-def]
+    """Replaces ``before`` by V with its columns named and pointed as there; W is scratch."""
     for a in range(3):
         for b in range(3):
             W[a, b] = V[0, a] * before[0, b] + V[1, a] * before[1, b] + V[2, a] * before[2, b]
@@ -331,7 +351,16 @@ def _name(V, before, M, W):  # type: ignore[no-untyped-def]
                     best, x, y, z, sx, sy, sz = agreement, a, b, c, sa, sb, sc
     for a in range(3):
         before[a, 0], before[a, 1], before[a, 2] = sx * V[a, x], sy * V[a, y], sz * V[a, z]
-    W[0, 0], W[0, 1], W[0, 2] = M[x, x], M[y, y], M[z, z]
+
+
+@_kernel
+def _rank(values, c):  # type: ignore[no-untyped-def]
+    """How many of three ``values`` come before the one at ``c`` in order of size."""
+    rank = 0
+    for a in range(3):
+        if values[a] < values[c] or (values[a] == values[c] and a < c):
+            rank += 1
+    return rank
 
 
 @_kernel

@@ -86,4 +86,5 @@ def area(scales: Tensor) -> Tensor:
 def axes(covariances: Tensor) -> tuple[Tensor, Tensor]:
     """Standard deviations [M, 3] and quaternions wxyz [M, 4] of covariances [M, 3, 3]."""
     variances, directions = torch.linalg.eigh(covariances)
+    directions[..., 2] *= torch.linalg.det(directions).sign()[..., None]  # of either handedness otherwise
     return variances.clamp(min=1e-18).sqrt(), matrix_quaternions(directions)

@@ -11,7 +11,8 @@ from stages.cameras import sample_orbit_cameras
 from stages.conventions import step_generator
 from stages.gaussians import Gaussians
 from stages.gaussians.formats.ply import read_ply
-from stages.gaussians.stand_in import covariance, stand_in
+from stages.gaussians.stand_in import axes, covariance, stand_in
+from stages.geometry.rotations import quaternion_matrices
 from stages.metrics.image import psnr
 from stages.raster import choose, render
 from tests.gaussians.test_ply import splat
@@ -44,6 +45,18 @@ def test_one_gaussian_for_all_has_their_mean_covariance_and_colour() -> None:
     expected = covariance(asset).mean(dim=0) + away.T @ away / 40
     torch.testing.assert_close(covariance(one)[0], expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(one.sh[0], asset.sh.mean(dim=0))
+
+
+def test_axes_are_a_rotation_whatever_their_order() -> None:
+    """Eigenvectors of either handedness give back the covariance, needles and discs too."""
+    half = torch.randn(200, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    half[:100] *= torch.tensor([1.0, 1.0, 1e-3], dtype=torch.float64)
+    given = half @ half.mT
+    handed = torch.linalg.det(torch.linalg.eigh(given)[1])
+    assert float(handed.min()) < 0.0 < float(handed.max())
+    scales, quats = axes(given)
+    again = quaternion_matrices(quats) * scales[:, None]
+    torch.testing.assert_close(again @ again.mT, given, rtol=0, atol=1e-8)
 
 
 def test_two_that_lie_on_each_other_become_the_same_one_again() -> None:

@@ -35,7 +35,7 @@ def test_a_root_motion_is_rigid() -> None:
     torch.testing.assert_close(after - after.mean(0), (before - before.mean(0)) @ R.T, atol=1e-5, rtol=0)
     expected = R @ quaternion_matrices(body.gaussians.quats)
     torch.testing.assert_close(quaternion_matrices(clip.quats[0]), expected, atol=1e-3, rtol=0)
-    torch.testing.assert_close(quaternion_matrices(clip.rotations[0]), R.expand(300, 3, 3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(quaternion_matrices(clip.rotations[0]), R.expand(len(before), 3, 3), atol=1e-4, rtol=0)
 
 
 def test_a_skinned_file_turned_at_its_root_is_rigid_too() -> None:

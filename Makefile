@@ -9,7 +9,7 @@ GPU := # options of gpu, such as --again or the names of parts
 PUBLISHED := # options of bench-published, such as --model THUDM/CogVideoX-5b
 ONE_THREAD := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: demo test check bench bench-ablation bench-evaluations bench-exact bench-memory bench-published bench-raster bench-step bench-undecided bench-verbs bench-verbs-full samples wheel clean gpu
+.PHONY: demo test check bench bench-ablation bench-evaluations bench-exact bench-memory bench-orientation bench-published bench-raster bench-step bench-undecided bench-verbs bench-verbs-full samples wheel clean gpu
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -58,6 +58,9 @@ bench-step: $(STAMP)  ## the parts of a distill step; the last line is JSON
 
 bench-memory: $(STAMP)  ## memory of published models at true size, computed; the last line is JSON
 	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_memory
+
+bench-orientation: $(STAMP)  ## how Gaussians turn and stretch, against the bodies' own deformation; the last line is JSON
+	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_orientation
 
 bench-published: $(STAMP)  ## seconds, utilisation, memory and minutes of a published model, random weights; on a card if there is one
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m tests.bench.bench_published $(PUBLISHED)

@@ -33,7 +33,7 @@ but for the ground, which is one."""
 GROUND, STAGES = LAYERS[0], LAYERS[-2]
 OWNERS = {
     "gsplat": {"stages/raster/gsplat_cuda.py"},
-    "numba": {"stages/raster/cpu.py"},
+    "numba": {"stages/raster/cpu.py", "stages/gaussians/deformation_cpu.py"},
     "diffusers": {"stages/priors"},
     "transformers": {"stages/priors", "stages/metrics/pretrained.py"},
     "efficientnet_lite_pytorch": {"stages/metrics/builtin.py"},

@@ -9,8 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from stages.gaussians import deformation
 from stages.gaussians.asset import Gaussians
-from stages.gaussians.deformation import moved_axes
 from stages.gaussians.sh import rotate_sh
 from stages.geometry.rotations import quaternion_matrices
 
@@ -73,9 +73,11 @@ class Frames:
     def _derived(self) -> tuple[Tensor, Tensor, Tensor]:
         if self.given is not None:
             return self.given
+        deform = deformation.deform
+        if self.means.device.type == "cpu":
+            from stages.gaussians.deformation_cpu import deform
         with torch.no_grad():
-            turns, stretches = self.asset.neighbourhoods.deformation(self.means)
-            return turns, *moved_axes(self.asset.quats, self.asset.scales, turns, stretches)
+            return deform(self.asset.neighbourhoods, self.asset.quats, self.asset.scales, self.means)
 
     def select(self, index: Tensor | slice) -> Frames:
         """The frames named by ``index``."""

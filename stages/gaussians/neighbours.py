@@ -12,7 +12,9 @@ def nearest_neighbours(means: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
     With fewer than k + 1 Gaussians, k is lowered to N - 1.
     """
-    k = min(k, means.shape[0] - 1)
+    k = max(0, min(k, means.shape[0] - 1))
+    if k == 0:
+        return means.new_zeros((means.shape[0], 0), dtype=torch.long), means.new_zeros((means.shape[0], 0))
     points = means.detach().cpu().numpy()
     distances, indices = cKDTree(points).query(points, k=list(range(1, k + 2)))
     # a point is its own nearest neighbour, but not always the first one where points coincide

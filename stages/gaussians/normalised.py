@@ -55,8 +55,10 @@ class Placement:
 
     def file_frames(self, frames: Frames, asset: Gaussians) -> Frames:
         """Frames of the normalised asset as frames of ``asset``, which is in its file's units."""
-        given = (frames.rotations, frames.quats, self.size * frames.scales)
-        return Frames(asset, self.file_points(frames.means), given)
+        rest = frames.asset
+        scales = asset.scales * (frames.scales / rest.scales.clamp(min=1e-30))
+        means = asset.means + self.size * (frames.means - rest.means)  # what does not move stays to the last bit
+        return Frames(asset, means, (frames.rotations, frames.quats, scales))
 
     def camera(self, camera: Camera) -> Camera:
         """The camera that sees of the normalised asset what ``camera``, in the file's units, sees of the file's."""

@@ -86,6 +86,5 @@ def area(scales: Tensor) -> Tensor:
 def axes(covariances: Tensor) -> tuple[Tensor, Tensor]:
     """Standard deviations [M, 3] and quaternions wxyz [M, 4] of covariances [M, 3, 3]."""
     variances, directions = torch.linalg.eigh(covariances)
-    last = torch.linalg.det(directions).sign()[..., None]  # eigenvectors may be a reflection, which is no rotation
-    directions = torch.cat([directions[..., :2], directions[..., 2:] * last[..., None]], dim=-1)
+    directions[..., 2] *= torch.linalg.det(directions).sign()[..., None]  # of either handedness otherwise
     return variances.clamp(min=1e-18).sqrt(), matrix_quaternions(directions)

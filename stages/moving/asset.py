@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -35,6 +33,7 @@ class MovingAsset:
     prompt: str
     loop: bool = False  # whether the motion ends where it begins
     placement: Placement | None = None  # in its file; None: it lies there as here
+    original: Gaussians | None = None  # in its file's units; None: as here
 
     def times(self, num_frames: int) -> Tensor:
         """``frame_time`` values [T] of ``num_frames`` frames; the last of a loop is the one before the first."""
@@ -48,13 +47,10 @@ class MovingAsset:
             return Frames.at_rest(self.gaussians, len(times))
         return Frames(self.gaussians, self.gaussians.means + self.displacements(self.gaussians.means, times))
 
-    @cached_property
+    @property
     def file_gaussians(self) -> Gaussians:
         """The asset at rest in its file's units."""
-        if self.placement is None:
-            return self.gaussians
-        scales = self.gaussians.log_scales + math.log(self.placement.size)
-        return replace(self.gaussians, means=self.placement.file_points(self.gaussians.means), log_scales=scales)
+        return self.gaussians if self.original is None else self.original
 
     @torch.no_grad()
     def in_file(self, frames: Frames) -> Frames:
@@ -108,14 +104,14 @@ def load_moving_asset(run: RunDir, source: str, device: str, report: Report = si
     placement = Placement.of(in_file)
     gaussians = placement.normalised(in_file)
     if source == "static":
-        return MovingAsset(gaussians, None, "static", "", placement=placement)
+        return MovingAsset(gaussians, None, "static", "", placement=placement, original=in_file)
     if source == "auto":
         source = _latest(run, report)
     tensors, metadata = run.require(source).read_result(BY_FOLDER[source].result)
     if is_former(metadata):
         report(Note(f"{run.path / source} is of an earlier animus3d: the rotations that it learnt are ignored."))
     motion = load_motion(tensors, metadata, device, placement)
-    return MovingAsset(gaussians, motion, source, metadata.get("prompt", ""), placement=placement)
+    return MovingAsset(gaussians, motion, source, metadata.get("prompt", ""), placement=placement, original=in_file)
 
 
 def _latest(run: RunDir, report: Report) -> str:

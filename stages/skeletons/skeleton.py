@@ -81,12 +81,16 @@ class Body:
         return Frames(self.gaussians, skin(self.bind_means, self.weights, self.skeleton.joint_matrices(pose)))
 
     def from_rest(self, motion: Pose, blend_frames: int = 4, gain: float = 1.0) -> Frames:
+        """The body in the poses of ``enter``."""
+        return self.animate(self.enter(motion, blend_frames, gain))
+
+    def enter(self, motion: Pose, blend_frames: int = 4, gain: float = 1.0) -> Pose:
         """``motion`` entered from the rest pose: frame 0 is the rest pose exactly, ``blend_frames`` is all motion; a
         ``gain`` above 1 goes beyond it."""
         num_frames = motion.translations.shape[0]
         ramp = (torch.arange(num_frames) / max(1, blend_frames)).clamp(max=1.0).to(motion.translations)
         smooth = ramp * ramp * (3.0 - 2.0 * ramp)
-        return self.animate(self.rest.repeat(num_frames).blend(motion, gain * smooth))
+        return self.rest.repeat(num_frames).blend(motion, gain * smooth)
 
 
 def skin(points: Tensor, weights: Tensor, matrices: Tensor) -> Tensor:

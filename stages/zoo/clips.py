@@ -227,11 +227,19 @@ def rigged_clip(
     rig: Rig, verb: str, num_frames: int, num_gaussians: int, generator: torch.Generator, how: How = PLAIN
 ) -> Frames:
     """A shipped body making ``verb`` ("static": the rest pose repeated), entered from the rest pose."""
+    body, poses = rigged_motion(rig, verb, num_frames, num_gaussians, generator, how)
+    return body.animate(poses)
+
+
+def rigged_motion(
+    rig: Rig, verb: str, num_frames: int, num_gaussians: int, generator: torch.Generator, how: How = PLAIN
+) -> tuple[Body, Pose]:
+    """The body of ``rigged_clip``, at rest as there, and its poses."""
     file = rigged_file(rig.file, rig.folder)
     rest = file.bind_local if rig.rest is None else file.pose(rig.rest, torch.zeros(1))
     body = file.body(rest, num_gaussians, generator)
     if verb == "static":
-        return body.animate(rest.repeat(num_frames))
+        return body, rest.repeat(num_frames)
     gait = rig.verbs[verb]
     cycle = gait.start + how.start + torch.linspace(0.0, gait.cycles * how.pace, num_frames)
     loops = verb in CYCLIC or gait.start
@@ -248,15 +256,16 @@ def procedural_clip(
     if verb == "static":
         return body.body.animate(body.body.rest.repeat(num_frames))
     phase = how.start + torch.linspace(0.0, CYCLES.get(verb, 1.0) * how.pace, num_frames)
-    return _enter(body.body, body.pose(verb, phase, how.amplitude), how)
+    entered, poses = _enter(body.body, body.pose(verb, phase, how.amplitude), how)
+    return entered.animate(poses)
 
 
-def _enter(body: Body, motion: Pose, how: How, gain: float = 1.0) -> Frames:
+def _enter(body: Body, motion: Pose, how: How, gain: float = 1.0) -> tuple[Body, Pose]:
     """From rest into ``motion``, or at once if it starts in the middle: then its first pose is what is at rest."""
     if not how.start:
-        return body.from_rest(motion, gain=gain)
+        return body, body.enter(motion, gain=gain)
     motion = body.rest.repeat(motion.translations.shape[0]).blend(motion, torch.full((len(motion.scales),), gain))
-    return body.standing(motion.frame(0)).animate(motion)
+    return body.standing(motion.frame(0)), motion
 
 
 def sample_training_clips(

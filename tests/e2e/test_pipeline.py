@@ -151,13 +151,13 @@ def test_a_preview_needs_no_lora(finished: Path) -> None:
 
 
 def _distill(folder: Path, run: str, *extra: str) -> list[str]:
-    return ["distill", "--prompt=walking", "--prior", "prior", "--run", run, "--from", "run", "--steps", "12",
+    return ["distill", "--prompt=walking", "--prior", "prior", "--run", run, "--from", "run", "--steps", "30",
             "--set", "checkpoint_every=3", "--set", "preview_every=0",
             "--set", "spatial_resolution=6", *extra]  # fmt: skip
 
 
 SAME = ("asset/canonical.ply", "motion/config.json", "motion/metrics.jsonl", "motion/motion.safetensors",
-        "motion/checkpoints/step_000012/state.safetensors", "motion/checkpoints/step_000012/state.json")  # fmt: skip
+        "motion/checkpoints/step_000030/state.safetensors", "motion/checkpoints/step_000030/state.json")  # fmt: skip
 """Files of a run that hold no times: the same bytes however often it was interrupted."""
 
 
@@ -190,7 +190,7 @@ def test_a_corrupt_checkpoint_is_one_line_and_can_be_stepped_over(finished: Path
     last = max((finished / run / "motion/checkpoints").iterdir())
     (last / "state.safetensors").write_bytes(b"nonsense")
     again = [*_distill(finished, run)]
-    again[again.index("12")] = "15"
+    again[again.index("30")] = "33"
     done = animus3d(*again, cwd=finished)
     assert done.returncode == 8 and str(last.name) in done.stderr and done.stderr.count("\n") == 1
     for file in last.iterdir():

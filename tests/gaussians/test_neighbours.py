@@ -18,3 +18,9 @@ def test_no_point_is_its_own_neighbour() -> None:
     indices, _ = nearest_neighbours(torch.zeros(6, 3), 3)
     assert (indices != torch.arange(6)[:, None]).all()
     assert nearest_neighbours(torch.randn(3, 3), 8)[0].shape == (3, 2)
+
+
+def test_nobody_has_neighbours_alone() -> None:
+    for count in (0, 1):
+        indices, distances = nearest_neighbours(torch.randn(count, 3), 8)
+        assert indices.shape == distances.shape == (count, 0)

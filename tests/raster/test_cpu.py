@@ -61,6 +61,42 @@ def test_shared_colours_get_the_sum_of_the_frames_gradients() -> None:
     torch.testing.assert_close(image_and_gradients(cpu.rasterize, arguments, torch.float64)["colors"], per_frame)
 
 
+def test_shared_scales_get_the_sum_of_the_frames_gradients() -> None:
+    """And scales of each frame are that frame's."""
+    arguments = scene("soft", frames=3)
+    shared = image_and_gradients(cpu.rasterize, arguments, torch.float64)
+    arguments["scales"] = arguments["scales"].expand(3, -1, -1)
+    per_frame = image_and_gradients(cpu.rasterize, arguments, torch.float64)
+    assert torch.equal(per_frame["rgb"], shared["rgb"]) and per_frame["scales"].shape == (3, 60, 3)
+    torch.testing.assert_close(per_frame["scales"].sum(dim=0), shared["scales"])
+    arguments["scales"] = torch.stack([arguments["scales"][0] * size for size in (1.0, 0.5, 1.0)])
+    smaller = image_and_gradients(cpu.rasterize, arguments, torch.float64)["rgb"]
+    assert torch.equal(smaller[[0, 2]], shared["rgb"][[0, 2]]) and not torch.equal(smaller[1], shared["rgb"][1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scales_and_pictures_of_every_frame_equal_the_reference(kind: str) -> None:
+    arguments = scene(kind)
+    drawn = torch.tensor([[1.4, 1.0, 0.7], [0.6, 1.2, 1.0]], dtype=torch.float64)
+    arguments["scales"] = arguments["scales"] * drawn[:, None]
+    arguments = {key: value.float().double() for key, value in arguments.items()}
+    shape = (2, SIZE[1], SIZE[0], 3)
+    behind = torch.rand(shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    truth = image_and_gradients(torch_reference.rasterize, arguments, torch.float64, SIZE, behind)
+    mine = image_and_gradients(cpu.rasterize, arguments, torch.float32, SIZE, behind)
+    errors = {key: relative_error(mine[key], truth[key]) for key in truth}
+    assert max(errors.values()) < 1e-4, errors
+
+
+def test_a_picture_of_one_colour_is_that_colour() -> None:
+    arguments = scene("soft")
+    picture = BACKGROUND.expand(2, SIZE[1], SIZE[0], 3)
+    images = [
+        cpu.rasterize(**arguments, width=SIZE[0], height=SIZE[1], background=b).rgb for b in (picture, BACKGROUND)
+    ]
+    assert torch.equal(*images)
+
+
 def test_nothing_in_view_is_background() -> None:
     arguments = scene("soft", frames=1)
     arguments["means"] = arguments["means"] + arguments["viewmats"][0, 2, :3] * -50.0

@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from stages.assets import asset_path
 from stages.errors import BadInput
 from stages.geometry.rotations import quaternion_matrices
+from stages.meshes.surface import face_normals, sample_surface
 from stages.skeletons.rigged import RiggedFile, Track, read_rigged
 from stages.skeletons.skeleton import Pose, Skeleton, skin
 from stages.zoo.clips import RIGS, Rig, rigged_clip, rigged_file
@@ -70,8 +71,8 @@ def test_clips_start_at_rest_and_move(rig: Rig) -> None:
     for verb in rig.verbs:
         clip = rigged_clip(rig, verb, 9, 300, torch.Generator().manual_seed(0))
         torch.testing.assert_close(clip.means[0], clip.asset.means, atol=1e-5, rtol=0)
-        turn = quaternion_matrices(clip.quats[0]) - quaternion_matrices(clip.asset.quats)
-        assert float(turn.abs().max()) < 1e-3
+        turn = (quaternion_matrices(clip.quats[0]) - quaternion_matrices(clip.asset.quats)).abs()
+        assert float(turn[..., 2].max()) < 1e-3 and float(turn.max()) < 0.05  # within a disc the axes follow rounding
         assert clip.means.isfinite().all() and clip.quats.isfinite().all()
         torch.testing.assert_close(clip.quats.norm(dim=-1), torch.ones(9, 300))
         moved = (clip.means - clip.means[0]).norm(dim=-1).amax(dim=0)
@@ -81,20 +82,20 @@ def test_clips_start_at_rest_and_move(rig: Rig) -> None:
 def test_flat_gaussians_stay_on_the_moving_surface() -> None:
     """The normal of a Gaussian turns with its surface: of a deer's walk, against normals of the posed mesh."""
     file = rigged_file("Deer.glb")
-    body = file.body(file.bind_local, 800, torch.Generator().manual_seed(0))
+    body = file.body(file.bind_local, 3000, torch.Generator().manual_seed(0))
     pose = file.pose("AnimalArmature|Walk", torch.tensor([0.4]))
     clip = body.animate(pose)
-    posed = torch.from_numpy(_vertices(file, pose)) @ body.skeleton.world[:3, :3].T + body.skeleton.world[:3, 3]
-    corners = posed[file.faces]
-    nearest = torch.cdist(clip.means[0], corners.mean(dim=1)).argmin(dim=1)
-    normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = torch.nn.functional.normalize(normals, dim=-1)[nearest]
+    standing = skin(file.vertices, file.weights, body.skeleton.joint_matrices(body.rest))[0]
+    own = sample_surface(standing, file.faces, 3000, torch.Generator().manual_seed(0)).faces  # the same draws again
+    normals = face_normals(torch.from_numpy(_vertices(file, pose)), file.faces)[own] @ body.skeleton.world[:3, :3].T
+    normals = torch.nn.functional.normalize(normals, dim=-1)
     axis = quaternion_matrices(clip.quats[0])[:, :, 2]
-    agreement = (axis * normals).sum(-1).abs()
-    still = (quaternion_matrices(body.gaussians.quats)[:, :, 2] * normals).sum(-1).abs()
-    assert float(agreement.mean()) > 0.9  # measured 0.95; the nearest triangle is not always the own one
+    off = torch.rad2deg(torch.acos((axis * normals).sum(-1).abs().clamp(max=1.0)))
+    still = torch.rad2deg(
+        torch.acos((quaternion_matrices(body.gaussians.quats)[:, :, 2] * normals).sum(-1).abs().clamp(max=1.0))
+    )
     legs = clip.means[0, :, 1] < -0.4
-    assert float(agreement[legs].mean()) > float(still[legs].mean()) + 0.02
+    assert float(off.median()) < 2.0 and float(off[legs].median()) < 4.0 < float(still[legs].median())
 
 
 def _track(interpolation: str, values: list[list[float]], path: str = "translation") -> Track:

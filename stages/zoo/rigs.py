@@ -5,8 +5,8 @@
     {"file": "Fox.glb", "nouns": ["fox"], "rest": "Survey", "gain": 1.0,
      "verbs": {"run": {"clip": "Run", "cycles": 2.0, "start": 0.65}}}
 
-``file``, ``nouns`` and ``verbs`` are needed, and of a verb its ``clip``. A new body, or another motion of one, is a line
-there and no code.
+``file``, ``nouns`` and ``verbs`` are needed, and of a verb its ``clip``. A new body, or another motion of one, is a
+line there and no code.
 """
 
 from __future__ import annotations

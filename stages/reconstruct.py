@@ -27,8 +27,7 @@ from stages.gaussians.formats import READERS, is_mesh_ply, read_splat, splat_for
 from stages.gaussians.transform import centre, looks_upside_down, mirror, rescale, turn_upright
 from stages.run_dir import RunDir
 
-GLTF = (".glb", ".gltf")
-MESHES = (*GLTF, ".obj", ".stl", ".ply")
+MESHES = (".glb", ".gltf", ".obj", ".stl", ".ply")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,9 +134,10 @@ def _tell_unused(path: Path, unused: tuple[str, ...], report: Report, hint: str 
 
 def _tell_poses(path: Path, report: Report) -> None:
     """Say which poses a rigged file has: its bind pose was taken, which may be a T with the arms out."""
+    from stages.meshes.gltf import SUFFIXES
     from stages.skeletons.rigged import clip_names
 
-    names = clip_names(path) if path.suffix.lower() in GLTF else []
+    names = clip_names(path) if path.suffix.lower() in SUFFIXES else []
     if names:
         shown = ", ".join(name.rpartition("|")[2] for name in names[:8]) + (", ..." if len(names) > 8 else "")
         report(Note(f"Taken in its bind pose; --pose CLIP@SECONDS chooses another: {shown}."))
@@ -145,11 +145,12 @@ def _tell_poses(path: Path, report: Report) -> None:
 
 def _posed(path: Path, pose: str, config: ReconstructConfig, report: Report) -> Gaussians:
     """Samples of a ``.glb`` with a skeleton, in one of its poses."""
+    from stages.meshes.gltf import SUFFIXES
     from stages.skeletons.rigged import read_rigged
 
     if config.texture is not None:
         raise BadInput("--texture does not go with --pose.", "Put the texture into the .glb.")
-    if path.suffix.lower() not in GLTF:
+    if path.suffix.lower() not in SUFFIXES:
         raise BadInput(f"{path} has no poses.", "--pose is for .glb and .gltf files with a skeleton or clips.")
     rigged = read_rigged(path)
     _tell_unused(path, rigged.unused, report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,23 +75,33 @@ def open_gltf(path: Path) -> GltfFile:
     if not path.is_file():
         raise BadInput(f"There is no file {path}.", "Check the path.")
     with understanding(path):
-        data = path.read_bytes()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # chunks of extensions that are not used here
-            binary = data[:4] == b"glTF"
-            gltf = pygltflib.GLTF2.load_from_bytes(data) if binary else pygltflib.GLTF2.gltf_from_json(data.decode())
-        if gltf is None or not isinstance(gltf.meshes, list):
-            raise ValueError("it is not glTF")
-        return of_parsed(path, gltf)
+        return parse_gltf(path, path.read_bytes())
 
 
-def of_parsed(path: Path, gltf: Any) -> GltfFile:
-    """A parsed ``pygltflib.GLTF2`` with its buffers in one. Raises as ``open_gltf``."""
+def parse_gltf(path: Path, data: bytes) -> GltfFile:
+    """The content ``data`` of a ``.glb`` or ``.gltf`` that lies at ``path``, or would.
+
+    Raises:
+        BadInput: a buffer that it names is missing; it is compressed.
+        ValueError: it is not glTF; json, struct and pygltflib raise others.
+    """
+    binary = data[:4] == b"glTF"
+    text = data[20 : 20 + int.from_bytes(data[12:16], "little")] if binary else data
+    raw = json.loads(text.decode("utf-8-sig"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # chunks of extensions that are not used here
+        if binary:
+            gltf = pygltflib.GLTF2.load_from_bytes(data)
+        else:
+            gltf = pygltflib.GLTF2.gltf_from_json(text.decode("utf-8-sig"))
+    if gltf is None:
+        raise ValueError("it is not glTF")
+    for node, own in zip(gltf.nodes, raw.get("nodes", []), strict=True):
+        node.weights = own.get("weights")  # of morph targets: pygltflib knows those of meshes only
     used = [name for name in COMPRESSIONS if name in (gltf.extensionsRequired or [])]
     if used:
         raise BadInput(f"{path} is compressed ({', '.join(used)}).", "Export it again without compression.")
-    blob = _join_buffers(gltf, path)
-    return GltfFile(path, gltf, blob)
+    return GltfFile(path, gltf, _join_buffers(gltf, path))
 
 
 class understanding:

@@ -41,7 +41,7 @@ def primitives(file: GltfFile) -> list[Primitive]:
         if node.mesh is None or node_id not in shown:
             continue
         mesh = file.gltf.meshes[node.mesh]
-        weights = list(getattr(node, "weights", None) or mesh.weights or [])
+        weights = list(node.weights or mesh.weights or [])
         for number, source in enumerate(mesh.primitives):
             vertices = file.attribute(source, "POSITION")
             if vertices is None:

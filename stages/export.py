@@ -192,11 +192,12 @@ def _export_mesh(
 def _posed(mesh: SourceMesh, path: Path, pose: str | None, rest: Tensor) -> tuple[SourceMesh, Placement]:
     """The mesh in the pose that the asset was made in, and how it lies there. Raises ``BadInput`` when it has none."""
     from stages.exporting.glb import in_pose
+    from stages.meshes.gltf import SUFFIXES
     from stages.moving.truth import find_asset
     from stages.skeletons.rigged import clip_names, read_rigged
     from stages.skeletons.skeleton import skin
 
-    rigged = read_rigged(path) if path.suffix.lower() == ".glb" and clip_names(path) else None
+    rigged = read_rigged(path) if path.suffix.lower() in SUFFIXES and clip_names(path) else None
     found = None if rigged is None else find_asset(rigged, rest, pose)
     if rigged is None or found is None:
         raise BadInput(

@@ -102,7 +102,7 @@ def _read(path: Path, config: ReconstructConfig, report: Report) -> Gaussians:
     """A splat, or samples of a mesh, in the file's own axes."""
     suffix = path.suffix.lower()
     if config.pose is not None:
-        return _posed(path, config.pose, config)
+        return _posed(path, config.pose, config, report)
     if config.texture is not None and suffix not in MESHES:
         raise BadInput(f"{path} is no mesh to put a texture on.", "Leave --texture away.")
     if not path.exists():
@@ -118,39 +118,52 @@ def _read(path: Path, config: ReconstructConfig, report: Report) -> Gaussians:
 
 def _sampled(path: Path, config: ReconstructConfig, report: Report) -> Gaussians:
     """Samples of a mesh as it stands in its file."""
-    from stages.gaussians.mesh import gaussians_from_mesh, has_colors
+    from stages.gaussians.mesh import sample_mesh
+    from stages.meshes.mesh import load_mesh, put_on
 
     _tell_poses(path, report)
-    texture = None if config.texture is None else Path(config.texture)
-    if texture is None and not has_colors(path):
+    mesh = load_mesh(path)
+    if config.texture is not None:
+        mesh = put_on(mesh, Path(config.texture))
+    elif not mesh.has_colors:
         report(
             Caution(
                 f"{path} names no colours and becomes plain grey, of which a video model sees little. If it has "
                 "a picture: --texture FILE"
             )
         )
-    return gaussians_from_mesh(path, config.num_gaussians, step_generator(config.seed, 0), texture)
+    _tell_unused(path, mesh.unused, report, "A picture can be put on it: --texture FILE" if mesh.lacks_picture else "")
+    return sample_mesh(mesh, config.num_gaussians, step_generator(config.seed, 0))
+
+
+def _tell_unused(path: Path, unused: tuple[str, ...], report: Report, hint: str = "") -> None:
+    """Say what a file names of its colours and cannot be used."""
+    if unused:
+        report(Caution(f"{path} has {'; '.join(unused)}. {hint}".strip()))
 
 
 def _tell_poses(path: Path, report: Report) -> None:
     """Say which poses a rigged file has: its bind pose was taken, which may be a T with the arms out."""
+    from stages.meshes.gltf import SUFFIXES
     from stages.skeletons.rigged import clip_names
 
-    names = clip_names(path) if path.suffix.lower() == ".glb" else []
+    names = clip_names(path) if path.suffix.lower() in SUFFIXES else []
     if names:
         shown = ", ".join(name.rpartition("|")[2] for name in names[:8]) + (", ..." if len(names) > 8 else "")
         report(Note(f"Taken in its bind pose; --pose CLIP@SECONDS chooses another: {shown}."))
 
 
-def _posed(path: Path, pose: str, config: ReconstructConfig) -> Gaussians:
+def _posed(path: Path, pose: str, config: ReconstructConfig, report: Report) -> Gaussians:
     """Samples of a ``.glb`` with a skeleton, in one of its poses."""
+    from stages.meshes.gltf import SUFFIXES
     from stages.skeletons.rigged import read_rigged
 
     if config.texture is not None:
         raise BadInput("--texture does not go with --pose.", "Put the texture into the .glb.")
-    if path.suffix.lower() != ".glb":
-        raise BadInput(f"{path} has no poses.", "--pose is for .glb files with a skeleton or clips.")
+    if path.suffix.lower() not in SUFFIXES:
+        raise BadInput(f"{path} has no poses.", "--pose is for .glb and .gltf files with a skeleton or clips.")
     rigged = read_rigged(path)
+    _tell_unused(path, rigged.unused, report)
     return rigged.gaussians(rigged.named_pose(pose), config.num_gaussians, step_generator(config.seed, 0))
 
 

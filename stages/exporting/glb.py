@@ -20,13 +20,10 @@ import torch
 from torch import Tensor
 
 from stages.errors import BadInput
-from stages.gaussians.mesh import mesh_as_glb
-from stages.geometry.rotations import quaternion_matrices
-from stages.meshes.gltf import read_accessor
+from stages.meshes.gltf import SUFFIXES, GltfFile, open_gltf, parse_gltf, understanding
+from stages.meshes.mesh import as_glb, refuse_splat
 from stages.meshes.placement import Placement
-
-COMPRESSIONS = ("KHR_draco_mesh_compression", "EXT_meshopt_compression")
-TRIANGLES = 4
+from stages.meshes.scene import Primitive, primitives
 
 
 @dataclass(frozen=True)
@@ -67,37 +64,44 @@ class SourceMesh:
 
 
 def read_mesh(path: Path) -> SourceMesh:
-    """Read a ``.glb``, or anything that trimesh reads by way of one.
+    """Read a ``.glb`` or ``.gltf``, or anything that trimesh reads by way of one.
 
     Raises:
         BadInput: the file is missing, unreadable, compressed, or has no triangles.
     """
-    if path.suffix.lower() != ".glb":
-        data = mesh_as_glb(path)
-    elif path.is_file():
-        data = path.read_bytes()
-    else:
-        raise BadInput(f"There is no file {path}.", "Check the path.")
-    try:
-        gltf = pygltflib.GLTF2.load_from_bytes(data)
-        assert gltf is not None
-        used = [name for name in COMPRESSIONS if name in (gltf.extensionsRequired or [])]
-        if used:
-            raise BadInput(f"{path} is compressed ({', '.join(used)}).", "Export it again without compression.")
-        blob = bytearray(gltf.binary_blob() or b"")
-        _drop_motion(gltf)
-        _embed_images(gltf, blob, path.parent)
-        mesh = SourceMesh(gltf, blob, _parts(gltf, bytes(blob)))
-    except BadInput:
-        raise
-    except Exception as error:  # pygltflib raises whatever json and struct do; indices in the file may point anywhere
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise BadInput(f"{path} cannot be read as a .glb file: {reason}.", "Export it again.") from None
+    with understanding(path):
+        file = open_gltf(path) if path.suffix.lower() in SUFFIXES else parse_gltf(path, as_glb(path))
+        found = primitives(file)
+        _drop_motion(file.gltf)
+        blob = bytearray(file.blob)
+        _embed_images(file, blob)
+        parts = [_part(source) for source in found]
+        _keep_morphs(file.gltf, blob, found)
+    mesh = SourceMesh(file.gltf, blob, parts)
     if not any(len(part.faces) for part in mesh.parts):
+        refuse_splat(file)
         raise BadInput(f"{path} has no triangles.", "Give the mesh that the asset was made from.")
     if not all(part.vertices.isfinite().all() for part in mesh.parts):
         raise BadInput(f"{path} holds vertices that are NaN or infinite.", "Export the mesh again.")
     return mesh
+
+
+def _part(source: Primitive) -> Part:
+    """A primitive of the reader as tensors."""
+    normals = None if source.normals is None else torch.from_numpy(source.normals)
+    faces, world = torch.from_numpy(source.faces), torch.from_numpy(source.world_node).float()
+    return Part(source.node, source.number, torch.from_numpy(source.vertices), normals, faces, world)
+
+
+def _keep_morphs(gltf: Any, blob: bytearray, found: list[Primitive]) -> None:
+    """Write what the default weights of morph targets had moved as the mesh's own shape: the targets are gone."""
+    writer = _Writer(gltf, blob)
+    for source in found:
+        if source.morphed:
+            attributes = gltf.meshes[gltf.nodes[source.node].mesh].primitives[source.number].attributes
+            attributes.POSITION = writer.add(source.vertices, bounds=True)
+            if source.normals is not None:
+                attributes.NORMAL = writer.add(source.normals)
 
 
 def in_pose(mesh: SourceMesh, vertices: dict[tuple[int, int], Tensor]) -> SourceMesh:
@@ -222,70 +226,19 @@ def _drop_motion(gltf: Any) -> None:
                 setattr(primitive.attributes, name, None)
 
 
-def _embed_images(gltf: Any, blob: bytearray, folder: Path) -> None:
+def _embed_images(file: GltfFile, blob: bytearray) -> None:
     """Pictures in files of their own go into the binary chunk, so that the result is one file wherever it lies."""
-    for image in gltf.images:
-        if not image.uri or image.uri.startswith("data:") or not (folder / image.uri).is_file():
+    for number, image in enumerate(file.gltf.images):
+        if not image.uri or image.uri.startswith("data:"):
             continue
-        data = (folder / image.uri).read_bytes()
+        data = file.picture(number)
+        if data is None:
+            continue
         blob.extend(b"\0" * (-len(blob) % 4))
-        gltf.bufferViews.append(pygltflib.BufferView(buffer=0, byteOffset=len(blob), byteLength=len(data)))
+        file.gltf.bufferViews.append(pygltflib.BufferView(buffer=0, byteOffset=len(blob), byteLength=len(data)))
         blob.extend(data)
         image.mimeType = mimetypes.guess_type(image.uri)[0]
-        image.uri, image.bufferView = None, len(gltf.bufferViews) - 1
-
-
-def _parts(gltf: Any, blob: bytes) -> list[Part]:
-    """Every primitive under the scene's roots."""
-    parts: list[Part] = []
-
-    def floats(accessor: int) -> Tensor:
-        if gltf.accessors[accessor].sparse is not None or len(gltf.buffers) > 1:
-            raise ValueError("its vertices are sparse or in other files")
-        return torch.from_numpy(read_accessor(gltf, blob, accessor).astype(np.float32))
-
-    def visit(node_id: int, parent: Tensor, depth: int) -> None:
-        if depth > len(gltf.nodes):
-            raise ValueError("its nodes form a circle")
-        node = gltf.nodes[node_id]
-        world = parent @ _local(node)
-        for index, primitive in enumerate(gltf.meshes[node.mesh].primitives if node.mesh is not None else []):
-            vertices = floats(primitive.attributes.POSITION)
-            normals = None if primitive.attributes.NORMAL is None else floats(primitive.attributes.NORMAL)
-            faces = _faces(gltf, blob, primitive, len(vertices))
-            parts.append(Part(node_id, index, vertices, normals, faces, world.float()))
-        for child in node.children or []:
-            visit(child, world, depth + 1)
-
-    for root in gltf.scenes[gltf.scene or 0].nodes:
-        visit(root, torch.eye(4, dtype=torch.float64), 0)
-    return parts
-
-
-def _local(node: Any) -> Tensor:
-    """A node's own transform, [4, 4] double."""
-    if node.matrix:
-        return torch.tensor(node.matrix, dtype=torch.float64).reshape(4, 4).T  # stored column by column
-    x, y, z, w = node.rotation or (0.0, 0.0, 0.0, 1.0)
-    local = torch.eye(4, dtype=torch.float64)
-    local[:3, :3] = quaternion_matrices(torch.tensor([w, x, y, z], dtype=torch.float64))
-    local[:3, :3] *= torch.tensor(node.scale or (1.0, 1.0, 1.0), dtype=torch.float64)
-    local[:3, 3] = torch.tensor(node.translation or (0.0, 0.0, 0.0), dtype=torch.float64)
-    return local
-
-
-def _faces(gltf: Any, blob: bytes, primitive: Any, num_vertices: int) -> Tensor:
-    """Triangles [F, 3]; none for another mode."""
-    if primitive.mode not in (None, TRIANGLES):
-        return torch.zeros(0, 3, dtype=torch.long)
-    if primitive.indices is None:
-        faces = torch.arange(num_vertices // 3 * 3).reshape(-1, 3)
-    else:
-        indices = read_accessor(gltf, blob, primitive.indices).astype(np.int64).reshape(-1)
-        faces = torch.from_numpy(indices[: len(indices) // 3 * 3]).reshape(-1, 3)
-    if len(faces) and int(faces.max()) >= num_vertices:
-        raise ValueError("it has triangles whose vertices are not in the file")
-    return faces
+        image.uri, image.bufferView = None, len(file.gltf.bufferViews) - 1
 
 
 def _turned(part: Part, move: Tensor, normals: Tensor) -> Tensor:

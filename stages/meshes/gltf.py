@@ -1,25 +1,189 @@
-"""Numbers in glTF 2.0 files: what an accessor holds."""
+"""A glTF 2.0 file opened: its JSON, its buffers and pictures wherever they lie, and the numbers in its accessors."""
 
 from __future__ import annotations
 
+import base64
+import json
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, unquote_to_bytes
 
 import numpy as np
+import pygltflib
 
+from stages.errors import BadInput
+
+SUFFIXES = (".glb", ".gltf")
+COMPRESSIONS = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression")
 DTYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
+Array = np.ndarray[Any, Any]
 
-def read_accessor(gltf: Any, blob: bytes, accessor_id: int) -> np.ndarray[Any, Any]:
-    """Values [count, width] of an accessor of a ``pygltflib.GLTF2``; normalised integers become floats."""
+
+@dataclass(frozen=True)
+class GltfFile:
+    """The parsed file. ``gltf`` is a ``pygltflib.GLTF2``; ``blob`` are all its buffers in one, which the buffer views
+    of ``gltf`` refer to."""
+
+    path: Path
+    gltf: Any
+    blob: bytes
+    missing: list[str] = field(default_factory=list)  # what it names and that cannot be used, and why
+    decoded: dict[int, Any] = field(default_factory=dict)  # pictures that have been decoded, by their id
+
+    def accessor(self, accessor_id: int) -> Array:
+        """Values [count, width] of an accessor; see ``read_accessor``."""
+        return read_accessor(self.gltf, self.blob, accessor_id)
+
+    def attribute(self, primitive: Any, name: str) -> Array | None:
+        """Values [V, width] of an attribute of a primitive, such as "POSITION"; None when it has none."""
+        accessor_id = getattr(primitive.attributes, name, None)
+        return None if accessor_id is None else self.accessor(accessor_id)
+
+    def picture(self, image_id: int) -> bytes | None:
+        """The encoded picture; None when it is in a file that is not there, which ``missing`` then names."""
+        image = self.gltf.images[image_id]
+        if image.bufferView is not None:
+            return self.view(image.bufferView)
+        try:
+            return load_uri(image.uri or "", self.path.parent)
+        except FileNotFoundError:
+            name = image.uri or f"picture {image_id}"
+            self.miss(f"a texture in {unquote(name)}, which is not there")
+            return None
+
+    def view(self, view_id: int) -> bytes:
+        """The bytes of a buffer view."""
+        view = self.gltf.bufferViews[view_id]
+        return self.blob[view.byteOffset or 0 :][: view.byteLength]
+
+    def miss(self, what: str) -> None:
+        """Remember once what could not be used."""
+        if what not in self.missing:
+            self.missing.append(what)
+
+
+def open_gltf(path: Path) -> GltfFile:
+    """Open a ``.glb`` or ``.gltf``, whichever its first bytes say.
+
+    Raises:
+        BadInput: the file, or a buffer that it names, is missing; it is compressed; it is not glTF.
+    """
+    if not path.is_file():
+        raise BadInput(f"There is no file {path}.", "Check the path.")
+    with understanding(path):
+        return parse_gltf(path, path.read_bytes())
+
+
+def parse_gltf(path: Path, data: bytes) -> GltfFile:
+    """The content ``data`` of a ``.glb`` or ``.gltf`` that lies at ``path``, or would.
+
+    Raises:
+        BadInput: a buffer that it names is missing; it is compressed.
+        ValueError: it is not glTF; json, struct and pygltflib raise others.
+    """
+    binary = data[:4] == b"glTF"
+    text = data[20 : 20 + int.from_bytes(data[12:16], "little")] if binary else data
+    raw = json.loads(text.decode("utf-8-sig"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # chunks of extensions that are not used here
+        if binary:
+            gltf = pygltflib.GLTF2.load_from_bytes(data)
+        else:
+            gltf = pygltflib.GLTF2.gltf_from_json(text.decode("utf-8-sig"))
+    if gltf is None:
+        raise ValueError("it is not glTF")
+    for node, own in zip(gltf.nodes, raw.get("nodes", []), strict=True):
+        node.weights = own.get("weights")  # of morph targets: pygltflib knows those of meshes only
+    used = [name for name in COMPRESSIONS if name in (gltf.extensionsRequired or [])]
+    if used:
+        raise BadInput(f"{path} is compressed ({', '.join(used)}).", "Export it again without compression.")
+    return GltfFile(path, gltf, _join_buffers(gltf, path))
+
+
+class understanding:
+    """A context in which whatever goes wrong with a file becomes one ``BadInput`` line about it: parsers raise what
+    json and struct do, and indices in the file may point anywhere."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if not isinstance(error, Exception) or isinstance(error, BadInput):
+            return
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise BadInput(f"{self.path} cannot be read as a mesh: {reason}.", "Export it again.") from None
+
+
+def load_uri(uri: str, folder: Path) -> bytes:
+    """What a URI of a glTF file stands for: a data URI, or a file beside it whose name may be percent-encoded
+    (glTF 2.0, 2.8). Raises ``FileNotFoundError``; nothing is fetched from a network."""
+    if uri.startswith("data:"):
+        head, _, body = uri.partition(",")
+        return base64.b64decode(unquote(body)) if head.endswith(";base64") else unquote_to_bytes(body)
+    for name in (unquote(uri), uri, unquote(uri).replace("\\", "/")):
+        if name and (folder / name).is_file():
+            return (folder / name).read_bytes()
+    raise FileNotFoundError(uri)
+
+
+def read_accessor(gltf: Any, blob: bytes | bytearray, accessor_id: int) -> Array:
+    """Values [count, width] of an accessor of a ``pygltflib.GLTF2`` whose buffers are one ``blob``.
+
+    Normalised integers become floats, the smallest -1 (glTF 2.0, 3.11); what a sparse accessor replaces is replaced,
+    and one without a buffer view begins with zeros (3.6.2.3).
+    """
     accessor = gltf.accessors[accessor_id]
-    view = gltf.bufferViews[accessor.bufferView]
     dtype, width = np.dtype(DTYPES[accessor.componentType]), WIDTHS[accessor.type]
-    start = (view.byteOffset or 0) + (accessor.byteOffset or 0)
-    stride = view.byteStride or dtype.itemsize * width
-    raw = np.frombuffer(blob, np.uint8, count=stride * (accessor.count - 1) + dtype.itemsize * width, offset=start)
-    rows = np.lib.stride_tricks.as_strided(raw, (accessor.count, dtype.itemsize * width), (stride, 1))
-    values = np.ascontiguousarray(rows).view(dtype)
+    values = np.zeros((accessor.count, width), dtype)
+    if accessor.bufferView is not None:
+        values = _rows(gltf, blob, accessor.bufferView, accessor.byteOffset, dtype, accessor.count, width)
+    if accessor.sparse is not None:
+        some, replaced = accessor.sparse, accessor.sparse.indices
+        kind = np.dtype(DTYPES[replaced.componentType])
+        where = _rows(gltf, blob, replaced.bufferView, replaced.byteOffset, kind, some.count, 1)[:, 0]
+        values = values.copy()
+        values[where] = _rows(gltf, blob, some.values.bufferView, some.values.byteOffset, dtype, some.count, width)
     if accessor.normalized:
         values = np.maximum(values.astype(np.float32) / np.iinfo(dtype.str).max, -1.0)
     return values
+
+
+def _rows(
+    gltf: Any, blob: bytes | bytearray, view_id: int, offset: int | None, dtype: np.dtype[Any], count: int, width: int
+) -> Array:
+    """``count`` rows of ``width`` numbers in a buffer view, which may lie apart (``byteStride``)."""
+    view, row = gltf.bufferViews[view_id], dtype.itemsize * width
+    if count == 0:
+        return np.zeros((0, width), dtype)
+    stride = view.byteStride or row
+    first = (view.byteOffset or 0) + (offset or 0)
+    raw = np.frombuffer(blob, np.uint8, count=stride * (count - 1) + row, offset=first)
+    return np.ascontiguousarray(np.lib.stride_tricks.as_strided(raw, (count, row), (stride, 1))).view(dtype)
+
+
+def _join_buffers(gltf: Any, path: Path) -> bytes:
+    """All buffers one behind the other, and the buffer views moved to where theirs begins."""
+    joined, starts = bytearray(), []
+    for number, buffer in enumerate(gltf.buffers):
+        starts.append(len(joined))
+        if buffer.uri:
+            try:
+                joined += load_uri(buffer.uri, path.parent)
+            except FileNotFoundError:
+                raise BadInput(
+                    f"{path} needs {unquote(buffer.uri)}, which is not beside it.", "Put the two together."
+                ) from None
+        elif number == 0:
+            joined += gltf.binary_blob() or b""
+        joined += b"\0" * (-len(joined) % 4)
+    for view in gltf.bufferViews:
+        view.byteOffset, view.buffer = (view.byteOffset or 0) + starts[view.buffer], 0
+    gltf.buffers = [pygltflib.Buffer(byteLength=len(joined))] if joined else []
+    return bytes(joined)

@@ -29,7 +29,8 @@ OF_SPACING = 0.5
 tolerated. [ours]"""
 
 CLEARLY = 0.8
-"""A placement is preferred to a simpler one when Gaussians then lie nearer by this factor: a cube has many. [ours]"""
+"""A placement is preferred to a simpler one when Gaussians then lie nearer by this factor, on average: a cube has
+many. [ours]"""
 
 
 @dataclass(frozen=True)
@@ -62,22 +63,23 @@ def find_placement(vertices: Tensor, faces: Tensor, means: Tensor) -> Placement 
     some = means[torch.linspace(0, len(means) - 1, min(NUM_MEANS, len(means))).long()]
     turned = [Placement(up, quaternion_matrices(torch.tensor(turn, dtype=means.dtype))) for up, turn in UPRIGHT.items()]
     for candidates in (turned, [_fitted(placement, surface, some) for placement in turned]):
-        best, nearest = None, max(TOLERANCE, OF_SPACING * samples.spacing / diagonal)
+        best, nearest, tolerated = None, 0.0, max(TOLERANCE, OF_SPACING * samples.spacing / diagonal)
         for placement in candidates:
-            distance = _distance(placement, surface, some)
-            if distance < (nearest if best is None else CLEARLY * nearest):
-                best, nearest = placement, distance
+            median, mean = _distances(placement, surface, some)
+            if median < tolerated and (best is None or mean < CLEARLY * nearest):
+                best, nearest = placement, mean
         if best is not None:
             return best
     return None
 
 
-def _distance(placement: Placement, surface: Tensor, means: Tensor) -> float:
-    """Median distance of ``means`` from the placed ``surface``, over the surface's diagonal."""
+def _distances(placement: Placement, surface: Tensor, means: Tensor) -> tuple[float, float]:
+    """Median and mean distance of ``means`` from the placed ``surface``, over the surface's diagonal. The median says
+    whether they belong together, whatever some of them do; the mean sees the few by which two turns differ."""
     placed = placement.to_asset(surface)
     distances, _ = cKDTree(placed.numpy()).query(means.numpy())
-    diagonal = float((placed.amax(dim=0) - placed.amin(dim=0)).norm())
-    return float(torch.from_numpy(distances).median()) / max(diagonal, 1e-12)
+    away, diagonal = torch.from_numpy(distances), max(float((placed.amax(dim=0) - placed.amin(dim=0)).norm()), 1e-12)
+    return float(away.median()) / diagonal, float(away.mean()) / diagonal
 
 
 def _fitted(start: Placement, surface: Tensor, means: Tensor) -> Placement:

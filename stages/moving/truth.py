@@ -12,6 +12,7 @@ from torch import Tensor
 
 from stages.conventions import frame_times, step_generator
 from stages.errors import BadInput
+from stages.meshes.gltf import SUFFIXES
 from stages.meshes.placement import Placement, find_placement
 from stages.meshes.surface import sample_surface
 from stages.moving.asset import load_moving_asset
@@ -59,7 +60,7 @@ def true_motion(
     path, clip = _split(truth)
     if path.is_dir():
         return _of_run(path, rest, num_frames)
-    if path.suffix.lower() != ".glb":
+    if path.suffix.lower() not in SUFFIXES:
         raise BadInput(f"There is no true motion in {path}.", "Give --truth a .glb with clips, or a run directory.")
     if not cycles > 0.0:
         raise BadInput(f"truth_cycles must be positive, not {cycles:g}.")

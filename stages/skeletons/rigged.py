@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pygltflib
 import torch
-from PIL import Image
 from torch import Tensor
 
 from stages.errors import BadInput
 from stages.gaussians import Gaussians
 from stages.gaussians.surface import flat_gaussians
-from stages.geometry.rotations import matrix_quaternions
-from stages.meshes.gltf import read_accessor
-from stages.meshes.surface import SurfaceSamples, face_normals, sample_surface
+from stages.meshes.gltf import Array, GltfFile, open_gltf, understanding
+from stages.meshes.materials import read_paint
+from stages.meshes.paint import Painted, sample_painted
+from stages.meshes.scene import Primitive, local_transform, primitives, sorted_nodes
+from stages.meshes.surface import SurfaceSamples, face_normals
 from stages.skeletons.skeleton import Body, Pose, Skeleton, skin, unskin
-
-PLAIN = ((0.7 + 0.055) / 1.055) ** 2.4
-"""Grey of a mesh without any colour: 0.7 as displayed, here in linear light."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +71,7 @@ class RiggedFile:
 
     vertices: Tensor  # [V, 3] bind pose
     faces: Tensor  # [F, 3]
-    face_colors: Tensor  # [F, 3, 3] displayed colour at each corner
-    textures: list[tuple[Tensor, Tensor, Tensor]]  # (faces with this texture [F], uv [F, 3, 2], image [H, W, 3])
+    painted: tuple[Painted, ...]  # the colours
     weights: Tensor  # [V, S]
     parents: list[int]
     joints: list[int]
@@ -84,6 +79,7 @@ class RiggedFile:
     bind_local: Pose  # the nodes' own transforms
     clips: dict[str, list[Track]]
     places: dict[tuple[int, int], slice]  # which of the vertices are a node's n-th primitive's
+    unused: tuple[str, ...]  # what the file names of its colours and cannot be used
 
     @property
     def skeleton(self) -> Skeleton:
@@ -166,184 +162,131 @@ class RiggedFile:
         self, vertices: Tensor, num_gaussians: int, generator: torch.Generator
     ) -> tuple[Gaussians, SurfaceSamples]:
         """Gaussians on the faces between ``vertices`` [V, 3], and where they lie."""
-        samples = sample_surface(vertices, self.faces, num_gaussians, generator)
-        colors = samples.interpolate(self.face_colors)
-        for mask, uv, image in self.textures:
-            chosen = mask[samples.faces]
-            colors[chosen] *= _lookup(image, samples.interpolate(uv)[chosen])
+        samples, colors = sample_painted(vertices, self.faces, self.painted, num_gaussians, generator)
         normals = face_normals(vertices, self.faces)[samples.faces]
         points = samples.interpolate(vertices[self.faces])
         return flat_gaussians(points, normals, colors, samples.spacing), samples
 
 
 def read_rigged(path: Path) -> RiggedFile:
-    """Read an animated ``.glb`` with one or more skinned meshes; a mesh without a skin follows its node.
+    """Read an animated ``.glb`` or ``.gltf`` with one or more skinned meshes; a mesh without a skin follows its node.
 
     Raises:
-        BadInput: the file is not readable as glTF, or has no mesh.
+        BadInput: the file is missing, compressed or not readable as glTF, or has no mesh.
     """
-    if not path.is_file():
-        raise BadInput(f"There is no file {path}.", "Check the path.")
-    try:
-        gltf = pygltflib.GLTF2().load(str(path))
-        if gltf is None or not gltf.meshes:
+    file = open_gltf(path)
+    with understanding(path):
+        parts = primitives(file)
+        if not any(len(part.faces) for part in parts):
             raise BadInput(f"{path} has no mesh.", "Give an animated .glb file.")
-        return _take_apart(gltf)
-    except BadInput:
-        raise
-    except Exception as error:  # pygltflib raises whatever json and struct do; indices in the file may point anywhere
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise BadInput(f"{path} cannot be read as a .glb file: {reason}.", "Export it again.") from None
+        return _take_apart(file, parts)
 
 
 def clip_names(path: Path) -> list[str]:
     """Names of the clips in a ``.glb`` with a skin; none where it has no skin, or cannot be read."""
     try:
-        gltf = pygltflib.GLTF2().load(str(path))
-        return [clip.name or f"clip{i}" for i, clip in enumerate(gltf.animations)] if gltf.skins else []
-    except Exception:  # whoever reads the mesh says what is wrong with it
+        gltf = open_gltf(path).gltf
+    except BadInput:  # whoever reads the mesh says what is wrong with it
         return []
+    return [clip.name or f"clip{i}" for i, clip in enumerate(gltf.animations)] if gltf.skins else []
 
 
-def _take_apart(gltf: Any) -> RiggedFile:
-    """Nodes, skins and the primitives that hang on them."""
-    blob = gltf.binary_blob()
-    order, parents = _sorted_nodes(gltf)
+def _take_apart(file: GltfFile, parts: list[Primitive]) -> RiggedFile:
+    """Nodes, skins, and the primitives that hang on them."""
+    order, parents = sorted_nodes(file)
     index = {node: i for i, node in enumerate(order)}
-    bind_local = _node_pose(gltf, order)
+    bind_local = _node_pose(file, order)
+    rough = Skeleton(parents=parents, joints=list(range(len(order))), inverse_bind=torch.eye(4), world=torch.eye(4))
+    node_world = rough.joint_matrices(bind_local)[0].numpy()
 
     joints: list[int] = []
-    inverse_bind: list[np.ndarray[Any, Any]] = []
-    geometry: list[tuple[Any, ...]] = []
-    rough = Skeleton(parents=parents, joints=list(range(len(order))), inverse_bind=torch.eye(4), world=torch.eye(4))
-    node_world = rough.joint_matrices(bind_local)[0]
-    for node_id in order:
-        node = gltf.nodes[node_id]
-        if node.mesh is None:
-            continue
-        first = len(joints)
-        if node.skin is not None:
-            joint_ids = gltf.skins[node.skin].joints
-            joints += [index[j] for j in joint_ids]
-            accessor = gltf.skins[node.skin].inverseBindMatrices
-            matrices = read_accessor(gltf, blob, accessor).reshape(-1, 4, 4).transpose(0, 2, 1)
-            inverse_bind += list(matrices)
+    inverse_bind: list[Array] = []
+    own_joints: dict[int, range] = {}  # of each node with a mesh, which of the joints are its own
+    for node_id in dict.fromkeys(part.node for part in parts):
+        first, skin_id = len(joints), file.gltf.nodes[node_id].skin
+        if skin_id is not None:
+            joints += [index[joint] for joint in file.gltf.skins[skin_id].joints]
+            inverse_bind += _inverse_bind(file, skin_id)
         else:
             joints.append(index[node_id])
-            inverse_bind.append(torch.linalg.inv(node_world[index[node_id]]).numpy())
-        for number, primitive in enumerate(gltf.meshes[node.mesh].primitives):
-            transform = None if node.skin is not None else node_world[index[node_id]].numpy()
-            geometry.append(((node_id, number), primitive, first, len(joints), transform))
-    return _assemble(gltf, blob, geometry, parents, joints, np.stack(inverse_bind), bind_local, index)
+            inverse_bind.append(torch.linalg.inv(torch.from_numpy(node_world[index[node_id]])).numpy())
+        own_joints[node_id] = range(first, len(joints))
 
-
-def _assemble(
-    gltf: Any, blob: bytes, geometry: list[Any], parents: list[int], joints: list[int], inverse_bind: Any,
-    bind_local: Pose, index: dict[int, int],
-) -> RiggedFile:  # fmt: skip
-    """Concatenate the primitives and read the clips."""
-    vertices: list[np.ndarray[Any, Any]] = []
-    faces: list[np.ndarray[Any, Any]] = []
-    face_colors, weights = [], []
-    textures: list[tuple[int, int, Tensor, Tensor]] = []
+    vertices, faces, weights, painted = [], [], [], []
     places: dict[tuple[int, int], slice] = {}
-    for place, primitive, first, last, transform in geometry:
-        position = read_accessor(gltf, blob, primitive.attributes.POSITION)
-        if transform is not None:
-            position = position @ transform[:3, :3].T + transform[:3, 3]
-        if primitive.indices is None:
-            corner = np.arange(len(position)).reshape(-1, 3)
-        else:
-            corner = read_accessor(gltf, blob, primitive.indices).reshape(-1, 3).astype(np.int64)
-        skin_weights = np.zeros((len(position), len(joints)), np.float32)
-        if primitive.attributes.JOINTS_0 is not None:
-            who = read_accessor(gltf, blob, primitive.attributes.JOINTS_0).astype(np.int64)
-            share = np.nan_to_num(read_accessor(gltf, blob, primitive.attributes.WEIGHTS_0))
-            for k in range(who.shape[1]):
-                np.add.at(skin_weights, (np.arange(len(position)), first + who[:, k]), share[:, k])
-            skin_weights[skin_weights.sum(axis=1) <= 0.0, first] = 1.0  # unweighted vertices follow the first joint
-            skin_weights /= skin_weights.sum(axis=1, keepdims=True)
-        else:
-            skin_weights[:, last - 1] = 1.0
-        base, image = _material(gltf, blob, primitive)
-        first_face = sum(len(f) for f in faces)
-        if image is not None and primitive.attributes.TEXCOORD_0 is not None:
-            uv = torch.from_numpy(read_accessor(gltf, blob, primitive.attributes.TEXCOORD_0)[corner])
-            textures.append((first_face, first_face + len(corner), uv, image))
-        before = sum(len(v) for v in vertices)
-        places[place] = slice(before, before + len(position))
-        faces.append(corner + before)
+    num_vertices = num_faces = 0
+    for part in parts:
+        position = part.vertices
+        if file.gltf.nodes[part.node].skin is None:
+            world = node_world[index[part.node]]
+            position = position @ world[:3, :3].T + world[:3, 3]
         vertices.append(position)
-        weights.append(skin_weights)
-        tint = np.ones((len(position), 3))
-        if primitive.attributes.COLOR_0 is not None:
-            tint = read_accessor(gltf, blob, primitive.attributes.COLOR_0)[:, :3]
-        face_colors.append(_displayed(base * tint)[corner])
-    num_faces = sum(len(f) for f in faces)
-    clips = {
-        (clip.name or f"clip{i}"): [
-            Track(
-                index[channel.target.node],
-                channel.target.path,
-                read_accessor(gltf, blob, clip.samplers[channel.sampler].input).reshape(-1).astype(np.float64),
-                read_accessor(gltf, blob, clip.samplers[channel.sampler].output).astype(np.float64),
-                clip.samplers[channel.sampler].interpolation or "LINEAR",
-            )
-            for channel in clip.channels
-            if channel.target.node is not None and channel.target.path in ("translation", "rotation", "scale")
-        ]
-        for i, clip in enumerate(gltf.animations)
-    }
+        faces.append(part.faces + num_vertices)
+        weights.append(_skin_weights(file, part, own_joints[part.node], len(joints)))
+        painted.append(Painted(num_faces, num_faces + len(part.faces), read_paint(file, part)))
+        places[part.node, part.number] = slice(num_vertices, num_vertices + len(position))
+        num_vertices, num_faces = num_vertices + len(position), num_faces + len(part.faces)
     return RiggedFile(
         vertices=torch.from_numpy(np.concatenate(vertices)).float(),
         faces=torch.from_numpy(np.concatenate(faces)),
-        face_colors=torch.from_numpy(np.concatenate(face_colors)).float(),
-        textures=[_spread(num_faces, *texture) for texture in textures],
+        painted=tuple(painted),
         weights=torch.from_numpy(np.concatenate(weights)).float(),
         parents=parents,
         joints=joints,
-        inverse_bind=torch.from_numpy(inverse_bind).float(),
+        inverse_bind=torch.from_numpy(np.stack(inverse_bind)).float(),
         bind_local=bind_local,
-        clips=clips,
+        clips={(clip.name or f"clip{i}"): _tracks(file, clip, index) for i, clip in enumerate(file.gltf.animations)},
         places=places,
+        unused=tuple(file.missing),
     )
 
 
-def _spread(num_faces: int, first: int, last: int, uv: Tensor, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """A texture's faces as a mask over all faces, its coordinates padded to all."""
-    mask, all_uv = torch.zeros(num_faces, dtype=torch.bool), torch.zeros(num_faces, 3, 2)
-    mask[first:last], all_uv[first:last] = True, uv
-    return mask, all_uv, image
+def _inverse_bind(file: GltfFile, skin_id: int) -> list[Array]:
+    """The matrices [4, 4] from the bind pose to each joint of a skin; identities where it gives none (3.7.3.1)."""
+    source = file.gltf.skins[skin_id]
+    if source.inverseBindMatrices is None:
+        return [np.eye(4, dtype=np.float32)] * len(source.joints)
+    return list(file.accessor(source.inverseBindMatrices).reshape(-1, 4, 4).transpose(0, 2, 1))
 
 
-def _material(gltf: Any, blob: bytes, primitive: Any) -> tuple[np.ndarray[Any, Any], Tensor | None]:
-    """Base colour [3] in linear light, and the texture [H, W, 3] it multiplies, as displayed, if it has one."""
-    if primitive.material is None:
-        return np.full(3, PLAIN if primitive.attributes.COLOR_0 is None else 1.0), None
-    shading = gltf.materials[primitive.material].pbrMetallicRoughness
-    factor = np.array((shading.baseColorFactor if shading else None) or [1.0] * 4)[:3]
-    if shading is None or shading.baseColorTexture is None:
-        return factor, None
-    source = gltf.images[gltf.textures[shading.baseColorTexture.index].source]
-    if source.bufferView is None:
-        return factor, None
-    view = gltf.bufferViews[source.bufferView]
-    start = view.byteOffset or 0
-    picture = Image.open(io.BytesIO(blob[start : start + view.byteLength])).convert("RGB")
-    return factor, torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255.0)
+def _skin_weights(file: GltfFile, part: Primitive, own: range, num_joints: int) -> Array:
+    """Skin weights [V, S] of a primitive whose node has the joints ``own``; rows sum to 1."""
+    num = len(part.vertices)
+    weights = np.zeros((num, num_joints), np.float32)
+    sets = 0
+    while (who := file.attribute(part.source, f"JOINTS_{sets}")) is not None:
+        share = file.attribute(part.source, f"WEIGHTS_{sets}")
+        if share is None:
+            break
+        for k in range(who.shape[1]):
+            np.add.at(weights, (np.arange(num), own.start + who[:, k].astype(np.int64)), np.nan_to_num(share[:, k]))
+        sets += 1
+    if not sets:
+        weights[:, own.stop - 1] = 1.0
+        return weights
+    weights[weights.sum(axis=1) <= 0.0, own.start] = 1.0  # unweighted vertices follow the first joint
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
-def _displayed(linear: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """sRGB of linear light."""
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-8) ** (1 / 2.4) - 0.055)
+def _tracks(file: GltfFile, clip: Any, index: dict[int, int]) -> list[Track]:
+    """The tracks of a clip that move nodes; ``index`` is a node's position by its id."""
+    return [
+        Track(
+            index[channel.target.node],
+            channel.target.path,
+            file.accessor(clip.samplers[channel.sampler].input).reshape(-1).astype(np.float64),
+            file.accessor(clip.samplers[channel.sampler].output).astype(np.float64),
+            clip.samplers[channel.sampler].interpolation or "LINEAR",
+        )
+        for channel in clip.channels
+        if channel.target.node is not None and channel.target.path in ("translation", "rotation", "scale")
+    ]
 
 
-def _lookup(image: Tensor, uv: Tensor) -> Tensor:
-    """Nearest texels [M, 3] at ``uv`` [M, 2], repeated outside [0, 1]."""
-    height, width = image.shape[:2]
-    column = ((uv[:, 0] % 1.0) * width).long().clamp(max=width - 1)
-    row = ((uv[:, 1] % 1.0) * height).long().clamp(max=height - 1)
-    return image[row, column]
+def _node_pose(file: GltfFile, order: list[int]) -> Pose:
+    """The nodes' own local transforms as a one-frame pose."""
+    shifts, turns, scales = zip(*(local_transform(file.gltf.nodes[node_id]) for node_id in order), strict=True)
+    return Pose(torch.tensor(shifts)[None], torch.tensor(turns)[None], torch.tensor(scales)[None])
 
 
 def _normalising(points: Tensor, turn_deg: float, size: float) -> Tensor:
@@ -358,35 +301,3 @@ def _normalising(points: Tensor, turn_deg: float, size: float) -> Tensor:
     world[:3, :3] = scale * turn
     world[:3, 3] = -scale * 0.5 * (low + high)
     return world
-
-
-def _sorted_nodes(gltf: Any) -> tuple[list[int], list[int]]:
-    """Node ids with parents first, and for each the position of its parent (-1 at roots)."""
-    parent_of = {child: node for node, n in enumerate(gltf.nodes) for child in (n.children or [])}
-    order: list[int] = []
-    stack = [node for node in range(len(gltf.nodes)) if node not in parent_of]
-    while stack:
-        node = stack.pop()
-        order.append(node)
-        stack += gltf.nodes[node].children or []
-    place = {node: i for i, node in enumerate(order)}
-    return order, [place[parent_of[node]] if node in parent_of else -1 for node in order]
-
-
-def _node_pose(gltf: Any, order: list[int]) -> Pose:
-    """The nodes' own local transforms as a one-frame pose."""
-    translations, rotations, scales = [], [], []
-    for node_id in order:
-        node = gltf.nodes[node_id]
-        if node.matrix is not None and node.translation is None and node.rotation is None:
-            matrix = torch.tensor(node.matrix).reshape(4, 4).T
-            scale = matrix[:3, :3].norm(dim=0)
-            translations.append(matrix[:3, 3].tolist())
-            rotations.append(matrix_quaternions((matrix[:3, :3] / scale)[None])[0].tolist())
-            scales.append(scale.tolist())
-            continue
-        x, y, z, w = node.rotation or [0.0, 0.0, 0.0, 1.0]
-        translations.append(node.translation or [0.0] * 3)
-        rotations.append([w, x, y, z])
-        scales.append(node.scale or [1.0] * 3)
-    return Pose(torch.tensor(translations)[None], torch.tensor(rotations)[None], torch.tensor(scales)[None])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from stages.skeletons.skeleton import Body, Pose
 from stages.zoo.builder import ProceduralBody
 from stages.zoo.captions import PACES, caption, pick, uniform
 from stages.zoo.clip import Clip
+from stages.zoo.rigs import Rig, rigs
 from stages.zoo.walkers import biped, quadruped, theropod
 from stages.zoo.waves import bird, fish, flag, insect, plant, snake
 
@@ -38,121 +38,6 @@ _NOUNS = {
 NOUNS = {kind: tuple(nouns.split()) for kind, nouns in _NOUNS.items()}
 """What procedural bodies are called."""
 
-
-class Gait(NamedTuple):
-    """A clip of a file, how many cycles of it fill the frames, and where in its cycle it begins: walks and runs begin
-    where every other body's does, swinging the left hind leg, so that their mean is a walk or a run."""
-
-    clip: str
-    cycles: float = 1.0
-    start: float = 0.0
-
-
-@dataclass(frozen=True)
-class Rig:
-    """A shipped file: what to call it and what it does."""
-
-    file: str
-    nouns: tuple[str, ...]
-    verbs: dict[str, Gait]
-    rest: str | None = None  # clip whose first frame is the rest pose; the bind pose when None
-    gain: float = 1.0  # exaggerates the motion
-    folder: str = "rigged"  # in the project's assets
-
-
-_IDLE = "AnimalArmature|Idle"
-
-
-def _animal(walk: float, run: float, jump: str = "Jump_ToIdle", attack: str = "Attack") -> dict[str, Gait]:
-    return {
-        "walk": Gait("AnimalArmature|Walk", start=walk),
-        "run": Gait("AnimalArmature|Gallop", 2.0, run),
-        "eat": Gait("AnimalArmature|Eating"),
-        "jump": Gait(f"AnimalArmature|{jump}"),
-        "attack": Gait(f"AnimalArmature|{attack}"),
-        "idle": Gait(_IDLE),
-    }
-
-
-def _dinosaur(name: str, walk: float, run: float) -> dict[str, Gait]:
-    prefix = f"Armature|{name}_"
-    return {
-        "walk": Gait(prefix + "Walk", start=walk),
-        "run": Gait(prefix + "Run", 2.0, run),
-        "jump": Gait(prefix + "Jump"),
-        "idle": Gait(prefix + "Idle"),
-    }
-
-
-RIGS = (
-    Rig("Deer.glb", ("deer", "fawn", "goat"), _animal(0.915, 0.15, "Jump_toIdle", "Attack_Headbutt"), _IDLE),
-    Rig("Horse.glb", ("horse", "pony", "donkey"), _animal(0.923, 0.127, "Jump_toIdle", "Attack_Headbutt"), _IDLE),
-    Rig("Wolf.glb", ("wolf", "dog"), _animal(0.582, 0.15), _IDLE),
-    Rig("ShibaInu.glb", ("dog", "shiba", "puppy"), _animal(0.581, 0.136), _IDLE),
-    Rig("Fox.glb", ("fox",), {"walk": Gait("Walk", 1.0, 0.565), "run": Gait("Run", 2.0, 0.65)}, "Survey"),
-    Rig(
-        "Stegosaurus.glb",
-        ("stegosaurus", "dinosaur"),
-        _dinosaur("Stegosaurus", 0.695, 0.8),
-        "Armature|Stegosaurus_Idle",
-    ),
-    Rig(
-        "Parasaurolophus.glb",
-        ("parasaurolophus", "dinosaur"),
-        _dinosaur("Parasaurolophus", 0.717, 0.713) | {"attack": Gait("Armature|Parasaurolophus_Attack")},
-        "Armature|Parasaurolophus_Idle",
-    ),
-    Rig(
-        "Frog.glb",
-        ("frog", "toad"),
-        {"jump": Gait("FrogArmature|Frog_Jump"), "attack": Gait("FrogArmature|Frog_Attack")},
-        "FrogArmature|Frog_Idle",
-    ),
-    Rig(
-        "Leela.glb",
-        ("robot", "mech"),
-        {
-            "walk": Gait("Walk", 1.0, 0.226),
-            "run": Gait("Run", 2.0, 0.236),
-            "jump": Gait("Jump"),
-            "dance": Gait("Dance"),
-            "attack": Gait("Punch"),
-        },
-        "Idle",
-    ),
-    Rig(
-        "Knight.glb",
-        ("knight", "man", "toy", "robot"),
-        {
-            "walk": Gait("Walking_A", 1.0, 0.674),
-            "run": Gait("Running_A", 2.0, 0.662),
-            "jump": Gait("Jump_Full_Short"),
-            "attack": Gait("Unarmed_Melee_Attack_Punch_A"),
-            "dance": Gait("Cheer"),
-        },
-        "Idle",
-    ),
-    Rig("Kenney.glb", ("robot", "toy", "character"), {"walk": Gait("walk", 1.0, 0.975)}, "idle"),
-    Rig(
-        "Crab.glb",
-        ("crab", "monster"),
-        {
-            "walk": Gait("MonsterArmature|Walk"),
-            "dance": Gait("MonsterArmature|Dance"),
-            "jump": Gait("MonsterArmature|Jump"),
-            "attack": Gait("MonsterArmature|Bite_Front"),
-        },
-        "MonsterArmature|Idle",
-    ),
-    Rig(
-        "Snake.glb",
-        ("snake", "cobra"),
-        {"slither": Gait("SnakeArmature|Snake_Walk"), "attack": Gait("SnakeArmature|Snake_Attack")},
-        "SnakeArmature|Snake_Idle",
-    ),
-    Rig("Dolphin.glb", ("dolphin", "whale"), {"swim": Gait("Armature|Swim")}, gain=1.5),
-    Rig("Shark.glb", ("shark", "fish"), {"swim": Gait("Armature|Swim")}, gain=2.0),
-)
 
 BUILDERS: dict[str, Callable[[torch.Generator, int], ProceduralBody]] = {
     "quadruped": quadruped,
@@ -276,13 +161,13 @@ def sample_training_clips(
     shares = torch.tensor([SHARES[verb] for verb in verbs])
     for _ in range(count):
         verb = verbs[int(torch.multinomial(shares, 1, generator=generator))]
-        rigs = [rig for rig in RIGS if verb == "static" or verb in rig.verbs]
+        bodies = [rig for rig in rigs() if verb == "static" or verb in rig.verbs]
         kinds = [kind for kind in BUILDERS if verb == "static" or verb in PROCEDURAL_VERBS[kind]]
         size = int(torch.randint(*NUM_GAUSSIANS, (), generator=generator))
-        use_rig = bool(rigs) and (not kinds or uniform(0.0, 1.0, generator) < RIG_SHARE)
+        use_rig = bool(bodies) and (not kinds or uniform(0.0, 1.0, generator) < RIG_SHARE)
         how = random_manner(verb, amplitudes, generator)
         if use_rig:
-            rig = pick(rigs, generator)
+            rig = pick(bodies, generator)
             frames, nouns = rigged_clip(rig, verb, num_frames, size, generator, how), rig.nouns
         else:
             kind = pick(kinds, generator)

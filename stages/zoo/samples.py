@@ -8,7 +8,8 @@ from __future__ import annotations
 from stages.assets import asset_path
 from stages.conventions import step_generator
 from stages.gaussians.formats.ply import write_ply
-from stages.zoo.clips import RIGS, rigged_clip
+from stages.zoo.clips import rigged_clip
+from stages.zoo.rigs import find_rig
 from stages.zoo.waves import bird
 
 SAMPLES = {"deer": "Deer.glb", "fox": "Fox.glb", "robot": "Leela.glb", "dolphin": "Dolphin.glb"}
@@ -18,9 +19,8 @@ BIRD_SEED = 4  # a red one
 
 def main() -> None:
     """Write one splat a sample."""
-    rigs = {rig.file: rig for rig in RIGS}
     splats = {
-        name: rigged_clip(rigs[file], "static", 1, NUM_GAUSSIANS, step_generator(0, 0)).asset
+        name: rigged_clip(find_rig(file), "static", 1, NUM_GAUSSIANS, step_generator(0, 0)).asset
         for name, file in SAMPLES.items()
     }
     splats["bird"] = bird(step_generator(BIRD_SEED, 0), NUM_GAUSSIANS).body.gaussians

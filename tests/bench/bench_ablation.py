@@ -37,7 +37,7 @@ from stages.metrics.motion import motion_amplitude
 from stages.moving.asset import MovingAsset
 from stages.raster.film import film
 from stages.settings import with_settings
-from stages.zoo.clips import RIGS
+from stages.zoo.rigs import find_rig
 from tests.bench.exact import NUM_FRAMES, SIZE_PX, World, build_world, distilled, exact_config, moved
 from tests.bench.record import RESULTS, provenance
 
@@ -109,7 +109,7 @@ def log_of(steps: int, latent_px: int, timestep_min: float) -> Path:
 @lru_cache(maxsize=1)
 def world_of(task: str, seed: int, latent_px: int) -> World:
     """One body's world, with the cameras of one seed."""
-    rig = next(rig for rig in RIGS if rig.file.lower() == f"{task}.glb")
+    rig = find_rig(f"{task}.glb")
     return build_world(replace(exact_config(), seed=seed), rig, TASKS[task], latent_px)
 
 

@@ -37,7 +37,8 @@ from stages.priors.load import load_prior
 from stages.priors.prior import Text
 from stages.priors.published import PublishedPrior
 from stages.run_dir import RunDir
-from stages.zoo.clips import RIGS, rigged_clip
+from stages.zoo.clips import rigged_clip
+from stages.zoo.rigs import find_rig
 from tests.bench.bench_memory import REFINED_FRAMES, fake_prior, tflop
 from tests.bench.published_stages import PROMPTS, Make, measure, preset_configs
 from tests.bench.record import finish
@@ -142,7 +143,7 @@ def sample(count: int | None) -> Gaussians:
     """The sample deer; or as many Gaussians of the mesh that it was made from."""
     if count is None:
         return read_ply(asset_path("splats", "deer.ply"))
-    rig = next(rig for rig in RIGS if rig.file == "Deer.glb")
+    rig = find_rig("Deer.glb")
     return rigged_clip(rig, "static", 1, count, step_generator(0, 0)).asset
 
 

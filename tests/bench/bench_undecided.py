@@ -28,10 +28,11 @@ from stages.distilling.score import Score
 from stages.fit_lora import STATIC_PROMPT
 from stages.priors.load import load_prior
 from stages.settings import with_settings
-from stages.zoo.clips import Rig, rigged_file
+from stages.zoo.clips import rigged_file
+from stages.zoo.rigs import Rig
 from tests.bench.bench_ablation import TASKS, world_of
 from tests.bench.exact import STATIC, WALK, exact_config
-from tests.bench.held_out import HELD_OUT, NUM_GAUSSIANS, PROMPTS
+from tests.bench.held_out import HELD_OUT, NUM_GAUSSIANS
 from tests.bench.record import finish
 from tests.bench.steps import distillation_of
 
@@ -89,7 +90,7 @@ def embedded_agreements(rig: Rig) -> dict[str, float]:
     file = rigged_file(rig.file, rig.folder)
     body = file.body(file.pose(rig.rest, torch.zeros(1)), NUM_GAUSSIANS, torch.Generator().manual_seed(0))
     shares = {}
-    prompt = PROMPTS[rig.file, next(iter(rig.verbs))]
+    prompt = next(iter(rig.verbs.values())).prompt
     plain = {"prompt": prompt, "score.static_branch": "prompt", "score.guidance": 1.0, "views.num_cameras": 1}
     base = with_settings(PRESETS["score"].distill, plain)
     for objective in ("sds", "msd"):

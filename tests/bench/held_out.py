@@ -14,74 +14,15 @@ from stages.gaussians.neighbours import nearest_neighbours
 from stages.metrics.image import colour_drift
 from stages.motion.regularizers import arap
 from stages.raster import choose, render
-from stages.zoo.clips import Gait, Rig, rigged_clip
+from stages.zoo.clips import rigged_clip
+from stages.zoo.rigs import Rig, read_manifest
 from tests.bench.verb_classifier import CLASSES, VerbClassifier
 
 NUM_GAUSSIANS, NUM_FRAMES, SIZE_PX = 2000, 16, 64
 AZIMUTHS = (20.0, 70.0, 110.0, 160.0, 250.0, 340.0)
 FOV_DEG = 35.0
 
-HELD_OUT = (
-    Rig(
-        "Cow.glb",
-        ("cow",),
-        {
-            "run": Gait("AnimalArmature|Gallop", 2.0),
-            "eat": Gait("AnimalArmature|Eating"),
-            "jump": Gait("AnimalArmature|Jump_toIdle"),
-        },
-        "AnimalArmature|Idle",
-        folder="held_out",
-    ),
-    Rig(
-        "Trex.glb",
-        ("dinosaur",),
-        {
-            "walk": Gait("Armature|TRex_Walk"),
-            "run": Gait("Armature|TRex_Run", 2.0),
-            "jump": Gait("Armature|TRex_Jump"),
-        },
-        "Armature|TRex_Idle",
-        folder="held_out",
-    ),
-    Rig(
-        "Goldfish.glb",
-        ("goldfish",),
-        {"swim": Gait("Fish_Armature|Swimming_Normal"), "attack": Gait("Fish_Armature|Attack")},
-        "Fish_Armature|Swimming_Normal",
-        folder="held_out",
-    ),
-    Rig(
-        "Wasp.glb",
-        ("wasp",),
-        {"fly": Gait("WaspArmature|Wasp_Flying"), "attack": Gait("WaspArmature|Wasp_Attack")},
-        "WaspArmature|Wasp_Flying",
-        folder="held_out",
-    ),
-    Rig(
-        "RobotExpressive.glb",
-        ("robot",),
-        {"walk": Gait("Robot_Walking"), "wave": Gait("Robot_Wave"), "dance": Gait("Robot_Dance")},
-        "Robot_Idle",
-        folder="held_out",
-    ),
-)
-
-PROMPTS = {
-    ("Cow.glb", "run"): "a galloping cow",
-    ("Cow.glb", "eat"): "a cow is grazing",
-    ("Cow.glb", "jump"): "a jumping cow",
-    ("Trex.glb", "walk"): "a walking dinosaur",
-    ("Trex.glb", "run"): "a dinosaur runs",
-    ("Trex.glb", "jump"): "a dinosaur is jumping",
-    ("Goldfish.glb", "swim"): "a swimming goldfish",
-    ("Goldfish.glb", "attack"): "a goldfish attacks",
-    ("Wasp.glb", "fly"): "a flying wasp",
-    ("Wasp.glb", "attack"): "an attacking wasp",
-    ("RobotExpressive.glb", "walk"): "a walking robot",
-    ("RobotExpressive.glb", "wave"): "a robot waves",
-    ("RobotExpressive.glb", "dance"): "a dancing robot",
-}
+HELD_OUT = read_manifest("held_out")
 
 
 @dataclass(frozen=True)
@@ -102,7 +43,7 @@ class Case:
         return rigged_clip(self.rig, self.verb, NUM_FRAMES, NUM_GAUSSIANS, torch.Generator().manual_seed(0))
 
 
-CASES = [Case(rig, verb, PROMPTS[rig.file, verb]) for rig in HELD_OUT for verb in rig.verbs]
+CASES = [Case(rig, verb, gait.prompt) for rig in HELD_OUT for verb, gait in rig.verbs.items()]
 
 
 def cameras_around(asset: Gaussians, size_px: int = SIZE_PX) -> list[Camera]:

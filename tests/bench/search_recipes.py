@@ -28,7 +28,8 @@ from stages.motion.kinds import new_motion
 from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.lora import add_adapter
 from stages.zoo.captions import INFLECTIONS
-from stages.zoo.clips import RIGS, procedural_clip, rigged_clip
+from stages.zoo.clips import procedural_clip, rigged_clip
+from stages.zoo.rigs import find_rig
 from tests.bench.held_out import measure
 from tests.bench.record import RESULTS, provenance
 from tests.bench.steps import distillation_of
@@ -65,7 +66,7 @@ def main() -> None:
 def true_clip(body: str, verb: str) -> Frames:
     """What the body does when its file, or its builder, says so."""
     if body.endswith(".glb"):
-        rig = next(rig for rig in RIGS if rig.file == body)
+        rig = find_rig(body)
         return rigged_clip(rig, verb, 16, 2000, torch.Generator().manual_seed(0))
     return procedural_clip(body, verb, 16, 2000, torch.Generator().manual_seed(4))
 

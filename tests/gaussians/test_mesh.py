@@ -12,11 +12,12 @@ from PIL import Image
 
 from stages.errors import BadInput
 from stages.events import silent
-from stages.gaussians.mesh import PLAIN, gaussians_from_mesh
+from stages.gaussians.mesh import gaussians_from_mesh
 from stages.gaussians.neighbours import nearest_neighbours
 from stages.gaussians.sh import sh0_to_rgb
 from stages.gaussians.transform import turn_upright
 from stages.geometry.rotations import quaternion_matrices
+from stages.meshes.paint import PLAIN
 from stages.reconstruct import ReconstructConfig, load_asset
 from tests.gaussians.test_ply import splat
 

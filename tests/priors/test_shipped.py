@@ -13,7 +13,8 @@ from stages.priors.load import load_prior
 from stages.priors.prior import Condition, motions_named
 from stages.raster import choose, render, render_flow
 from stages.zoo.captions import INFLECTIONS, caption
-from stages.zoo.clips import RIGS, procedural_clip, rigged_clip
+from stages.zoo.clips import procedural_clip, rigged_clip
+from stages.zoo.rigs import find_rig
 
 PRIOR = load_prior("embedded")
 RASTERIZE = choose("cpu")
@@ -23,7 +24,7 @@ def clip_of(body: str, verb: str) -> Frames:
     generator = torch.Generator().manual_seed(4)
     if body == "bird":
         return procedural_clip("bird", verb, 16, 2000, generator)
-    (rig,) = [rig for rig in RIGS if rig.file == f"{body}.glb"]
+    rig = find_rig(f"{body}.glb")
     return rigged_clip(rig, verb, 16, 2000, generator)
 
 

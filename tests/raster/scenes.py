@@ -8,7 +8,8 @@ from torch import Tensor
 from stages.cameras import fitting_radius, orbit_camera
 from stages.gaussians import Frames
 from stages.gaussians.sh import sh0_to_rgb
-from stages.zoo.clips import RIGS, rigged_clip
+from stages.zoo.clips import rigged_clip
+from stages.zoo.rigs import find_rig
 
 SIZE = (24, 20)
 
@@ -54,7 +55,7 @@ BACKGROUND = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
 def moving_body(num_gaussians: int, frame_indices: tuple[int, ...], side_px: int) -> dict[str, Tensor]:
     """Arguments of a rasterizer, float64, but representable in float32: a deer of ``assets/rigged`` in its jump, each
     Gaussian turned and stretched as its neighbourhood is; the scales are [T, N, 3], and every frame has its camera."""
-    rig = next(rig for rig in RIGS if rig.file == "Deer.glb")
+    rig = find_rig("Deer.glb")
     clip = rigged_clip(rig, "jump", 16, num_gaussians, torch.Generator().manual_seed(0))
     frames = Frames(clip.asset, clip.means).select(torch.tensor(frame_indices))  # turns are derived, not the skin's
     low, high = frames.means.amin(dim=(0, 1)), frames.means.amax(dim=(0, 1))

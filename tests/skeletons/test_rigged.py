@@ -15,10 +15,11 @@ from stages.geometry.rotations import quaternion_matrices
 from stages.meshes.surface import face_normals, sample_surface
 from stages.skeletons.rigged import RiggedFile, Track, read_rigged
 from stages.skeletons.skeleton import Pose, Skeleton, skin
-from stages.zoo.clips import RIGS, Rig, rigged_clip, rigged_file
+from stages.zoo.clips import rigged_clip, rigged_file
+from stages.zoo.rigs import Rig, rigs
 from tests.skeletons.gltf_oracle import Oracle
 
-IDS = [rig.file for rig in RIGS]
+IDS = [rig.file for rig in rigs()]
 
 
 def _vertices(file: RiggedFile, pose: Pose) -> np.ndarray:  # type: ignore[type-arg]
@@ -36,7 +37,7 @@ def _agree(vertices: np.ndarray, truth: np.ndarray, atol: float) -> None:  # typ
             assert cKDTree(one).query(other)[0].max() <= atol
 
 
-@pytest.mark.parametrize("rig", RIGS, ids=IDS)
+@pytest.mark.parametrize("rig", rigs(), ids=IDS)
 def test_vertices_follow_the_file(rig: Rig) -> None:
     """In the nodes' own pose and at a key of every clip in use. Measured: at most 4e-7 of the body's size."""
     oracle, file = Oracle(asset_path("rigged", rig.file)), rigged_file(rig.file)
@@ -50,7 +51,7 @@ def test_vertices_follow_the_file(rig: Rig) -> None:
         _agree(_vertices(file, file.pose(name, torch.tensor([at]))), moved, 5e-6 * size)
 
 
-@pytest.mark.parametrize("rig", RIGS, ids=IDS)
+@pytest.mark.parametrize("rig", rigs(), ids=IDS)
 def test_bodies_stand_centred_and_look_ahead(rig: Rig) -> None:
     generator = torch.Generator().manual_seed(0)
     clip = rigged_clip(rig, "static", 2, 1500, generator)
@@ -66,7 +67,7 @@ def test_bodies_stand_centred_and_look_ahead(rig: Rig) -> None:
         assert ahead[2] > 0 and ahead[2] > 2 * abs(ahead[0])
 
 
-@pytest.mark.parametrize("rig", RIGS, ids=IDS)
+@pytest.mark.parametrize("rig", rigs(), ids=IDS)
 def test_clips_start_at_rest_and_move(rig: Rig) -> None:
     for verb in rig.verbs:
         clip = rigged_clip(rig, verb, 9, 300, torch.Generator().manual_seed(0))

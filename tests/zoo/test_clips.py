@@ -10,7 +10,6 @@ from stages.zoo.captions import INFLECTIONS, PACES, STATIC_SENTENCES, caption, m
 from stages.zoo.clips import (
     CYCLIC,
     PROCEDURAL_VERBS,
-    RIGS,
     SHARES,
     How,
     procedural_clip,
@@ -18,6 +17,7 @@ from stages.zoo.clips import (
     rigged_file,
     sample_training_clips,
 )
+from stages.zoo.rigs import find_rig, rigs
 from stages.zoo.samples import NUM_GAUSSIANS, SAMPLES
 
 
@@ -38,10 +38,10 @@ def test_captions_name_verb_and_noun_in_several_wordings() -> None:
 
 
 def test_every_verb_has_bodies_and_every_clip_is_in_its_file() -> None:
-    drawn = {verb for rig in RIGS for verb in rig.verbs} | {v for verbs in PROCEDURAL_VERBS.values() for v in verbs}
+    drawn = {verb for rig in rigs() for verb in rig.verbs} | {v for verbs in PROCEDURAL_VERBS.values() for v in verbs}
     assert set(SHARES) - {"static"} <= drawn
     assert abs(sum(SHARES.values()) - 1.0) < 1e-6 and set(INFLECTIONS) | {"static"} == set(SHARES)
-    for rig in RIGS:
+    for rig in rigs():
         clips = rigged_file(rig.file).clips
         assert {gait.clip for gait in rig.verbs.values()} <= clips.keys()
         assert rig.rest is None or rig.rest in clips
@@ -64,7 +64,7 @@ def test_training_clips_move_unless_static_and_repeat_with_the_seed() -> None:
 
 def test_every_walk_swings_its_left_hind_leg_at_one_time() -> None:
     """Half a second into the clip it is ahead of where it stands, half a second later behind; its fellow opposite."""
-    clips = {rig.file: rigged_clip(rig, "walk", 16, 800, _generator()) for rig in RIGS if "walk" in rig.verbs}
+    clips = {rig.file: rigged_clip(rig, "walk", 16, 800, _generator()) for rig in rigs() if "walk" in rig.verbs}
     clips |= {kind: procedural_clip(kind, "walk", 16, 800, _generator()) for kind in ("quadruped", "biped")}
     for name in ("Fox.glb", "Stegosaurus.glb", "Parasaurolophus.glb", "Crab.glb"):
         del clips[name]  # feet not told apart by where they stand; a crab walks sideways
@@ -81,7 +81,7 @@ def test_every_walk_swings_its_left_hind_leg_at_one_time() -> None:
 def test_a_start_in_the_middle_is_what_is_at_rest() -> None:
     """Whatever the body: frame 0 is the asset, which stands as the plain clip does a third of a cycle later."""
     how = How(start=0.25)
-    deer = next(rig for rig in RIGS if rig.file == "Deer.glb")
+    deer = find_rig("Deer.glb")
     for plain, moved in (
         (rigged_clip(deer, "walk", 17, 500, _generator()), rigged_clip(deer, "walk", 17, 500, _generator(), how)),
         (

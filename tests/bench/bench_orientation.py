@@ -41,7 +41,8 @@ from stages.meshes.surface import face_normals, sample_surface
 from stages.raster import choose, render
 from stages.raster.film import Shot, cameras_around
 from stages.skeletons.skeleton import Body, Pose, skin
-from stages.zoo.clips import RIGS, Rig, rigged_file, rigged_motion
+from stages.zoo.clips import rigged_file, rigged_motion
+from stages.zoo.rigs import Rig, rigs
 from tests.bench.record import finish
 
 NUM_GAUSSIANS, NUM_FRAMES = 6000, 16
@@ -226,7 +227,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few clips, fewer Gaussians; writes no results")
     quick = parser.parse_args().quick
-    every = [(rig, verb) for rig in RIGS for verb in rig.verbs]
+    every = [(rig, verb) for rig in rigs() for verb in rig.verbs]
     if quick:
         result = run([(rig, verb) for rig, verb in every if (rig.file, verb) in QUICK], 1500)
         print({key: result[key] for key in ("median_clip", "worst_clip", "missed")})

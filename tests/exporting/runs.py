@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from stages.gaussians import Frames, Gaussians
@@ -44,6 +45,7 @@ def moving_run(
 
 
 def moments(run: RunDir, times: Tensor) -> tuple[MovingAsset, Frames]:
-    """The asset, and its frames in the file's units, asked one by one."""
+    """The asset, and its frames in the file's units, whose positions are asked one by one."""
     asset = load_moving_asset(run, "auto", "cpu")
-    return asset, Frames.join([asset.in_file(asset.at(time[None])) for time in times])
+    means = torch.cat([asset.at(time[None]).means for time in times])
+    return asset, asset.in_file(Frames(asset.gaussians, means))

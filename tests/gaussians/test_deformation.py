@@ -12,7 +12,8 @@ from torch import Tensor
 from stages.gaussians import Frames, Gaussians, deformation, deformation_cpu
 from stages.gaussians.deformation import RIDGE, STRETCH, Neighbourhoods
 from stages.geometry.rotations import best_quaternions, quaternion_matrices, quaternion_multiply
-from stages.zoo.clips import RIGS, rigged_clip
+from stages.zoo.clips import rigged_clip
+from stages.zoo.rigs import rigs
 
 BOTH = pytest.mark.parametrize("deform", [deformation.deform, deformation_cpu.deform], ids=["reference", "cpu"])
 Deform = Callable[[Neighbourhoods, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -150,7 +151,7 @@ def test_axes_keep_their_names_while_the_stretch_turns_around(deform: Deform) ->
 def test_axes_and_signs_of_a_clip_change_no_more_than_they_must(verb: str) -> None:
     """Of the 24 ways to name and point the axes of a frame none is nearer to the frame before, seen from the body; and
     no quaternion changes its sign. Apart from frames at rest, which keep the asset's own."""
-    frames = rigged_clip(RIGS[0], verb, 16, 1000, torch.Generator().manual_seed(0))
+    frames = rigged_clip(rigs()[0], verb, 16, 1000, torch.Generator().manual_seed(0))
     R = quaternion_matrices(frames.rotations.double())
     axes = R.mT @ quaternion_matrices(frames.quats.double())  # in the body's frame
     between = axes[:-1].mT @ axes[1:]
@@ -191,7 +192,7 @@ def test_the_kernels_do_what_the_reference_does(name: str, dtype: torch.dtype) -
 
 
 def test_threads_do_not_change_a_bit() -> None:
-    frames = rigged_clip(RIGS[0], "jump", 5, 1200, torch.Generator().manual_seed(0))
+    frames = rigged_clip(rigs()[0], "jump", 5, 1200, torch.Generator().manual_seed(0))
     asset = frames.asset
     alone = deformation_cpu.deform(asset.neighbourhoods, asset.quats, asset.scales, frames.means)
     torch.set_num_threads(3)

@@ -45,7 +45,7 @@ LESS_MEMORY = (
 
 EPILOG = (
     "Exit codes: 0 success, 1 unexpected error, 2 usage, 3 bad input, 4 an earlier stage is missing, 5 the run holds "
-    "other settings, 6 the run is in use, 7 cannot write, 8 damaged checkpoint, 9 not available here, 130 interrupted."
+    "other settings, 6 the run is in use, 7 cannot write, 8 damaged checkpoint, 9 not available here, 10 not finite, 130 interrupted."
 )
 
 app = typer.Typer(

@@ -55,7 +55,7 @@ class AblateConfig:
 
 def _score_alone() -> AblateConfig:
     """The embedded prior's flow would do the work whatever becomes of the score: here it is left out. ARAP as strong as
-    the flow wants it stops what the score alone moves (``docs/prior.md``). [ours]"""
+    the flow wants it stops what the score alone moves (``docs/priors.md``). [ours]"""
     base = AblateConfig()
     return replace(
         base,

@@ -7,7 +7,7 @@ pixels by 0.87 and of 8 pixels by 0.93; for the score of the embedded prior by -
 
 It also helps cameras to agree. Where a motion may begin at any phase each camera's noise chooses one, and groups of
 cameras can stay half a cycle apart, for good: on the exact prior three of ten seeds end at a ratio above 0.6 without
-the blur, none above 0.5 with one that is gone halfway (``docs/published.md``).
+the blur, none above 0.5 with one that is gone halfway (``docs/log/published.md``).
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ from tests.bench.record import RESULTS, finish, provenance
 from tests.bench.verb_classifier import CLASSES, load_classifier
 
 SEEDS = range(3)
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "pictures"
 RUNS = RESULTS / "verbs_runs.json"
 DEFAULT = distill.PRESETS["default"]
 SDS = {"score.objective": "sds", "pixel_flow.weight": 0.0, "score.every": 1}

@@ -1,4 +1,4 @@
-"""The picture in ``docs/ablations.md``: ``python -m tests.bench.draw_msd_and_sds``
+"""The picture in ``docs/log/ablations.md``: ``python -m tests.bench.draw_msd_and_sds``
 
 The exact prior in latents of 8 pixels, asked at timesteps from 0.6 up; of each body the true clip nearest to what MSD
 found, MSD, and plain SDS, eight frames.
@@ -36,7 +36,7 @@ def main() -> None:
         camera = viewpoints_of(world.asset, config)[0].camera
         strips += [strip(world.asset, means, camera) for means in (world.truth[nearest], *found)]
     picture = (255.0 * torch.cat(strips).clamp(0.0, 1.0)).byte().numpy()
-    Image.fromarray(picture).save(Path(__file__).parents[2] / "docs" / "msd_and_sds.png", optimize=True)
+    Image.fromarray(picture).save(Path(__file__).parents[2] / "docs" / "pictures" / "msd_and_sds.png", optimize=True)
 
 
 @torch.no_grad()

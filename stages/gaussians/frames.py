@@ -9,8 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from stages.gaussians.asset import Gaussians
 from stages.gaussians import deformation
+from stages.gaussians.asset import Gaussians
 from stages.gaussians.sh import rotate_sh
 from stages.geometry.rotations import quaternion_matrices
 

@@ -91,7 +91,9 @@ def test_scales_and_pictures_of_every_frame_equal_the_reference(kind: str) -> No
 def test_a_picture_of_one_colour_is_that_colour() -> None:
     arguments = scene("soft")
     picture = BACKGROUND.expand(2, SIZE[1], SIZE[0], 3)
-    images = [cpu.rasterize(**arguments, width=SIZE[0], height=SIZE[1], background=b).rgb for b in (picture, BACKGROUND)]
+    images = [
+        cpu.rasterize(**arguments, width=SIZE[0], height=SIZE[1], background=b).rgb for b in (picture, BACKGROUND)
+    ]
     assert torch.equal(*images)
 
 

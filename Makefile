@@ -9,7 +9,7 @@ GPU := # options of gpu, such as --again or the names of parts
 PUBLISHED := # options of bench-published, such as --model THUDM/CogVideoX-5b
 ONE_THREAD := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: demo test check bench bench-ablation bench-evaluations bench-exact bench-memory bench-orientation bench-published bench-raster bench-step bench-undecided bench-verbs bench-verbs-full samples wheel clean gpu
+.PHONY: demo test test-slow pictures check bench bench-ablation bench-evaluations bench-exact bench-memory bench-orientation bench-published bench-raster bench-step bench-undecided bench-verbs bench-verbs-full samples wheel clean gpu
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,7 +28,14 @@ demo: $(STAMP)  ## animate the sample deer; ends with the path of an mp4. Interr
 	@echo "The animated deer: $(abspath $(DEMO)/out.mp4)"
 
 test: $(STAMP)  ## the test suite
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-slow: $(STAMP)  ## every line of the README, with few steps
+	$(ONE_THREAD) $(BIN)/python -m pytest -m slow
+
+pictures: $(STAMP)  ## make the pictures of the README again, and the page of commands
+	$(BIN)/python docs/make_pictures.py
+	$(BIN)/python docs/make_commands.py
 
 check: $(STAMP)  ## what CI runs
 	$(BIN)/ruff check .
@@ -41,7 +48,7 @@ bench: bench-raster bench-step bench-memory bench-exact bench-verbs  ## all benc
 bench-exact: $(STAMP)  ## MSD and SDS on the exact prior; the last line is JSON
 	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_exact
 
-bench-ablation: $(STAMP)  ## the paper's ablations on that prior, from saved results: what is missing of them is run
+bench-ablation: $(STAMP)  ## the paper's ablations on that prior, reuses saved results, runs only missing ones
 	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_ablation
 
 bench-undecided: $(STAMP)  ## whether the steps of SDS and of MSD want the same motion

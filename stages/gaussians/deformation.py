@@ -18,7 +18,8 @@ Of a Gaussian at rest at ``p_i`` with neighbours ``p_j``, moved to ``x_i`` and `
    positions otherwise. What the axes then leave of correlation, at most twice that, is dropped.
 
 A neighbourhood that has no extent along two directions, at rest or moved (a Gaussian alone, points that coincide or lie
-on a line), or for which several rotations are equally good, keeps ``R = S = 1``. Where no neighbour has moved, quaternions and scales are those at rest, bit by bit.
+on a line), or for which several rotations are equally good, keeps ``R = S = 1``. Where no neighbour has moved,
+quaternions and scales are those at rest, bit by bit.
 
 Weights fall with distance, and with how much a neighbour's distance has changed: points of another limb that only
 touches here at rest, or that lie beyond a joint, have little say in how this one turns. They fall fast in ``w``, for

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def deform(around: Neighbourhoods, quats: Tensor, scales: Tensor, moved: Tensor)
 
     threads = max(1, min(torch.get_num_threads(), count // 256))
     cuts = [count * thread // threads for thread in range(threads + 1)]
-    parts = list(zip(cuts[:-1], cuts[1:], strict=True))
+    parts = list(pairwise(cuts))
     if threads == 1:
         part(parts[0])
     else:
@@ -78,8 +79,9 @@ def _deform(first, last, moved, means, indices, weights, quats, scales, out_turn
     before = np.empty((count, 3, 3))  # eigenvectors of the frame before, in the axes at rest
     for n in range(count):
         _identity(before[n])
-    B, D, C, R, S, G, M = (np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)))  # fmt: skip
-    U, V, W, rest_axes, K = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((4, 4))
+    B, C, D, G, M = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
+    R, S, U, V, W = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
+    rest_axes, K = np.empty((3, 3)), np.empty((4, 4))
     turn, axes, last_turn, last_axes = np.empty(4), np.empty(4), np.empty(4), np.empty(4)
     for t in range(moved.shape[0]):
         for i in range(first, last):
@@ -305,7 +307,7 @@ def _jacobi(M, V):  # type: ignore[no-untyped-def]
     _identity(V)
     for _ in range(JACOBI_SWEEPS):
         off = M[0, 1] ** 2 + M[0, 2] ** 2 + M[1, 2] ** 2
-        if off <= 1e-34 * (M[0, 0] ** 2 + M[1, 1] ** 2 + M[2, 2] ** 2) or off == 0.0:
+        if off <= 1e-24 * (M[0, 0] ** 2 + M[1, 1] ** 2 + M[2, 2] ** 2) or off == 0.0:
             return
         for pair in range(3):
             p, q = (0, 1) if pair == 0 else ((0, 2) if pair == 1 else (1, 2))

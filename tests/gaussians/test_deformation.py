@@ -97,9 +97,7 @@ def test_a_rigid_turn_turns_everything_and_stretches_nothing(deform: Deform) -> 
 def test_a_stretch_is_found_up_to_its_ridge_and_clamped(deform: Deform) -> None:
     """A sheet drawn out along x: its Gaussians widen along x, not across and not in thickness."""
     axis = torch.linspace(-1.0, 1.0, 15, dtype=torch.float64)
-    rest = torch.stack([*torch.meshgrid(axis, axis, indexing="ij"), torch.zeros(15, 15).double()], dim=-1).reshape(
-        -1, 3
-    )
+    rest = torch.cartesian_prod(axis, axis, torch.zeros(1).double())
     middle = 7 * 15 + 7
     quats, scales = ONE.expand(225, 4), torch.tensor([0.1, 0.1, 0.01]).double().expand(225, 3)
     drawn = torch.tensor([[1.5, 1.0, 1.0], [20.0, 1.0, 1.0], [0.01, 1.0, 1.0]]).double()
@@ -107,16 +105,14 @@ def test_a_stretch_is_found_up_to_its_ridge_and_clamped(deform: Deform) -> None:
     assert (1.5 + RIDGE) / (1.0 + RIDGE) - 0.05 < float(sizes[0, middle, 0]) / 0.1 < 1.5
     torch.testing.assert_close(sizes[0, middle, 1:], scales[0, 1:], rtol=1e-6, atol=0)
     torch.testing.assert_close(quaternion_matrices(axes[0, middle]), torch.eye(3).double(), rtol=0, atol=1e-6)
-    assert (
-        float(sizes[1].max()) <= 0.1 * STRETCH[1] * (1 + 1e-9)
-        and float(sizes[2, :, :2].min()) >= 0.1 * STRETCH[0] - 1e-9
-    )
+    assert float(sizes[1].max()) <= 0.1 * STRETCH[1] * (1 + 1e-9)
+    assert float(sizes[2, :, :2].min()) >= 0.1 * STRETCH[0] * (1 - 1e-9)
 
 
 @BOTH
 def test_a_limb_that_only_touches_has_no_say(deform: Deform) -> None:
     """Two thighs side by side, a tenth of their width apart; one swings by 60 degrees, the other stands."""
-    leg = torch.cat([torch.rand(400, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)])
+    leg = torch.rand(400, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     leg = (leg - 0.5) * torch.tensor([0.3, 2.0, 0.3]).double()
     rest = torch.cat([leg, leg + torch.tensor([0.33, 0.0, 0.0]).double()])
     swing = quaternion_matrices(_about(0, 60.0))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stages.geometry.rotations import matrix_quaternions, quaternion_matrices
-from stages.skeletons.skeleton import Body, Pose, blend_quaternions, skin, transform_matrices, unskin
+from stages.skeletons.skeleton import Body, Pose, skin, transform_matrices, unskin
 from stages.zoo.clips import rigged_file
 from stages.zoo.walkers import quadruped
 
@@ -71,15 +71,6 @@ def test_quaternions_of_matrices_and_back() -> None:
     torch.testing.assert_close(
         quaternion_matrices(matrix_quaternions(scaled)), quaternion_matrices(quats), atol=1e-5, rtol=0
     )
-
-
-def test_blending_quaternions_equals_the_nearest_rotation_between_two_joints() -> None:
-    """Between two joints the normalised blend is the polar factor of the blended matrix at equal weights, exactly."""
-    quats = torch.nn.functional.normalize(torch.randn(1, 2, 4, generator=torch.Generator().manual_seed(3)), dim=-1)
-    weights = torch.tensor([[0.5, 0.5], [1.0, 0.0], [0.0, 1.0]])
-    blended = quaternion_matrices(blend_quaternions(quats, weights))[0]
-    matrices = torch.einsum("ns,sij->nij", weights, quaternion_matrices(quats[0]))
-    torch.testing.assert_close(blended, quaternion_matrices(matrix_quaternions(matrices)), atol=1e-5, rtol=0)
 
 
 def test_local_transforms_scale_then_turn_then_shift() -> None:

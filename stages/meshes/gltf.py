@@ -52,7 +52,7 @@ class GltfFile:
             return load_uri(image.uri or "", self.path.parent)
         except FileNotFoundError:
             name = image.uri or f"picture {image_id}"
-            self.miss(f"a texture in {unquote(name)}, which is not there")
+            self.miss(f"a reference to {unquote(name)}, which is not there")
             return None
 
     def view(self, view_id: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def load_mesh(path: Path) -> Mesh:
     if not path.is_file():
         raise BadInput(f"There is no file {path}.", "Check the path.")
     with understanding(path):
-        parts, unused = _of_gltf(path) if path.suffix.lower() in SUFFIXES else (_of_trimesh(path), ())
+        parts, unused = _of_gltf(path) if path.suffix.lower() in SUFFIXES else _of_trimesh(path)
         if not parts:
             raise BadInput(f"{path} has no triangles.", "Give a mesh with faces, or a .ply splat.")
         first_vertex = np.cumsum([0, *(len(vertices) for vertices, _, _ in parts)])
@@ -96,7 +97,7 @@ def as_glb(path: Path) -> bytes:
     if not path.is_file():
         raise BadInput(f"There is no file {path}.", "Check the path.")
     with understanding(path):
-        return bytes(trimesh.load_scene(str(path)).export(file_type="glb"))
+        return bytes(trimesh.load_scene(str(path), resolver=_Beside(path)).export(file_type="glb"))
 
 
 Part = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], Paint]
@@ -124,13 +125,33 @@ def refuse_splat(file: GltfFile) -> None:
         )
 
 
-def _of_trimesh(path: Path) -> list[Part]:
-    meshes = [mesh for mesh in trimesh.load_scene(str(path)).dump() if isinstance(mesh, trimesh.Trimesh)]
-    return [
+class _Beside(trimesh.resolvers.FilePathResolver):
+    """Finds the files that a mesh file names, also where it was written on Windows or the name follows options; keeps
+    the names of those that are not there."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self.missing: list[str] = []
+
+    def get(self, name: str) -> bytes:
+        """The bytes of a file. Raises ``FileNotFoundError``."""
+        plain = name.replace("\\", "/")
+        for candidate in (name, plain, plain.split()[-1] if plain.split() else plain):
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError, ValueError):
+                return bytes(super().get(candidate))
+        self.missing.append(name)
+        raise FileNotFoundError(name)
+
+
+def _of_trimesh(path: Path) -> tuple[list[Part], tuple[str, ...]]:
+    beside = _Beside(path)
+    meshes = [mesh for mesh in trimesh.load_scene(str(path), resolver=beside).dump()]
+    parts = [
         (np.asarray(mesh.vertices), np.asarray(mesh.faces, dtype=np.int64), _paint(mesh))
         for mesh in meshes
-        if len(mesh.faces)
+        if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces)
     ]
+    return parts, tuple(f"a reference to {name}, which is not there" for name in dict.fromkeys(beside.missing))
 
 
 def _paint(mesh: trimesh.Trimesh) -> Paint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,6 +135,23 @@ def test_a_picture_is_put_on_a_mesh_that_names_none(tmp_path: Path) -> None:
     grey = load_asset(path, ReconstructConfig(num_gaussians=200), told.append)
     torch.testing.assert_close(sh0_to_rgb(grey.sh[:, 0]), torch.full((200, 3), PLAIN))
     assert len(told) == 1 and "--texture" in told[0].text
+
+
+@pytest.mark.parametrize("reference", ["fur\\coat.png", "C:\\me\\fur\\coat.png", "-s 1 1 1 fur/coat.png", "gone.png"])
+def test_pictures_of_an_obj_are_found_or_told(tmp_path: Path, reference: str) -> None:
+    (tmp_path / "fur").mkdir()
+    for place in (tmp_path / "fur", tmp_path):
+        Image.new("RGB", (2, 2), (255, 0, 0)).save(place / "coat.png")
+    (tmp_path / "a.mtl").write_text(f"newmtl m\nKd 1 1 1\nmap_Kd {reference}\n")
+    obj = "mtllib a.mtl\nv 0 0 0\nv 1 0 0\nv 1 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nusemtl m\nf 1/1 2/2 3/3\n"
+    (tmp_path / "a.obj").write_text(obj)
+    told: list[Any] = []
+    asset = load_asset(tmp_path / "a.obj", ReconstructConfig(num_gaussians=20), told.append)
+    if reference == "gone.png":
+        assert len(told) == 1 and "gone.png" in told[0].text and "--texture" in told[0].text
+    else:
+        assert not told
+        torch.testing.assert_close(sh0_to_rgb(asset.sh[:, 0]), torch.tensor([1.0, 0.0, 0.0]).expand(20, 3))
 
 
 def test_pictures_that_cannot_be_put_on_are_told(tmp_path: Path) -> None:

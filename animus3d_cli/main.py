@@ -32,7 +32,8 @@ from animus3d_cli.commands import (
     train_prior,
     view,
 )
-from stages.errors import AnimusError, CannotWrite, NotAvailable
+from stages.errors import AnimusError, CannotWrite, NotAvailable, first_line
+from stages.threads import settle
 
 INTERRUPTED = 130
 VERBOSE = "--verbose"
@@ -45,7 +46,8 @@ LESS_MEMORY = (
 
 EPILOG = (
     "Exit codes: 0 success, 1 unexpected error, 2 usage, 3 bad input, 4 an earlier stage is missing, 5 the run holds "
-    "other settings, 6 the run is in use, 7 cannot write, 8 damaged checkpoint, 9 not available here, 10 not finite, 130 interrupted."
+    "other settings, 6 the run is in use, 7 cannot write, 8 damaged checkpoint, 9 not available here, 10 not finite, "
+    "130 interrupted."
 )
 
 app = typer.Typer(
@@ -110,6 +112,7 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Entry point of ``animus3d``."""
     signal.signal(signal.SIGTERM, _interrupt)
+    settle()
     arguments = [argument for argument in sys.argv[1:] if argument != VERBOSE]
     verbose = len(arguments) < len(sys.argv) - 1
     try:
@@ -150,9 +153,8 @@ def _exit_for(error: Exception, verbose: bool) -> None:
     if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
         print(f"animus3d: Cannot write {error.filename or 'an output'}: {error.strerror}.", file=sys.stderr)
         sys.exit(CannotWrite.exit_code)
-    reason = (str(error).splitlines() or [""])[0]
     more = "" if verbose else f" The same command with {VERBOSE} shows where."
-    print(f"animus3d: unexpected {type(error).__name__}: {reason}.{more}", file=sys.stderr)
+    print(f"animus3d: unexpected {type(error).__name__}: {first_line(error)}.{more}", file=sys.stderr)
     sys.exit(1)
 
 

@@ -21,7 +21,7 @@ From = Annotated[
         "--from", metavar="RUN", help="Start this new run from the earlier stages of another.", show_default=False
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Do it again although the run holds it, with any settings.")]
+Force = Annotated[bool, typer.Option("--force", help="Recompute, replacing the existing result, with any settings.")]
 Steps = Annotated[
     int | None,
     typer.Option(
@@ -76,7 +76,7 @@ TensorBoard = Annotated[
     bool, typer.Option("--tensorboard", help="Log to RUN/tensorboard too: tensorboard --logdir RUN/tensorboard")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or cuda:1 for the second card.")]
 Raster = Annotated[
     str | None,
     typer.Option(

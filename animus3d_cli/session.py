@@ -71,20 +71,27 @@ def preset_for(preset: str | None, prior: str | None) -> str:
 
 
 def resolve_device(name: str) -> str:
-    """ "auto" becomes cuda where there is one, else cpu.
+    """ "auto" becomes cuda where there is one, else cpu; "cuda:1" is the second card.
 
     Raises:
-        NotAvailable: cuda was asked for and is not there.
+        NotAvailable: a card was asked for that is not there.
         BadInput: any other name.
     """
     import torch
 
     from stages.errors import BadInput, NotAvailable
 
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
+        return "cuda" if cards else "cpu"
+    if name == "cpu":
+        return name
+    kind, colon, number = name.partition(":")
+    if kind != "cuda" or (colon and not number.isdigit()):
+        raise BadInput(f"There is no device {name!r}.", "Use auto, cpu, cuda, or cuda:1 for the second card.")
+    if not cards:
         raise NotAvailable("There is no CUDA device here.", "Use --device cpu.")
-    if name not in ("cpu", "cuda"):
-        raise BadInput(f"There is no device {name!r}.", "Use auto, cpu or cuda.")
+    if colon and int(number) >= cards:
+        last = f"cuda:0 to cuda:{cards - 1}" if cards > 1 else "cuda:0"
+        raise NotAvailable(f"There is no device {name} here.", f"There is {last}.")
     return name

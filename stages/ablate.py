@@ -156,8 +156,7 @@ def _each(
 
 
 def _begin(threads: int) -> None:
-    """What a helping process does first: take its share of the cores, and see to it that it ends with the one it helps,
-    however that ends."""
+    """Worker initialiser: cap the threads; exit when the parent dies."""
     torch.set_num_threads(threads)
     helped = parent_process()
     assert helped is not None

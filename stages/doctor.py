@@ -20,7 +20,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from stages.errors import NotAvailable
+from stages.errors import NotAvailable, first_line
+from stages.threads import choose as choose_threads
 
 PACKAGES = {
     "torch": "everything but help and status",
@@ -84,6 +85,7 @@ def run() -> Iterator[Finding]:
     yield Finding(
         name="python", state="ok", found=f"{platform.python_version()}, {_machine()}", needed_for="everything"
     )
+    yield _attempt("threads", _threads, "torch and the kernels of this project", "Set OMP_NUM_THREADS.")
     for package, use in PACKAGES.items():
         yield _package(package, use, f"Install it: pip install {package}", optional=False)
     for package, (extra, use) in EXTRAS.items():
@@ -118,12 +120,18 @@ def _attempt(name: str, check: Callable[[], str], use: str, get_it: str, *, opti
     except NotAvailable as error:
         state, found = "missing", error.what
     except Exception as error:  # whatever is wrong with this machine is what is asked here
-        state, found = "broken", (str(error).splitlines() or [type(error).__name__])[0]
+        state, found = "broken", first_line(error)
     return Finding(name=name, state=state, found=found, needed_for=use, get_it=get_it, optional=optional)  # type: ignore[arg-type]
 
 
 def _machine() -> str:
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+
+
+def _threads() -> str:
+    chosen = choose_threads()
+    waiting = os.environ.get("OMP_WAIT_POLICY", "as the library likes").lower()
+    return f"{chosen.count}, by {chosen.why}; they wait {waiting}"
 
 
 def _cuda() -> str:

@@ -83,5 +83,7 @@ class NotFinite(AnimusError):
 
 
 def first_line(error: Exception) -> str:
-    """What an error of another library says, without a full stop."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    """What an error of another library or of the system says, one line without a full stop: the one way in which such
+    errors are told."""
+    said = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    return str(said).splitlines()[0].rstrip(".")

@@ -5,14 +5,11 @@ animus3d export --format ply-sequence --out frames/deer.ply      # deer_0000.ply
 animus3d export --format glb --mesh deer.glb --out moving.glb    # the motion, back on the mesh the asset came from
 
 1. Ask the motion field where every Gaussian (or vertex) is in every frame.
-2. Write the format, beside first, then in place of what was there.
+2. Write a temporary file in the format, then rename it.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,10 +17,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from stages.errors import BadInput, CannotWrite
+from stages.errors import BadInput
 from stages.events import Caution, Finished, Note, Progress, Report, Started, Wrote
 from stages.exporting import Recording
 from stages.exporting.sequence import left_over, numbered, write_sequence
+from stages.files import replacing, writing
 from stages.moving.asset import MovingAsset, load_moving_asset
 from stages.run_dir import RunDir
 
@@ -46,6 +44,8 @@ BATCH = 8
 
 MOST_POSITIONS = 100_000_000
 """Gaussians (or vertices) x frames that are exported at most: 2.8 GB of positions and rotations."""
+
+ELSEWHERE = "Choose another --out."
 
 MADE_WITH = "animated with animus3d"
 
@@ -85,7 +85,7 @@ def run(run: RunDir, config: ExportConfig, report: Report, *, out: Path, mesh: P
     recording = make_recording(asset, times, config)
     if config.format.endswith("sequence"):
         return _export_sequence(recording, report, out)
-    with _in_place(out) as temporary:
+    with replacing(out, ELSEWHERE) as temporary:
         if config.format == "html":
             from stages.exporting.player import player_page
 
@@ -136,7 +136,7 @@ def _check_size(count: int, frames: int, what: str) -> None:
 
 def _export_sequence(recording: Recording, report: Report, out: Path) -> Path:
     report(Started("export", recording.frames.num_frames))
-    with _cannot_write(out):
+    with writing(out, ELSEWHERE):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_sequence(out, recording, lambda done: report(Progress(done)))
     report(Finished("export"))
@@ -174,7 +174,7 @@ def _export_mesh(
     def displaced(points: Tensor) -> Tensor:  # [V, 3] -> [T, V, 3]
         return torch.cat([asset.file_displacements(points, part) for part in times.split(BATCH)])
 
-    with _in_place(out) as temporary:
+    with replacing(out, ELSEWHERE) as temporary:
         data = animate_mesh(
             source_mesh,
             displaced,
@@ -218,27 +218,3 @@ def _recorded_mesh(run: RunDir) -> Path:
     if not recorded.is_file():
         raise BadInput(f"{recorded}, which {run.path} was made from, is not there any more.", hint)
     return recorded
-
-
-@contextmanager
-def _cannot_write(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CannotWrite(f"Cannot write {out}: {error.strerror or error}.", "Choose another --out.") from None
-
-
-@contextmanager
-def _in_place(out: Path) -> Iterator[Path]:
-    """A file beside ``out``, of the same suffix; when the block succeeds, it takes its place."""
-    temporary = out.with_name(f".{out.stem}.{os.getpid()}{out.suffix}")
-    with _cannot_write(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
-        try:
-            temporary.touch()
-            yield temporary
-            temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)

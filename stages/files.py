@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.errors import CannotWrite, CorruptCheckpoint, NotFinite
+from stages.errors import CannotWrite, CorruptCheckpoint, NotFinite, first_line
 
 IN_A_RUN = "Free space or choose another --run directory."
 """What to do when a file of a run cannot be written."""
@@ -44,7 +44,7 @@ def writing(path: Path, hint: str = IN_A_RUN) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = first_line(error)
         raise CannotWrite(f"Cannot write {path}: {reason}.", hint) from error
 
 

@@ -56,7 +56,7 @@ class PhotosConfig:
     seed: int = 0
     up: Literal["auto", "y", "-y", "z", "-z", "x", "-x"] = "auto"  # auto: what is up in the pictures
     size_px: int = 256  # photos are reduced to this on their longer side
-    hold_out: int = 6  # every so manieth view is only measured; 0: none. A test split of the file goes before
+    hold_out: int = 6  # every n-th view is held out for evaluation; 0: none. A test split of the file goes before
     sh_degree: int = 1
     batch_size: int = 2  # views a step
     means_rate: float = 2e-3  # of the scene's extent, falls to a hundredth

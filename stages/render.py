@@ -18,7 +18,7 @@ from torch import Tensor
 from stages.cameras import Camera
 from stages.cameras.path import Framing, orbit_path, read_path
 from stages.conventions import frame_times
-from stages.errors import BadInput, CannotWrite
+from stages.errors import BadInput, CannotWrite, first_line
 from stages.events import Finished, Progress, Report, Started, Wrote
 from stages.exporting import Recording
 from stages.exporting.sequence import numbered, write_sequence
@@ -86,7 +86,7 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
             for index, frame in enumerate(frames):
                 write_png(numbered(out, index), frame)
     except OSError as error:
-        raise CannotWrite(f"Cannot write {out}: {error.strerror or error}.", "Choose another path.") from None
+        raise CannotWrite(f"Cannot write {out}: {first_line(error)}.", "Choose another path.") from None
     written = out if suffix != ".png" else numbered(out, 0)
     report(Wrote(written, f"{config.frames} frames, {frames.shape[2]} x {frames.shape[1]}, {asset.source}"))
     return written

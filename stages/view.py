@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stages.errors import BadInput, CorruptCheckpoint, NotAvailable
+from stages.errors import BadInput, CorruptCheckpoint, NotAvailable, first_line
 from stages.events import Note, Report
 from stages.files import read_json
 from stages.gaussians import Gaussians
@@ -226,8 +226,6 @@ def _serve(config: ViewConfig) -> Any:
     try:  # viser tries port after port, for ever where no port can be had
         socket.create_server((config.host, 0)).close()
     except OSError as error:
-        raise BadInput(
-            f"Cannot listen on {config.host}: {error.strerror or error}.", "Choose another --host."
-        ) from None
+        raise BadInput(f"Cannot listen on {config.host}: {first_line(error)}.", "Choose another --host.") from None
     with _silence():
         return viser.ViserServer(host=config.host, port=config.port, label="animus3d", verbose=False)

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS: tuple[set[str], ...] = (
-    {"__init__", "conventions", "errors", "events", "files", "assets", "settings", "tables"},
+    {"__init__", "conventions", "errors", "events", "files", "assets", "settings", "tables", "threads"},
     {"geometry"},
     {"meshes"},
     {"cameras", "media"},

@@ -24,9 +24,7 @@ def command(
     frames: Annotated[int, typer.Option("--frames", help="Number of frames; the motion is continuous.")] = 31,
     fps: Annotated[int, typer.Option("--fps", help="Frames a second.")] = 16,
     source: Annotated[str, typer.Option("--source", help="auto, refined, motion or static.")] = "auto",
-    loop: Annotated[
-        bool, typer.Option("--loop", help="End where it begins: the end passes into the beginning.")
-    ] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Seamless loop, by cross-fade.")] = False,
     mesh: Annotated[
         Path | None,
         typer.Option(

@@ -30,7 +30,7 @@ def command(
     camera: Annotated[
         Path | None,
         typer.Option(
-            "--camera", metavar="FILE", help="JSON with a path of the camera, see README.", show_default=False
+            "--camera", metavar="FILE", help="JSON with a path of the camera, see docs/formats.md.", show_default=False
         ),
     ] = None,
     fov: Annotated[float, typer.Option("--fov", help="Field of view in degrees.")] = 35.0,
@@ -38,9 +38,7 @@ def command(
         str, typer.Option("--background", help="white, black, gray, #rrggbb or transparent (webm, mov, gif, png).")
     ] = "white",
     source: Annotated[str, typer.Option("--source", help="auto, refined, motion or static.")] = "auto",
-    loop: Annotated[
-        bool, typer.Option("--loop", help="End where it begins: the end passes into the beginning.")
-    ] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Seamless loop, by cross-fade.")] = False,
     compare: Annotated[bool, typer.Option("--compare", help="The asset at rest beside it, on the left.")] = False,
     device: options.Device = "auto",
     raster: options.Raster = None,

@@ -32,7 +32,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from torch import Tensor
 
 from stages.cameras.camera import Camera, fitting_radius, orbit_camera, upright_camera
-from stages.errors import BadInput
+from stages.errors import BadInput, first_line
 
 SIZES = {"time": 1, "azimuth": 1, "elevation": 1, "radius": 1, "fov": 1, "target": 3, "position": 3}
 """What a keyframe can say, and with how many numbers."""
@@ -86,7 +86,7 @@ def read_path(file: Path, view: Framing, times: Tensor) -> list[Camera]:
     try:
         content = json.loads(file.read_text())
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = first_line(error)
         raise BadInput(f"The camera path {file} cannot be read: {reason}.", "Give a JSON file.") from None
     if not isinstance(content, dict) or not ({"keyframes", "frames"} & content.keys()):
         raise BadInput(

@@ -37,8 +37,8 @@ class PhotoLoss:
     def __call__(
         self, gaussians: Gaussians, batch: Sequence[Photo], factor: int, background: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Loss of a batch reduced by ``factor``, and its mean squared error; masked photos and renders stand before
-        ``background`` [3]: a new one each step makes the alpha learnt too."""
+        """Loss of a batch reduced by ``factor``, and its mean squared error; masked photos and renders are composited
+        over ``background`` [3]: a new one each step makes the alpha learnt too."""
         losses, errors = [], []
         targets = [target_of(photo, factor, self.masked, gaussians.means.device) for photo in batch]
         for cameras, truths in _same_size(targets):

@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from stages.files import replacing
+
 
 def contact_sheet(frames: Tensor, columns: int) -> Tensor:
     """Frames [T, H, W, 3] row by row, ``columns`` a row, on white: [rows H, columns W, 3]."""
@@ -25,6 +27,5 @@ def to_bytes(images: Tensor) -> Tensor:
 
 def write_png(path: Path, image: Tensor) -> None:
     """Write one image [H, W, 3 or 4] in [0, 1]; replaced in one piece."""
-    temporary = path.with_name(path.name + ".part")
-    Image.fromarray(to_bytes(image).numpy()).save(temporary, format="PNG")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        Image.fromarray(to_bytes(image).numpy()).save(temporary, format="PNG")

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from stages.files import replacing
 from stages.media.contact_sheet import to_bytes
 
 
@@ -42,16 +43,12 @@ def write_gif(path: Path, frames: Tensor, fps: int) -> None:
             mask = Image.fromarray(np.where(frame[..., 3] < 128, 255, 0).astype(np.uint8))
             picture.paste(255, mask=mask)
         images.append(picture)
-    temporary = path.with_name(path.name + ".part")
     transparency = {"transparency": 255} if frames.shape[-1] == 4 else {}
-    try:
+    with replacing(path) as temporary:
         images[0].save(
             temporary, format="GIF", save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0,
             disposal=2, **transparency,
         )  # fmt: skip
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 WRITERS: dict[str, Callable[[Path, Tensor, int], None]] = {
@@ -75,10 +72,9 @@ def _write(
     parameters: Sequence[str] = (),
     quality: int | None = None,
 ) -> None:
-    """Encode beside, then rename. Chroma is stored for two pixels at a time, hence the even sizes."""
+    """Encode. Chroma is stored for two pixels at a time, hence the even sizes."""
     height, width = frames.shape[1] // 2 * 2, frames.shape[2] // 2 * 2
-    temporary = path.with_name(f"{path.name}.part{path.suffix}")
-    try:
+    with replacing(path) as temporary:
         writer = imageio.get_writer(
             temporary, fps=fps, codec=codec, quality=quality, pixelformat=pixels, macro_block_size=1,
             output_params=list(parameters),
@@ -86,9 +82,6 @@ def _write(
         with writer:
             for frame in to_bytes(_bled(frames[:, :height, :width])).numpy():
                 writer.append_data(frame)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _bled(frames: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class Published:
     fit_lora_gib: float
     distill_gib: float
     refine_gib: float
-    other_billions: float  # parameters of the autoencoder, and of CLIP's eyes
+    other_billions: float  # parameters of the autoencoder, and of CLIP's image encoder
     stored_bytes: int | None = None  # a parameter in the files of the hub; None: not known
 
     @property

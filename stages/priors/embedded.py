@@ -132,14 +132,14 @@ class EmbeddedPrior(SeesVideo):
         modules = (copy.deepcopy(self.denoiser).half(), self.vae, self.text_encoder, self.tokenizer, self.scheduler)
         for part, module in zip(CLASSES, modules, strict=True):
             module.save_pretrained(folder / part)
-            _forget_where_it_was(folder / part / "config.json")
+            _strip_local_path(folder / part / "config.json")
         index: dict[str, Any] = {"_class_name": PIPELINE, **{part: list(names) for part, names in CLASSES.items()}}
         index["motions"] = self.motions
         (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
-def _forget_where_it_was(config_file: Path) -> None:
-    """Take out the folder that a part was loaded from: it is one machine's, and others need not know it."""
+def _strip_local_path(config_file: Path) -> None:
+    """Take the folder that a part was loaded from out of its config."""
     if config_file.exists():
         config = json.loads(config_file.read_text())
         if config.pop("_name_or_path", None) is not None:

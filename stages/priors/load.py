@@ -59,7 +59,7 @@ def load_prior(
     """The prior called ``name``: "embedded", a folder, or a hub id ``owner/model``.
 
     ``num_frames`` and ``size_px`` ask a published model for clips of another shape than its family's own;
-    ``min_frames``, of models that join frames to latent ones, for the fewest that they can make and that are not fewer.
+    ``min_frames`` asks for the shortest valid clip of at least so many, of models that join frames to latent ones.
     ``profile`` says how much memory it may use, ``compiled`` whether it is compiled before it is used.
 
     Raises:

@@ -86,7 +86,7 @@ class PublishedPrior(SeesVideo, ABC):
         self.motions: Mapping[str, Sequence[str]] = {}
         self.parameterization = self.schedule()
         self.noise_levels: list[float] = (1000.0 * self.parameterization.sigmas).tolist()
-        """What models of straight paths take for the time."""
+        """1000 * sigma: the timestep input of rectified-flow models."""
         usual, rule = self.clip_default, self.frames_rule
         if min_frames is not None and rule > 1:
             num_frames = -(-(min_frames - 1) // rule) * rule + 1
@@ -149,7 +149,7 @@ class PublishedPrior(SeesVideo, ABC):
         """An autoencoder as this profile wants it: its layers' outputs are not kept, if it can do that."""
         if self.profile.checkpointing and module._supports_gradient_checkpointing:
             module.enable_gradient_checkpointing()
-            for whole in (module.encoder, module.decoder):  # they would work out again what their blocks do again
+            for whole in (module.encoder, module.decoder):  # avoids nested checkpointing
                 whole.gradient_checkpointing = False
         return module
 

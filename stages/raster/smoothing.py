@@ -1,4 +1,4 @@
-"""Coarse to fine: a residual measured through a blur, so that limbs feel a target that they do not touch yet. [ours]
+"""Coarse to fine: blurred residuals give gradients to Gaussians that do not overlap the target. [ours]
 
 A rasterizer's derivative with respect to positions lives on edges: a body that should jump by its own height gets a
 pixel residual whose gradient says nothing of "up". Measured on a deer and its *true* jumping clip, eight cameras of 64

@@ -13,7 +13,7 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from stages.errors import BadInput
+from stages.errors import BadInput, first_line
 from stages.tables import Cell, Table, Value
 
 QUESTIONS = {
@@ -123,7 +123,7 @@ def read_key(path: Path) -> Key:
         ]
         return Key(str(content["page"]), sets)
     except OSError as error:
-        raise BadInput(f"The key {path} cannot be read: {error.strerror}.", "Give --key PAGE.key.json.") from None
+        raise BadInput(f"The key {path} cannot be read: {first_line(error)}.", "Give --key PAGE.key.json.") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise BadInput(f"{path} is not a key that animus3d prefer has made.", "Give --key PAGE.key.json.") from None
 
@@ -165,7 +165,7 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
                     raise BadInput(f"Line {reader.line_num} of {path} is cut short.", "Leave it out.")
                 yield f"Line {reader.line_num} of {path}", row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+        raise BadInput(f"{path} cannot be read: {first_line(error)}.") from None
 
 
 def shares(answers: Answers) -> list[Share]:

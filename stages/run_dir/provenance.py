@@ -23,7 +23,8 @@ def made_with(device: str) -> dict[str, Any]:
     ``device`` names (None on a CPU)."""
     import torch
 
-    card = torch.cuda.get_device_name() if device == "cuda" and torch.cuda.is_available() else None
+    on_card = torch.device(device).type == "cuda" and torch.cuda.is_available()
+    card = torch.cuda.get_device_name(device) if on_card else None
     return {
         "versions": versions(),
         "commit": _commit(),

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.errors import CorruptCheckpoint, NotFinite, SettingsDiffer
+from stages.errors import CorruptCheckpoint, NotFinite, SettingsDiffer, first_line
 from stages.files import PART, file_hash, read_json, replacing, to_disk, write_json, write_tensors, writing
 from stages.run_dir.layout import FORMAT, FORMER_NAMES
 from stages.run_dir.provenance import made_with
@@ -188,7 +188,7 @@ class StageFolder:
             return file_hash(self.result_path(name))
         except OSError as error:
             raise CorruptCheckpoint(
-                f"{self.path / name} cannot be read: {error.strerror}.", f"Make it again: remove {self.path}."
+                f"{self.path / name} cannot be read: {first_line(error)}.", f"Make it again: remove {self.path}."
             ) from None
 
     def log_metrics(self, step: int, **scalars: float) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from stages.gaussians import Frames
 from stages.geometry.rotations import quaternion_matrices
-from stages.zoo.clips import rigs()
+from stages.zoo.rigs import rigs
 from tests.bench import bench_orientation
 from tests.bench.bench_orientation import AT_LEAST, BARS, Truth, angles, measure, missed, polar, summary, truth
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from stages.errors import BadInput, CannotWrite
+from stages.errors import BadInput, first_line
+from stages.files import replacing
 from stages.gaussians.asset import Gaussians
+
+IN_PLACE = "Free space or choose another place."
+"""What to do when a splat cannot be written."""
 
 Array = np.ndarray[Any, Any]
 
@@ -99,26 +100,10 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise BadInput(f"{path} cannot be read: {first_line(error)}.") from None
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write in one piece. Raises ``CannotWrite``."""
-    with replacing(path) as temporary:
+    with replacing(path, IN_PLACE) as temporary:
         temporary.write_bytes(content)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A file to write beside ``path``, renamed at the end: what was there stays until the new one is whole. Raises
-    ``CannotWrite``."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise CannotWrite(
-            f"Cannot write {path}: {error.strerror or error}.", "Free space or choose another place."
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)

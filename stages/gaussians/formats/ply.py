@@ -14,8 +14,9 @@ import torch
 from plyfile import PlyData, PlyElement
 
 from stages.errors import BadInput
+from stages.files import replacing
 from stages.gaussians.asset import Gaussians
-from stages.gaussians.formats.checked import replacing
+from stages.gaussians.formats.checked import IN_PLACE
 from stages.gaussians.formats.compressed_ply import PACKED, unpack_ply
 from stages.gaussians.formats.ply_file import open_ply
 
@@ -124,5 +125,5 @@ def write_ply(path: Path, gaussians: Gaussians, *, pad_sh_degree: int | None = N
     table = np.empty(num, dtype=[(name, "f4") for name in columns])
     for name, values in columns.items():
         table[name] = values.numpy()
-    with replacing(path) as temporary:
+    with replacing(path, IN_PLACE) as temporary:
         PlyData([PlyElement.describe(table, "vertex")], byte_order="<").write(str(temporary))

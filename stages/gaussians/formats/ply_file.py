@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from plyfile import PlyData, PlyParseError
 
-from stages.errors import BadInput
+from stages.errors import BadInput, first_line
 from stages.gaussians.formats.checked import check_claim
 
 _SIZES = {
@@ -30,7 +30,7 @@ def ply_elements(path: Path) -> dict[str, tuple[int, list[str]]]:
         with path.open("rb") as file:
             header = file.read(1 << 16).split(b"end_header")[0].decode("ascii", "replace")
     except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise BadInput(f"{path} cannot be read: {first_line(error)}.") from None
     for words in (line.split() for line in header.splitlines()):
         if words[:2] == ["format", "ascii"]:
             text = True
@@ -59,4 +59,4 @@ def open_ply(path: Path) -> PlyData:
         reason = str(error).splitlines()[0]
         raise BadInput(f"{path} is not a readable PLY file, or is cut short: {reason}.") from None
     except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise BadInput(f"{path} cannot be read: {first_line(error)}.") from None

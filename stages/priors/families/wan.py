@@ -90,7 +90,7 @@ class WanPrior(PublishedPrior):
 
     @cached_property
     def image_encoder(self) -> nn.Module:
-        """CLIP's eyes."""
+        """CLIP's image encoder."""
         return self._load("image_encoder")  # type: ignore[no-any-return]
 
     @cached_property

@@ -141,8 +141,9 @@ def read_accessor(gltf: Any, blob: bytes | bytearray, accessor_id: int) -> Array
     """
     accessor = gltf.accessors[accessor_id]
     dtype, width = np.dtype(DTYPES[accessor.componentType]), WIDTHS[accessor.type]
-    values = np.zeros((accessor.count, width), dtype)
-    if accessor.bufferView is not None:
+    if accessor.bufferView is None:
+        values: Array = np.zeros((accessor.count, width), dtype)
+    else:
         values = _rows(gltf, blob, accessor.bufferView, accessor.byteOffset, dtype, accessor.count, width)
     if accessor.sparse is not None:
         some, replaced = accessor.sparse, accessor.sparse.indices

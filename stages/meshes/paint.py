@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from stages.errors import BadInput
-from stages.meshes.surface import SurfaceSamples, sample_surface
+from stages.meshes.surface import SurfaceSamples, sample_surface, triangle_areas
 
 PLAIN = 0.7
 """Grey, as displayed, of a surface without any colour. [ours]"""
@@ -65,7 +65,7 @@ class Paint:
         if self.picture is not None and self.uv is not None:
             color = color * self.picture.at((self.uv[faces] * barycentric[..., None]).sum(dim=1))
         shown = torch.ones(len(faces), dtype=torch.bool) if self.cutoff is None else color[:, 3] >= self.cutoff
-        return displayed(color[:, :3]).clamp(0.0, 1.0), shown
+        return displayed(color[:, :3].nan_to_num()).clamp(0.0, 1.0), shown
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,11 @@ def sample_painted(
     colours [M, 3].
 
     Raises:
-        BadInput: everything is cut out.
+        BadInput: everything is cut out; the vertices are not finite, or no triangle has an area.
     """
+    area = float(triangle_areas(vertices, faces).sum())
+    if not (math.isfinite(area) and area > 0.0):
+        raise BadInput("The mesh has no surface there: its triangles have no area, or NaN.", "Export the mesh again.")
     samples = sample_surface(vertices, faces, num_samples, generator)
     colors, shown = _colors(samples, painted)
     share = float(shown.float().mean())

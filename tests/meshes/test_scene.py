@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from stages.errors import BadInput
+from stages.events import silent
 from stages.exporting.glb import read_mesh
 from stages.meshes.gltf import open_gltf
 from stages.meshes.mesh import load_mesh
 from stages.meshes.scene import local_transform, primitives
+from stages.reconstruct import ReconstructConfig, load_asset
 from tests.meshes.gltf_files import SQUARE, Gltf, png
 
 QUARTER = [0.0, 0.0, 0.5**0.5, 0.5**0.5]  # about z, xyzw
@@ -93,6 +95,17 @@ def test_scenes_that_cannot_be(tmp_path: Path) -> None:
             with pytest.raises(BadInput) as caught:
                 read(path)
             assert said in caught.value.what and "a.glb" in caught.value.what
+
+
+@pytest.mark.parametrize("scale", [float("nan"), 0.0])
+def test_a_pose_without_a_surface_is_refused(tmp_path: Path, scale: float) -> None:
+    made = Gltf.square()
+    made.json["nodes"][0]["scale"] = [scale, scale, scale]
+    path = made.write_glb(tmp_path / "a.glb")
+    with pytest.raises(BadInput):
+        load_asset(path, ReconstructConfig(pose="rest"), silent)
+    with pytest.raises(BadInput):
+        load_asset(path, ReconstructConfig(), silent)
 
 
 def test_export_takes_a_gltf_with_its_files_into_one(tmp_path: Path) -> None:

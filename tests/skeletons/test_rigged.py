@@ -17,6 +17,7 @@ from stages.skeletons.rigged import RiggedFile, Track, read_rigged
 from stages.skeletons.skeleton import Pose, Skeleton, skin
 from stages.zoo.clips import rigged_clip, rigged_file
 from stages.zoo.rigs import Rig, rigs
+from tests.meshes.gltf_files import Gltf
 from tests.skeletons.gltf_oracle import Oracle
 
 IDS = [rig.file for rig in rigs()]
@@ -126,6 +127,24 @@ def test_rotations_take_the_shorter_arc() -> None:
     value = track.at(np.array([1.5]))[0]
     expected = np.array([0.0, np.sin(np.pi / 8), 0.0, np.cos(np.pi / 8)])  # half of a quarter turn
     np.testing.assert_allclose(value * np.sign(value[3]), expected, atol=1e-9)
+
+
+def test_a_vertex_may_have_more_than_four_joints(tmp_path: Path) -> None:
+    """Two sets of weights, 3/4 on joint 0 and 1/4 on joint 1, which a clip lifts by 4."""
+    made = Gltf.square()
+    for number, (joint, share) in enumerate(((0, 0.75), (1, 0.25))):
+        made.attribute(f"JOINTS_{number}", np.tile(np.array([joint, 0, 0, 0], np.uint8), (4, 1)))
+        made.attribute(f"WEIGHTS_{number}", np.tile(np.array([share, 0, 0, 0], np.float32), (4, 1)))
+    made.json["nodes"] = [{"mesh": 0, "skin": 0}, {}, {}]
+    made.json["scenes"][0]["nodes"] = [0, 1, 2]
+    made.json["skins"] = [{"joints": [1, 2]}]
+    times = made.accessor(np.array([0.0, 1.0], np.float32))
+    lift = made.accessor(np.array([[0, 0, 0], [0, 4, 0]], np.float32))
+    channel = {"sampler": 0, "target": {"node": 2, "path": "translation"}}
+    made.json["animations"] = [{"name": "Lift", "channels": [channel], "samplers": [{"input": times, "output": lift}]}]
+    file = read_rigged(made.write_glb(tmp_path / "a.glb"))
+    moved = _vertices(file, file.named_pose("lift@1")) - file.vertices.numpy()
+    np.testing.assert_allclose(moved, np.tile([0.0, 1.0, 0.0], (4, 1)), atol=1e-6)
 
 
 def test_files_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ PACKAGES = {
     "torch": "everything but help and status",
     "numpy": "everything but help and status",
     "safetensors": "results and checkpoints",
+    "filelock": "one command on a run at a time",
     "plyfile": "splats",
     "trimesh": "reconstruct of a mesh other than glTF",
     "pygltflib": "reconstruct of a glTF mesh, and train-prior",

@@ -1,9 +1,9 @@
 """How many threads a program takes, and how they wait.
 
-Threads of OpenMP that wait for each other spin: beside another busy process two of them on two cores can take twenty times as
-long as alone. So they are told to sleep while they wait, and there are no more of them than cores that this process may
-use, as the system's affinity and the container's quota say. How busy the machine is does not count: it changes, and results
-must not depend on it. What the user has set stays.
+Threads of OpenMP that wait for each other spin: beside another busy process two of them on two cores can take twenty
+times as long as alone. So they are told to sleep while they wait, and there are no more of them than cores that this
+process may use, as the system's affinity and the container's quota say. How busy the machine is does not count: it
+changes, and results must not depend on it. What the user has set stays.
 
 All of this is read by the OpenMP library when torch is imported; ``settle`` comes before.
 """

@@ -154,7 +154,7 @@ def test_the_content_decides_before_the_name(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"no splat file this program writes.*\.ply, \.splat, \.spz"):
         write_splat(tmp_path / "a.ksplat", asset)
     with pytest.raises(CannotWrite):
-        write_splat(tmp_path / "missing" / "a.spz", asset)
+        write_splat(tmp_path / "b.splat" / "a.spz", asset)
     assert not is_mesh_ply(tmp_path / "b.splat")
 
 

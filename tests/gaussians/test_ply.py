@@ -10,6 +10,7 @@ import torch
 from plyfile import PlyData, PlyElement
 
 from stages.errors import BadInput, CannotWrite
+from stages.files import replacing
 from stages.gaussians import Gaussians
 from stages.gaussians.formats.ply import read_ply, write_ply
 
@@ -95,8 +96,16 @@ def test_broken_files_say_what_is_wrong(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_keeps_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
     with pytest.raises(CannotWrite):
-        write_ply(tmp_path / "missing folder" / "a.ply", splat())
+        write_ply(tmp_path / "file" / "a.ply", splat())
+    assert (tmp_path / "file").read_text() == "in the way"
+    write_ply(tmp_path / "a.ply", splat())
+    before = (tmp_path / "a.ply").read_bytes()
+    with pytest.raises(RuntimeError), replacing(tmp_path / "a.ply") as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert (tmp_path / "a.ply").read_bytes() == before and len(list(tmp_path.iterdir())) == 2
 
 
 def test_fields_that_look_right_but_are_not(tmp_path: Path) -> None:

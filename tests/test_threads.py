@@ -62,10 +62,10 @@ def test_every_module_imports_where_posix_is_missing() -> None:
     code = (
         "import builtins, importlib, pkgutil\n"
         "real, hidden = builtins.__import__, ('fcntl', 'resource', 'pwd', 'grp', 'termios', 'tty', 'pty', 'syslog')\n"
-        "def guarded(name, globals=None, *rest):\n"
+        "def guarded(name, globals=None, *rest, **more):\n"
         "    ours = (globals or {}).get('__name__', '').startswith(('stages', 'animus3d_cli'))\n"
         "    if ours and name.partition('.')[0] in hidden: raise ModuleNotFoundError(name)\n"
-        "    return real(name, globals, *rest)\n"
+        "    return real(name, globals, *rest, **more)\n"
         "builtins.__import__ = guarded\n"
         "import animus3d_cli, stages\n"
         "for package in (stages, animus3d_cli):\n"

@@ -136,14 +136,14 @@ def _local(around: Neighbourhoods, moved: Tensor) -> tuple[Tensor, Tensor, Tenso
     turns = best_quaternions(B, SQUARINGS)
     told, still = _is_clear(B, turns), (X == P).flatten(-2).all(dim=-1)
     VP = around.weights_of(P, X, KEPT_STRETCH)[..., None] * P
-    stretches = _stretches(quaternion_matrices(turns).mT @ X.mT @ VP, P.mT @ VP)
+    stretches = _clamped(best_stretches(quaternion_matrices(turns).mT @ X.mT @ VP, P.mT @ VP))
     keep = told & ~still
     one = torch.tensor([1.0, 0.0, 0.0, 0.0]).to(turns)
     return torch.where(keep[..., None], turns, one), torch.where(keep[..., None, None], stretches, identity), still
 
 
-def _stretches(G: Tensor, C: Tensor) -> Tensor:
-    """The best stretches S [..., 3, 3] for ``G = sum v R^T X P^T`` and ``C = sum v P P^T``."""
+def best_stretches(G: Tensor, C: Tensor) -> Tensor:
+    """The best stretches S [..., 3, 3], not clamped, for ``G = sum v R^T X P^T`` and ``C = sum v P P^T``."""
     identity = torch.eye(3).to(C)
     variances, U = jacobi(C)
     largest = variances.amax(dim=-1)
@@ -153,7 +153,7 @@ def _stretches(G: Tensor, C: Tensor) -> Tensor:
     share = variances / largest.clamp(min=1e-300)[..., None]
     believed = share[..., :, None] * share[..., None, :] * (1.0 - identity)
     believed = believed + torch.diag_embed((share / FLAT).clamp(max=1.0))
-    return _clamped(U @ (identity + believed * (S - identity)) @ U.mT)
+    return U @ (identity + believed * (S - identity)) @ U.mT
 
 
 def jacobi(symmetric: Tensor, sweeps: int = JACOBI_SWEEPS) -> tuple[Tensor, Tensor]:

@@ -200,22 +200,23 @@ def run(chosen: list[tuple[Rig, str]], num_gaussians: int) -> dict[str, Any]:
     """Measure ``chosen`` bodies and verbs."""
     clips: dict[str, dict[str, float]] = {}
     for rig, verb in chosen:
-        figures = measure(truth(rig, verb, num_gaussians))
-        clips[f"{rig.file} {verb}"] = {name: round(value, 4) for name, value in figures.items()}
-        print(rig.file, verb, clips[f"{rig.file} {verb}"], missed(clips[f"{rig.file} {verb}"]), flush=True)
-    bodies = sorted({rig.file for rig, _ in chosen})
+        figures = {name: round(value, 4) for name, value in measure(truth(rig, verb, num_gaussians)).items()}
+        clips[f"{rig.file} {verb}"] = figures
+        print(rig.file, verb, figures, missed(figures), flush=True)
+    return gathered(clips)
+
+
+def gathered(clips: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """Figures of all clips, of each body, and what misses a bar."""
+    bodies = sorted({clip.partition(" ")[0] for clip in clips})
     per_body = {
-        body: summary({clip: figures for clip, figures in clips.items() if clip.startswith(body)}) for body in bodies
+        body: summary({clip: figures for clip, figures in clips.items() if clip.partition(" ")[0] == body})
+        for body in bodies
     }
     failing = {clip: missed(figures) for clip, figures in clips.items() if missed(figures)}
     return {
-        **summary(clips),
-        "num_clips": len(clips),
-        "missed": failing,
-        "bars": BARS,
-        "bodies": per_body,
-        "clips": clips,
-    }
+        **summary(clips), "num_clips": len(clips), "missed": failing, "bars": BARS, "bodies": per_body, "clips": clips,
+    }  # fmt: skip
 
 
 def main() -> None:

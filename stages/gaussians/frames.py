@@ -41,10 +41,11 @@ class Frames:
 
     @staticmethod
     def join(parts: Sequence[Frames]) -> Frames:
-        """All frames of ``parts``, which are of one asset, with what is known of them."""
+        """All frames of ``parts``, which are of one asset. What was derived of each is derived again of all, so that
+        axes keep their names across the seams; what was given stays."""
+        rows = [part.given for part in parts if part.given is not None]
         given = None
-        if all(part.given is not None or "_derived" in part.__dict__ for part in parts):
-            rows = [(part.rotations, part.quats, part.scales) for part in parts]
+        if len(rows) == len(parts):
             rotations, quats, scales = (torch.cat(column) for column in zip(*rows, strict=True))
             given = (rotations, quats, scales)
         return Frames(parts[0].asset, torch.cat([part.means for part in parts]), given)

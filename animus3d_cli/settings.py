@@ -37,7 +37,7 @@ def build_config(
             raise BadInput(f"--set {assignment} has no value.", "Write --set name=value.")
         full = full_name(config, name.strip())
         values[full] = _parse(text.strip(), _annotation(config, full), full)
-    return with_settings(config, values)  # type: ignore[no-any-return]
+    return with_settings(config, values)
 
 
 def setting_names(config: Any, prefix: str = "") -> list[str]:

@@ -70,7 +70,7 @@ class EfficientNetLite0:
     def _look(self, images: Tensor) -> Tensor:
         small = resize(images, 224, "bicubic", antialias=True).clamp(0.0, 1.0)
         # TensorFlow's Lite models take (x - 127) / 128 of bytes
-        return self._network.extract_features(normalise(small, (127 / 255,) * 3, (128 / 255,) * 3)).mean(dim=(2, 3))  # type: ignore[operator,no-any-return]
+        return self._network.extract_features(normalise(small, (127 / 255,) * 3, (128 / 255,) * 3)).mean(dim=(2, 3))
 
 
 class _Blur(nn.Module):

@@ -41,13 +41,13 @@ class ClipEncoder:
         longest = self._model.config.text_config.max_position_embeddings
         tokens = self._tokenizer(sentence, return_tensors="pt", truncation=True, max_length=longest).to(self._device)
         pooled = self._model.text_model(tokens["input_ids"], tokens["attention_mask"]).pooler_output
-        return self._model.text_projection(pooled)[0].cpu()  # type: ignore[no-any-return]
+        return self._model.text_projection(pooled)[0].cpu()
 
     def _look(self, images: Tensor) -> Tensor:
         # CLIP resizes pictures of 8 bits, whose values cannot overshoot
         small = resize(images, self._size, "bicubic", antialias=True).clamp(0.0, 1.0)
         pooled = self._model.vision_model(normalise(small, CLIP_MEAN, CLIP_STD)).pooler_output
-        return self._model.visual_projection(pooled)  # type: ignore[no-any-return]
+        return self._model.visual_projection(pooled)
 
 
 class Dino:
@@ -67,7 +67,7 @@ class Dino:
     def _look(self, images: Tensor) -> Tensor:
         small = resize(images, self._size, "bilinear", antialias=False)
         tokens = self._model(normalise(small, IMAGENET_MEAN, IMAGENET_STD)).last_hidden_state
-        return tokens[:, 0]  # type: ignore[no-any-return]
+        return tokens[:, 0]
 
 
 def _load(kind: Any, model_type: str, name: str, option: str, **settings: Any) -> Any:

@@ -138,7 +138,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     """
     index_file = folder / "model_index.json"
     try:
-        return json.loads(index_file.read_text())  # type: ignore[no-any-return]
+        return json.loads(index_file.read_text())
     except FileNotFoundError:
         raise BadInput(
             f"{folder} is not a video prior: it has no model_index.json.", "See: animus3d train-prior --help"

@@ -119,7 +119,7 @@ class PublishedPrior(SeesVideo, ABC):
 
     def read_prompts(self, encoder: Any, ids: Tensor, mask: Tensor) -> Tensor:
         """States [B, L, D] of tokens ``ids`` [B, L]."""
-        return encoder(ids).last_hidden_state  # type: ignore[no-any-return]
+        return encoder(ids).last_hidden_state
 
     # what all share
 
@@ -143,7 +143,7 @@ class PublishedPrior(SeesVideo, ABC):
     @cached_property
     def vae(self) -> nn.Module:
         """The autoencoder."""
-        return self.prepared_vae(self._load("vae"))  # type: ignore[no-any-return]
+        return self.prepared_vae(self._load("vae"))
 
     def prepared_vae(self, module: Any) -> Any:
         """An autoencoder as this profile wants it: its layers' outputs are not kept, if it can do that."""

@@ -37,4 +37,4 @@ def choose(device: torch.device | str, name: str | None = None) -> Rasterizer:
         module.load_kernels()
     else:
         raise BadInput(f"There is no rasterizer {name!r}.", f"Choose one of: {', '.join(BACKENDS)}.")
-    return module.rasterize  # type: ignore[no-any-return]
+    return module.rasterize

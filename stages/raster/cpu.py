@@ -58,7 +58,7 @@ def rasterize(
     frames = means.shape[0]
     colors = colors.expand(frames, -1, -1) if colors.dim() == 2 else colors
     backdrop = torch.zeros(3) if background is None else background
-    rgb, alpha = _Rasterize.apply(means, quats, scales, opacities, colors, viewmats, Ks, width, height, backdrop)
+    rgb, alpha = _Rasterize.apply(means, quats, scales, opacities, colors, viewmats, Ks, width, height, backdrop)  # type: ignore[no-untyped-call]
     return Rendered(rgb=rgb, alpha=alpha)
 
 
@@ -90,7 +90,7 @@ class _Rasterize(torch.autograd.Function):
         return torch.tensor(rgb).to(like), torch.from_numpy(1.0 - transmittance)[..., None].to(like)
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc]
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         means, quats, scales, opacities, colors, viewmats, Ks, rgb, transmittance = ctx.arrays
         v_rgb, v_alpha = _array(grads[0]), _array(grads[1])[..., 0]

@@ -25,17 +25,17 @@ def smooth_gradient(frames: Tensor, sigma_px: float) -> Tensor:
     metric.
     Outside the picture the residual counts as zero. ``sigma_px`` below a fifth of a pixel changes nothing.
     """
-    return frames if sigma_px < 0.2 else _SmoothGradient.apply(frames, sigma_px)  # type: ignore[no-any-return, no-untyped-call]
+    return frames if sigma_px < 0.2 else _SmoothGradient.apply(frames, sigma_px)  # type: ignore[no-untyped-call]
 
 
 class _SmoothGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, frames: Tensor, sigma_px: float) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, frames: Tensor, sigma_px: float) -> Tensor:
         ctx.sigma_px = sigma_px
         return frames.view_as(frames)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         rows = blur_matrix(gradient.shape[1], ctx.sigma_px).to(gradient)
         columns = blur_matrix(gradient.shape[2], ctx.sigma_px).to(gradient)
         return torch.einsum("ij,tjwc,wk->tikc", rows, gradient, columns), None

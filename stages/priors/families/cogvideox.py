@@ -93,7 +93,7 @@ class CogVideoXPrior(PublishedPrior):
     def encode_images(self, images: Tensor) -> Tensor:
         """The mean of the latents' distribution, scaled."""
         vae: Any = self.vae
-        return vae.encode(images.transpose(0, 1)[None]).latent_dist.mode() * vae.config.scaling_factor  # type: ignore[no-any-return]
+        return vae.encode(images.transpose(0, 1)[None]).latent_dist.mode() * vae.config.scaling_factor
 
     def encode_picture(self, frame: Tensor) -> Tensor | None:
         """Some members were trained with the picture's latents divided by the scale instead."""
@@ -106,7 +106,7 @@ class CogVideoXPrior(PublishedPrior):
     def decode_images(self, latents: Tensor) -> Tensor:
         """All frames at once."""
         vae: Any = self.vae
-        return vae.decode(latents / vae.config.scaling_factor).sample[0].transpose(0, 1)  # type: ignore[no-any-return]
+        return vae.decode(latents / vae.config.scaling_factor).sample[0].transpose(0, 1)
 
     def run(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None) -> Tensor:
         """Latents go in as [B, t, C, h, w]; the 1.5 members, which join latent frames, have the first one twice."""
@@ -128,7 +128,7 @@ class CogVideoXPrior(PublishedPrior):
             image_rotary_emb=self._places(given) if config.get("use_rotary_positional_embeddings") else None,
             return_dict=False,
         )[0]
-        return out.transpose(1, 2)[:, :, twice:]  # type: ignore[no-any-return]
+        return out.transpose(1, 2)[:, :, twice:]
 
     def _places(self, given: Tensor) -> tuple[Tensor, Tensor]:
         """Rotary embedding of every patch: where it would be in a clip of the size that the model was trained on."""

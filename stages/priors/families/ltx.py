@@ -47,7 +47,7 @@ class LTXPrior(PublishedPrior):
         vae: Any = self.vae
         mean, std = self._statistics(images)
         latents = vae.encode(images.transpose(0, 1)[None]).latent_dist.mode()
-        return (latents - mean) * vae.config.scaling_factor / std  # type: ignore[no-any-return]
+        return (latents - mean) * vae.config.scaling_factor / std
 
     def decode_images(self, latents: Tensor) -> Tensor:
         """All frames at once, told that no noise is left."""
@@ -55,7 +55,7 @@ class LTXPrior(PublishedPrior):
         mean, std = self._statistics(latents)
         clean = latents * std / vae.config.scaling_factor + mean
         temb = latents.new_zeros(1) if vae.config.timestep_conditioning else None
-        return vae.decode(clean, temb).sample[0].transpose(0, 1)  # type: ignore[no-any-return]
+        return vae.decode(clean, temb).sample[0].transpose(0, 1)
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         vae: Any = self.vae

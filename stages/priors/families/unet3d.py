@@ -29,7 +29,7 @@ class UNet3DPrior(PublishedPrior):
     def size_multiple(self) -> int:
         """Every level but the last halves the latent, whose pixels the autoencoder halves as often."""
         shrinks = len(self.denoiser_config["block_out_channels"]) + len(self.vae_config["block_out_channels"]) - 2
-        return 2**shrinks  # type: ignore[no-any-return]
+        return 2**shrinks
 
     def schedule(self) -> Parameterization:
         """Variance preserving, from the config's betas."""
@@ -65,14 +65,14 @@ class UNet3DPrior(PublishedPrior):
         """``work`` on a few frames at a time; a gradient may work each part out again."""
         parts = frames.split(self.profile.frames_at_once)
         if self.profile.checkpointing and torch.is_grad_enabled():
-            return torch.cat([checkpoint(work, part, use_reentrant=False) for part in parts])  # type: ignore[misc]
+            return torch.cat([checkpoint(work, part, use_reentrant=False) for part in parts])
         return torch.cat([work(part) for part in parts])
 
     def run(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None) -> Tensor:
         """The picture is not looked at."""
         assert text.states is not None
         time = torch.full((len(latents),), timestep, device=latents.device)
-        return self.denoiser(latents, time, encoder_hidden_states=text.states).sample  # type: ignore[no-any-return]
+        return self.denoiser(latents, time, encoder_hidden_states=text.states).sample
 
 
 def _worked_out_again(forward: Any) -> Any:

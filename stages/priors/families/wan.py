@@ -91,7 +91,7 @@ class WanPrior(PublishedPrior):
     @cached_property
     def image_encoder(self) -> nn.Module:
         """CLIP's image encoder."""
-        return self._load("image_encoder")  # type: ignore[no-any-return]
+        return self._load("image_encoder")
 
     @cached_property
     def _image_processor(self) -> Any:
@@ -100,22 +100,22 @@ class WanPrior(PublishedPrior):
     def read_prompts(self, encoder: Any, ids: Tensor, mask: Tensor) -> Tensor:
         """Zeros beyond the prompt's end."""
         states = encoder(ids, mask).last_hidden_state
-        return states * mask[:, :, None].to(states)  # type: ignore[no-any-return]
+        return states * mask[:, :, None].to(states)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """The mean of the latents' distribution, each channel to zero mean and unit deviation."""
         vae: Any = self.vae
         mean, std = self._statistics(images)
-        return (vae.encode(images.transpose(0, 1)[None]).latent_dist.mode() - mean) / std  # type: ignore[no-any-return]
+        return (vae.encode(images.transpose(0, 1)[None]).latent_dist.mode() - mean) / std
 
     def decode_images(self, latents: Tensor) -> Tensor:
         """All frames at once."""
         vae: Any = self.vae
         mean, std = self._statistics(latents)
-        return vae.decode(latents * std + mean).sample[0].transpose(0, 1)  # type: ignore[no-any-return]
+        return vae.decode(latents * std + mean).sample[0].transpose(0, 1)
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        config: Any = self.vae.config  # type: ignore[union-attr]
+        config: Any = self.vae.config
         mean, std = (torch.tensor(values).to(like) for values in (config.latents_mean, config.latents_std))
         return mean.view(1, -1, 1, 1, 1), std.view(1, -1, 1, 1, 1)
 
@@ -132,12 +132,12 @@ class WanPrior(PublishedPrior):
     def _tokens(self, frame: Tensor) -> Tensor:
         """What CLIP makes of ``frame`` [1, H, W, 3]: its last states but one, [1, L, D]."""
         pixels = self._pixels(frame).to(self.device, self.dtype)
-        return self.image_encoder(pixels, output_hidden_states=True).hidden_states[-2].float()  # type: ignore[no-any-return]
+        return self.image_encoder(pixels, output_hidden_states=True).hidden_states[-2].float()
 
     def _pixels(self, frame: Tensor) -> Tensor:
         """``frame`` as CLIP is shown it, [1, 3, H', W'], by way of a picture of whole numbers."""
         picture = (255.0 * frame[0].detach().clamp(0.0, 1.0)).round().to(torch.uint8).cpu().numpy()
-        return self._image_processor(images=picture, return_tensors="pt").pixel_values  # type: ignore[no-any-return]
+        return self._image_processor(images=picture, return_tensors="pt").pixel_values
 
     def run(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None) -> Tensor:
         """Time is the noise level times 1000."""

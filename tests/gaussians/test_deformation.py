@@ -230,7 +230,7 @@ def test_frames_derive_once_and_keep_what_they_derived() -> None:
 
 
 def test_joined_frames_keep_their_names_across_the_seam() -> None:
-    whole = rigged_clip(RIGS[0], "run", 16, 600, torch.Generator().manual_seed(0))
+    whole = rigged_clip(rigs()[0], "run", 16, 600, torch.Generator().manual_seed(0))
     halves = [Frames(whole.asset, whole.means[:8]), Frames(whole.asset, whole.means[8:])]
     assert not torch.equal(halves[1].quats, whole.quats[8:])  # on its own the second half begins at rest
     assert torch.equal(Frames.join(halves).quats, whole.quats)

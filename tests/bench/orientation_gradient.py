@@ -19,7 +19,8 @@ from stages.geometry.rotations import quaternion_matrices, quaternion_multiply
 from stages.motion.kinds import MotionConfig, new_motion
 from stages.raster import choose, render
 from stages.raster.film import Shot, cameras_around
-from stages.zoo.clips import RIGS, rigged_clip
+from stages.zoo.clips import rigged_clip
+from stages.zoo.rigs import rigs
 
 NUM_GAUSSIANS, NUM_FRAMES = 1000, 16
 SHOT = Shot(frames=NUM_FRAMES, num_views=8, size=64, elevation_deg=15.0, raster=None, device="cpu")
@@ -108,7 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=150)
     steps = parser.parse_args().steps
-    rigs = {rig.file: rig for rig in RIGS}
+    rigs = {rig.file: rig for rig in rigs()}
     for (file, verb), seed in ((clip, seed) for clip in CLIPS for seed in SEEDS):
         truth = rigged_clip(rigs[file], verb, NUM_FRAMES, NUM_GAUSSIANS, torch.Generator().manual_seed(0))
         figures = [fit(truth, steps, seed, through) for through in (False, True)]

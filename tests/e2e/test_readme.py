@@ -27,6 +27,7 @@ RUNNABLE = [
 
 FEW = {
     "reconstruct assets/photos": "--steps 8 --set num_gaussians=300",
+    "fit-lora": "--steps 2",
     "distill": "--steps 3",
     "train-prior": "--steps 2 --set num_clips=64 --set batch_size=2",
     "eval": "--set num_views=1 --set frames=4",
@@ -34,6 +35,13 @@ FEW = {
     "export": "--frames 3",
 }
 """What makes a command quick, by how it begins."""
+
+
+def test_every_line_is_run_or_marked() -> None:
+    """A block with commands is ``sh``, and then ``card`` or ``hub`` where it needs them."""
+    for kind, marks, text in BLOCKS:
+        if re.search(r"^animus3d ", text, flags=re.MULTILINE):
+            assert kind == "sh" and set(marks.split()) <= {"card", "hub"}, text
 
 
 def quick(line: str) -> str:

@@ -109,9 +109,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=150)
     steps = parser.parse_args().steps
-    rigs = {rig.file: rig for rig in rigs()}
+    by_file = {rig.file: rig for rig in rigs()}
     for (file, verb), seed in ((clip, seed) for clip in CLIPS for seed in SEEDS):
-        truth = rigged_clip(rigs[file], verb, NUM_FRAMES, NUM_GAUSSIANS, torch.Generator().manual_seed(0))
+        truth = rigged_clip(by_file[file], verb, NUM_FRAMES, NUM_GAUSSIANS, torch.Generator().manual_seed(0))
         figures = [fit(truth, steps, seed, through) for through in (False, True)]
         print(file, verb, seed, *("{}: ratio {:.3f}, {:.2f} dB".format(*row) for row in
               (("without", *figures[0]), ("with", *figures[1]))), sep="; ", flush=True)  # fmt: skip

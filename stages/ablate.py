@@ -158,11 +158,11 @@ def _each(
 def _begin(threads: int) -> None:
     """Worker initialiser: cap the threads; exit when the parent dies."""
     torch.set_num_threads(threads)
-    helped = parent_process()
-    assert helped is not None
+    parent = parent_process()
+    assert parent is not None
 
     def leave() -> None:
-        helped.join()
+        parent.join()
         os._exit(1)
 
     Thread(target=leave, daemon=True).start()

@@ -18,7 +18,7 @@ from stages.run_dir import RunDir
 from stages.run_dir.layout import BY_FOLDER, MOTIONS
 
 LOOP_OVERLAP = 0.25
-"""Share of the clip over which a loop's end passes into its beginning. [ours]"""
+"""Share of the clip over which a loop's end is cross-faded into its beginning. [ours]"""
 
 SOURCES = ("auto", *MOTIONS, "static")
 

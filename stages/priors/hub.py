@@ -15,14 +15,14 @@ PARTS = (
 """Folders of a published model that are used; others are not downloaded."""
 
 UNUSED = ("*.bin", "*.fp16.*", "*.msgpack")
-"""The same weights once more: pickled, in half precision, for JAX."""
+"""Other copies of the same weights: pickled, in half precision, for JAX."""
 
 CONFIGS = {
     "scheduler": "scheduler_config.json",
     "tokenizer": "tokenizer_config.json",
     "image_processor": "preprocessor_config.json",
 }
-"""Of the parts that have no weights."""
+"""Files of the parts that have no weights."""
 
 SAVE_AS_SAFETENSORS = "Save the model as safetensors once, with diffusers' save_pretrained, and name that folder."
 

@@ -1,4 +1,4 @@
-"""Noise schedules and the three ways a denoiser speaks: eps, v and flow. The only place that converts between them.
+"""Noise schedules, and the three kinds of prediction: eps, v and flow. The only place that converts between them.
 
 Every prior is described by ``x_t = alpha_t x_0 + sigma_t eps``. Variance-preserving models (ModelScope, CogVideoX, the
 embedded prior) have ``alpha = sqrt(abar_t)``, ``sigma = sqrt(1 - abar_t)``; rectified flow (Wan, LTX) has

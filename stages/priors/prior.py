@@ -1,4 +1,4 @@
-"""What a prior is to the rest of the program: it observes a moving asset, and says what it would rather see.
+"""The interface of a video prior: it observes a moving asset and predicts a clean clip for a noisy one.
 
 ``observe(frames, viewpoint)`` gives an ``Observation``, which carries the gradient back to the Gaussians;
 ``condition(text, asset, viewpoint)`` what the prior is told from there; ``predict(latents, timestep, condition)`` is
@@ -62,7 +62,7 @@ class ClipShape:
 
 @dataclass(frozen=True)
 class Condition:
-    """What a prior is told besides the noisy latents: B sentences, and what it saw of the asset at rest."""
+    """What a prior is given besides the noisy latents: B sentences, and what it saw of the asset at rest."""
 
     text: Text  # B prompts
     picture: Tensor | None = None  # [1 or B, ...] see ``VideoPrior.encode_picture``; None where no picture is seen
@@ -105,7 +105,7 @@ class VideoPrior(Protocol):
 
     @property
     def motions(self) -> Mapping[str, Sequence[str]]:
-        """Motion -> the words that say it, for all that the model was taught; empty for open-vocabulary models."""
+        """Motion -> the words that name it, for all that the model was taught; empty for open-vocabulary models."""
         ...
 
     @property
@@ -156,7 +156,7 @@ class VideoPrior(Protocol):
 
 
 def motions_named(prior: VideoPrior, prompt: str) -> list[str]:
-    """The motions, of those that the model was taught, that a word of ``prompt`` says."""
+    """The motions, of those that the model was taught, that a word of ``prompt`` names."""
     words = set(re.findall(r"[^\W\d_]+", prompt.lower()))
     return [motion for motion, forms in prior.motions.items() if words & set(forms)]
 

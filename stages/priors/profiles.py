@@ -12,7 +12,7 @@ ProfileName = Literal["24gb", "48gb", "80gb"]
 class Profile:
     """What is traded for time."""
 
-    checkpointing: bool  # blocks are worked out again when a gradient comes back, not kept
+    checkpointing: bool  # activations of blocks are recomputed in the backward pass
     frames_at_once: int  # through an autoencoder that takes each frame alone
 
 

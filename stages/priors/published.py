@@ -42,9 +42,9 @@ class PublishedPrior(SeesVideo, ABC):
     clip_default: ClassVar[ClipShape]
     """The clips it makes unless others are asked for."""
     frames_rule: ClassVar[int] = 1
-    """Clips have k times this, plus one, frames."""
+    """Clips have a multiple of this many frames, plus one."""
     max_tokens: ClassVar[int]
-    """Of a prompt; more are cut off."""
+    """Tokens of a prompt; more are cut off."""
     sees_picture = False
     """Whether it is conditioned on the static asset's picture."""
 
@@ -94,7 +94,7 @@ class PublishedPrior(SeesVideo, ABC):
         self._check_clip()
         self._texts: dict[str, Text] = {}
 
-    # what a family says
+    # what a family defines
 
     @property
     @abstractmethod
@@ -137,7 +137,7 @@ class PublishedPrior(SeesVideo, ABC):
         return module
 
     def checkpoint_denoiser(self, module: Any) -> None:
-        """Have ``module`` keep block inputs only, when a gradient goes through it."""
+        """Checkpoint the blocks of ``module``: only their inputs are kept for the backward pass."""
         module.enable_gradient_checkpointing()
 
     @cached_property
@@ -202,7 +202,7 @@ class PublishedPrior(SeesVideo, ABC):
         if picture is not None:
             picture = picture.expand(len(latents), *picture.shape[1:]).to(self.dtype)
         said = self.run(latents.to(self.dtype), timestep, condition.text, picture)
-        return said.to(torch.float32, copy=True)  # a CUDA graph writes its next answer where this one lies
+        return said.to(torch.float32, copy=True)  # a CUDA graph overwrites its output in the next call
 
     def _check_clip(self) -> None:
         clip, rule, multiple = self.clip, self.frames_rule, self.size_multiple

@@ -41,7 +41,10 @@ Preset = Annotated[
 Settings = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="NAME=VALUE", help="Any setting, as group.name=value; may be repeated.", show_default=False
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any setting: group.name=value, or name=value where unique; may be repeated.",
+        show_default=False,
     ),
 ]
 Prior = Annotated[
@@ -61,7 +64,7 @@ def _go_offline(wanted: bool) -> None:
 
 
 Offline = Annotated[
-    bool, typer.Option("--offline", callback=_go_offline, help="Never ask the hub: use what is on this machine.")
+    bool, typer.Option("--offline", callback=_go_offline, help="Never ask the hub; use only what is on this machine.")
 ]
 Profile = Annotated[
     str | None,

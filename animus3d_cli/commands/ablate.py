@@ -39,7 +39,7 @@ def command(
         typer.Option(
             "--preset",
             metavar="NAME",
-            help="default, score (without the embedded prior's flow, as the paper has it), or published.",
+            help="default, score (without the embedded prior's pixel flow, as in the paper), or published.",
             show_default=False,
         ),
     ] = None,

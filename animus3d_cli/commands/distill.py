@@ -32,7 +32,7 @@ def command(
         typer.Option(
             "--preset",
             metavar="NAME",
-            help="preview (quick, no LoRA needed), default, best (slow), or published, the default for such models.",
+            help="preview (quick, no LoRA needed), default, best (slow), or published (for published models).",
             show_default=False,
         ),
     ] = None,

@@ -35,7 +35,9 @@ def command(
     dino: Annotated[
         str | None, typer.Option(metavar="NAME", help="DINO ViT-B/16: a folder or hub id, for i2v subject.")
     ] = None,
-    inception: Annotated[str | None, typer.Option(metavar="FILE", help="Inception weights of FID code.")] = None,
+    inception: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Inception weights, as FID code shares them.")
+    ] = None,
     i3d: Annotated[str | None, typer.Option(metavar="FILE", help="I3D as TorchScript, for FVD.")] = None,
     raft: Annotated[str | None, typer.Option(metavar="FILE", help="RAFT as TorchScript, for dynamic degree.")] = None,
     amt: Annotated[str | None, typer.Option(metavar="FILE", help="AMT as TorchScript, for motion smoothness.")] = None,

@@ -30,7 +30,7 @@ def command(
         typer.Option(
             "--mesh",
             metavar="FILE",
-            help="For glb: the .glb, .gltf or .obj that shall move. Default: what reconstruct read",
+            help="For glb: the .glb, .gltf or .obj that is to move. Default: what reconstruct read",
             show_default=False,
         ),
     ] = None,

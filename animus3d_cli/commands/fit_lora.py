@@ -14,7 +14,7 @@ from animus3d_cli.settings import build_config
 
 def command(
     asset: Annotated[
-        Path | None, typer.Argument(help="A splat or mesh to take over first, as reconstruct does.", show_default=False)
+        Path | None, typer.Argument(help="A splat or mesh to reconstruct first.", show_default=False)
     ] = None,
     run: options.Run = None,
     object_word: Annotated[
@@ -41,7 +41,7 @@ def command(
 
     Trains a LoRA of the video prior: the static distribution that distill moves away from.
 
-    Reads asset/canonical.ply (or takes ASSET over), writes lora/adapter.safetensors. Next: animus3d distill
+    Reads asset/canonical.ply (or reconstructs ASSET first), writes lora/adapter.safetensors. Next: animus3d distill
 
     Example: animus3d fit-lora goat.ply --object goat
     """

@@ -61,7 +61,7 @@ def command(
         typer.Option(
             "--texture",
             metavar="FILE",
-            help="A picture for a mesh that names none, as many .obj do.",
+            help="A picture for a mesh that names none, as is common with .obj.",
             show_default=False,
         ),
     ] = None,
@@ -104,7 +104,8 @@ def command(
         ),
     ] = None,
     largest: Annotated[
-        bool, typer.Option("--largest", help="Keep the largest connected body; floors and other sheets are none.")
+        bool,
+        typer.Option("--largest", help="Keep the largest connected body; floors and other flat sheets do not count."),
     ] = False,
     center: Annotated[bool, typer.Option("--center", help="Move the middle of the box to the origin.")] = False,
     scale: Annotated[
@@ -119,7 +120,7 @@ def command(
     force: options.Force = False,
     settings: options.Settings = None,
 ) -> None:
-    """Take a splat, a mesh or photos over as the asset of a run.
+    """Make a splat, a mesh or photos the asset of a run.
 
     A splat is checked; a mesh becomes flat Gaussians sampled on its surface; to photos with known cameras Gaussians
     are fitted, for --steps steps, and views that were held out are measured.

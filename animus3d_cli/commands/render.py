@@ -26,7 +26,9 @@ def command(
     fps: Annotated[int, typer.Option("--fps", help="Frames a second.")] = 16,
     azimuth: Annotated[float, typer.Option("--azimuth", help="Degrees around the asset; 0 is in front.")] = 35.0,
     elevation: Annotated[float, typer.Option("--elevation", help="Degrees above the horizon.")] = 15.0,
-    orbit: Annotated[float, typer.Option("--orbit", help="Degrees the camera travels; 360 is a turntable.")] = 0.0,
+    orbit: Annotated[
+        float, typer.Option("--orbit", help="Degrees that the camera travels around the asset; 360 is a turntable.")
+    ] = 0.0,
     camera: Annotated[
         Path | None,
         typer.Option(

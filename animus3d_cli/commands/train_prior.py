@@ -26,7 +26,9 @@ def command(
     ] = None,
     init: Annotated[
         str | None,
-        typer.Option("--init", metavar="PRIOR", help='Go on from this prior: "embedded", a folder or a hub id.'),
+        typer.Option(
+            "--init", metavar="PRIOR", help='Start from the weights of this prior: "embedded", a folder or a hub id.'
+        ),
     ] = None,
     steps: options.Steps = None,
     seed: options.Seed = None,

@@ -14,7 +14,7 @@ from stages.errors import BadInput
 MIN_VIEWS = 3
 MAX_VIEWS = 5000
 ROTATION_TOLERANCE = 1e-3
-"""Largest entry of R^T R - 1 that is taken for rounding: files are written with as few as four decimals."""
+"""Largest entry of R^T R - 1 that counts as rounding: files are written with as few as four decimals."""
 AXES = {
     "x": (1.0, 0.0, 0.0), "-x": (-1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "-y": (0.0, -1.0, 0.0), "z": (0.0, 0.0, 1.0),
     "-z": (0.0, 0.0, -1.0),

@@ -1,4 +1,4 @@
-"""Where a thing can be, from its cameras and the masks of its photos."""
+"""Visual hull: where a thing can be, given its cameras and the masks of its photos."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stages.captures.capture import Photo
 MASK_MIN = 128
 """Alpha from which a pixel belongs to the thing."""
 MASKED_MIN, MASKED_MAX = 0.002, 0.98
-"""Share of an image that a mask covers; outside this range the alpha channel says nothing."""
+"""Share of an image that a mask covers; outside this range the alpha channel is no mask."""
 COARSE, FINE = 64, 128
 """Voxels along a side: to find the thing's box, then within it."""
 

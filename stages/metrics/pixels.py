@@ -1,4 +1,4 @@
-"""Pictures as feature networks want them: resized, cut to a square, normalised, a few at a time."""
+"""Pictures prepared for feature networks: resized, cut to a square, normalised, a few at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 BATCH = 16
-"""Pictures that go through a network together: bounds memory."""
+"""Batch size of a network: bounds memory."""
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -86,7 +86,7 @@ def _load(kind: Any, model_type: str, name: str, option: str, **settings: Any) -
 
 
 def _guard(name: str, option: str, load: Any) -> Any:
-    """What ``load`` gives; whatever transformers or the hub raise becomes one line."""
+    """The result of ``load``; errors of transformers and the hub become one line."""
     try:
         return load()
     except Exception as error:  # they raise many unrelated classes

@@ -15,7 +15,7 @@ from stages.metrics.weights import load_script
 
 I3D_PX = 224
 I3D_FRAMES = 10
-"""I3D halves the frames often enough that fewer leave nothing."""
+"""I3D halves the number of frames several times; with fewer frames none would be left."""
 
 RAFT_PX = 128
 """RAFT's coarsest level has nothing to correlate in smaller pictures; sides are multiples of 8."""
@@ -85,7 +85,7 @@ class Amt:
 
 
 def _call(path: Path, call: Callable[[], Any]) -> Any:
-    """What a script gives; one line where it takes or does something else."""
+    """The result of a script; ``BadInput`` in one line where its inputs or outputs do not fit."""
     try:
         return call()
     except (RuntimeError, TypeError) as error:

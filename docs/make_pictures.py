@@ -67,10 +67,11 @@ def save(name: str, frames: list[Image.Image]) -> None:
 def main() -> None:
     """All pictures, or those named; the first one of the README when all are made."""
     names = sys.argv[1:] or list(RECIPES)
+    made = {}
     with tempfile.TemporaryDirectory() as folder:
-        made = {name: frames_of(name, Path(folder)) for name in names}
-    for name, frames in made.items():
-        save(name, frames)
+        for name in names:
+            made[name] = frames_of(name, Path(folder))
+            save(name, made[name])
     if {"deer", "fox", "bird"} <= made.keys():
         wide = [Image.new("RGB", (3 * SIDE, SIDE)) for _ in range(FRAMES)]
         for column, name in enumerate(("deer", "fox", "bird")):

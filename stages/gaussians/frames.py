@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -38,17 +37,6 @@ class Frames:
         return Frames(
             asset, asset.means.expand(shape), (rotations, asset.quats.expand(shape), asset.scales.expand(shape))
         )
-
-    @staticmethod
-    def join(parts: Sequence[Frames]) -> Frames:
-        """All frames of ``parts``, which are of one asset. What was derived of each is derived again of all, so that
-        axes keep their names across the seams; what was given stays."""
-        rows = [part.given for part in parts if part.given is not None]
-        given = None
-        if len(rows) == len(parts):
-            rotations, quats, scales = (torch.cat(column) for column in zip(*rows, strict=True))
-            given = (rotations, quats, scales)
-        return Frames(parts[0].asset, torch.cat([part.means for part in parts]), given)
 
     @property
     def num_frames(self) -> int:

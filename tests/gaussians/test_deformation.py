@@ -225,5 +225,3 @@ def test_frames_derive_once_and_keep_what_they_derived() -> None:
     assert frames.quats is frames.quats and not frames.quats.requires_grad
     part = frames.select(torch.tensor([1, 2]))
     assert torch.equal(part.quats, frames.quats[1:]) and torch.equal(part.scales, frames.scales[1:])
-    both = Frames.join([frames.select(slice(0, 1)), frames.select(slice(1, 3))])
-    assert torch.equal(both.quats, frames.quats) and torch.equal(both.rotations, frames.rotations)

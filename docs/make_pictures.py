@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "docs" / "pictures"
@@ -54,7 +54,21 @@ def frames_of(name: str, folder: Path) -> list[Image.Image]:
         str(folder / f"{name}.png"),
     )
     print(f"{name}: {time.time() - began:.0f} s", flush=True)
-    return [Image.open(folder / f"{name}_{index:04d}.png").convert("RGB") for index in range(FRAMES)]
+    return framed([Image.open(folder / f"{name}_{index:04d}.png").convert("RGB") for index in range(FRAMES)])
+
+
+def framed(frames: list[Image.Image]) -> list[Image.Image]:
+    """``frames``, all cut to the square in which anything is ever seen, ``SIDE`` pixels wide."""
+    boxes = [ImageChops.invert(frame).point(lambda v: 255 * (v > 12)).getbbox() or (0, 0, 1, 1) for frame in frames]
+    left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
+    right, bottom = max(box[2] for box in boxes), max(box[3] for box in boxes)
+    half = 0.53 * max(right - left, bottom - top)
+    x, y = 0.5 * (left + right), 0.5 * (top + bottom)
+    square = (round(x - half), round(y - half), round(x + half), round(y + half))
+    white = [Image.new("RGB", (square[2] - square[0], square[3] - square[1]), "white") for _ in frames]
+    for whole, frame in zip(white, frames, strict=True):
+        whole.paste(frame, (-square[0], -square[1]))
+    return [whole.resize((SIDE, SIDE), Image.Resampling.LANCZOS) for whole in white]
 
 
 def save(name: str, frames: list[Image.Image]) -> None:

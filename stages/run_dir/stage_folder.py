@@ -259,7 +259,7 @@ def _load(path: Path, hint: str) -> tuple[dict[str, Any], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise CorruptCheckpoint(f"{path} cannot be read: {error}.", hint) from None
+        raise CorruptCheckpoint(f"{path} cannot be read: {first_line(error)}.", hint) from None
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

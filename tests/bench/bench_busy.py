@@ -48,13 +48,16 @@ def main() -> None:
 
 
 def summary(seconds: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
-    """Ratios from ``seconds`` by policy and place."""
-    ratio = {policy: round(min(took["busy"]) / min(took["alone"]), 2) for policy, took in seconds.items()}
+    """Ratios from ``seconds`` by policy and place; None where the command was stopped alone already."""
+    ratio = {
+        policy: round(min(took["busy"]) / min(took["alone"]), 2) if min(took["alone"]) < LIMIT_S else None
+        for policy, took in seconds.items()
+    }
     cut = sorted({p for p, took in seconds.items() for values in took.values() if max(values) >= LIMIT_S})
     return {
         "busy_over_alone": ratio,
         "bar": BAR,
-        "meets_bar": ratio["passive"] <= BAR,
+        "meets_bar": ratio["passive"] is not None and ratio["passive"] <= BAR,
         "seconds": seconds,
         "given_up_after_s": LIMIT_S,
         "given_up": cut,

@@ -18,6 +18,9 @@ def test_ratios_are_of_the_faster_times_and_what_was_stopped_is_said() -> None:
     )
     assert found["busy_over_alone"] == {"passive": 2.5, "active": round(limit / 20.0, 2)}
     assert found["meets_bar"] and found["given_up"] == ["active"]
+    stopped = {"alone": [limit, limit], "busy": [limit, limit]}
+    found = bench_busy.summary({"passive": stopped, "active": stopped})
+    assert found["busy_over_alone"] == {"passive": None, "active": None} and not found["meets_bar"]
     slow = {"alone": [10.0, 10.0], "busy": [31.0, 40.0]}
     assert not bench_busy.summary({"passive": slow, "active": slow})["meets_bar"]
 

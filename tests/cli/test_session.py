@@ -25,6 +25,7 @@ def with_cards(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
         ("cuda", 1, "cuda"),
         ("cuda:0", 1, "cuda:0"),
         ("cuda:1", 2, "cuda:1"),
+        ("cuda:01", 2, "cuda:1"),
     ],
 )
 def test_a_device_that_is_there(name: str, cards: int, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,6 +43,7 @@ def test_a_device_that_is_there(name: str, cards: int, device: str, monkeypatch:
         ("cuda:7", 2, NotAvailable, "cuda:0 to cuda:1"),
         ("gpu", 2, BadInput, "'gpu'"),
         ("cuda:x", 2, BadInput, "'cuda:x'"),
+        ("cuda:²", 2, BadInput, "'cuda:²'"),
         ("cuda:", 2, BadInput, "'cuda:'"),
         ("cuda:-1", 2, BadInput, "'cuda:-1'"),
         ("cpu:0", 2, BadInput, "'cpu:0'"),

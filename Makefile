@@ -9,7 +9,7 @@ GPU := # options of gpu, such as --again or the names of parts
 PUBLISHED := # options of bench-published, such as --model THUDM/CogVideoX-5b
 ONE_THREAD := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: demo test test-slow pictures check bench bench-ablation bench-evaluations bench-exact bench-memory bench-orientation bench-published bench-raster bench-step bench-undecided bench-verbs bench-verbs-full samples wheel clean gpu
+.PHONY: demo test test-slow pictures check bench bench-ablation bench-busy bench-evaluations bench-exact bench-memory bench-orientation bench-published bench-raster bench-step bench-undecided bench-verbs bench-verbs-full samples wheel clean gpu
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -62,6 +62,9 @@ bench-raster: $(STAMP)  ## rasterizer backends; the last line is JSON
 
 bench-step: $(STAMP)  ## the parts of a distill step; the last line is JSON
 	@$(BIN)/python -m tests.bench.bench_step
+
+bench-busy: $(STAMP)  ## a short distill alone and beside two busy loops; the last line is JSON
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m tests.bench.bench_busy
 
 bench-memory: $(STAMP)  ## memory of published models at true size, computed; the last line is JSON
 	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_memory

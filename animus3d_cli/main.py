@@ -151,7 +151,7 @@ def _exit_for(error: Exception, verbose: bool) -> None:
         print_error(NotAvailable("The graphics card has too little memory for this.", LESS_MEMORY))
         sys.exit(NotAvailable.exit_code)
     if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
-        print(f"animus3d: Cannot write {error.filename or 'an output'}: {error.strerror}.", file=sys.stderr)
+        print(f"animus3d: Cannot write {error.filename or 'an output'}: {first_line(error)}.", file=sys.stderr)
         sys.exit(CannotWrite.exit_code)
     more = "" if verbose else f" The same command with {VERBOSE} shows where."
     print(f"animus3d: unexpected {type(error).__name__}: {first_line(error)}.{more}", file=sys.stderr)

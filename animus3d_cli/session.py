@@ -87,11 +87,11 @@ def resolve_device(name: str) -> str:
     if name == "cpu":
         return name
     kind, colon, number = name.partition(":")
-    if kind != "cuda" or (colon and not number.isdigit()):
+    if kind != "cuda" or (colon and not number.isdecimal()):
         raise BadInput(f"There is no device {name!r}.", "Use auto, cpu, cuda, or cuda:1 for the second card.")
     if not cards:
         raise NotAvailable("There is no CUDA device here.", "Use --device cpu.")
     if colon and int(number) >= cards:
         last = f"cuda:0 to cuda:{cards - 1}" if cards > 1 else "cuda:0"
         raise NotAvailable(f"There is no device {name} here.", f"There is {last}.")
-    return name
+    return f"cuda:{int(number)}" if colon else name  # torch takes no "cuda:01"

@@ -83,7 +83,7 @@ class NotFinite(AnimusError):
 
 
 def first_line(error: Exception) -> str:
-    """What an error of another library or of the system says, one line without a full stop: the one way in which such
-    errors are told."""
+    """What an error of another library or of the system says, in one line without a full stop or colon at its end: the
+    one way in which such errors are told."""
     said = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
-    return str(said).splitlines()[0].rstrip(".")
+    return str(said).splitlines()[0].rstrip(".: ")

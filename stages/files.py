@@ -95,7 +95,9 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        raise CorruptCheckpoint(f"{path} cannot be read: {error}.", "Remove it, or start again with --force.") from None
+        raise CorruptCheckpoint(
+            f"{path} cannot be read: {first_line(error)}.", "Remove it, or start again with --force."
+        ) from None
     if not isinstance(value, dict):
         raise CorruptCheckpoint(f"{path} is not a JSON object.", "Remove it, or start again with --force.")
     return value

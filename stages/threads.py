@@ -68,8 +68,9 @@ def settle() -> Threads:
 
         torch.set_num_threads(chosen.count)
         return chosen
-    for name, value in PASSIVE.items():
-        os.environ.setdefault(name, value)
+    if "OMP_WAIT_POLICY" not in os.environ:  # the others would go before it
+        for name, value in PASSIVE.items():
+            os.environ.setdefault(name, value)
     os.environ.setdefault("OMP_NUM_THREADS", str(chosen.count))
     os.environ.setdefault("MKL_NUM_THREADS", str(chosen.count))
     return chosen

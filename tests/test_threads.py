@@ -57,6 +57,15 @@ def test_it_is_settled_before_torch_is_imported() -> None:
     assert done.stdout.split() == ["1", "PASSIVE", "9"]
 
 
+def test_who_asks_for_spinning_gets_it() -> None:
+    """GOMP_SPINCOUNT=0 would go before OMP_WAIT_POLICY=ACTIVE."""
+    code = "import os; from stages.threads import settle; settle(); print(os.environ.get('GOMP_SPINCOUNT'))"
+    environment = {**os.environ, "OMP_WAIT_POLICY": "ACTIVE", "PYTHONPATH": str(ROOT)}
+    environment.pop("GOMP_SPINCOUNT", None)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["None"]
+
+
 def test_every_module_imports_where_posix_is_missing() -> None:
     """As on Windows: modules that only POSIX systems have are hidden from ours; other packages look for themselves."""
     code = (

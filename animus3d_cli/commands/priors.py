@@ -7,7 +7,7 @@ def command() -> None:
     """List the video models that --prior can name.
 
     Says their terms, what their downloads come to and the memory that each command needs. A folder in diffusers' format
-    of the same kinds can be named too, and so can one made by animus3d train-prior.
+    of the same kinds can be named too, and so can one made by animus3d train-prior. Writes nothing.
 
     Example: animus3d priors
     """

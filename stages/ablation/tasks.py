@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from stages.errors import BadInput
+from stages.errors import BadInput, first_line
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,9 @@ def read_tasks(path: Path) -> list[Task]:
             reader = csv.DictReader(file, strict=True)
             heads, rows = reader.fieldnames or [], list(reader)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} is not a table in CSV: {error}.", f"Its head is {','.join(COLUMNS)}.") from None
+        raise BadInput(
+            f"{path} is not a table in CSV: {first_line(error)}.", f"Its head is {','.join(COLUMNS)}."
+        ) from None
     unknown = [head for head in heads if head not in COLUMNS]
     if unknown or not {"asset", "prompt"} <= set(heads):
         raise BadInput(

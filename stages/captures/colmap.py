@@ -19,7 +19,7 @@ from torch import Tensor
 
 from stages.cameras import Camera
 from stages.captures.capture import Capture, PhotoView, checked_capture, checked_intrinsics, checked_viewmat
-from stages.errors import BadInput
+from stages.errors import BadInput, first_line
 from stages.geometry.rotations import quaternion_matrices
 
 PLACES = ("sparse/0", "sparse", "colmap/sparse/0", ".")
@@ -78,7 +78,7 @@ def read_colmap(folder: Path, model: Path) -> Capture:
         file = files[2]
         points, colors = readers[2](file) if file.is_file() else (np.zeros((0, 3)), np.zeros((0, 3)))
     except (OSError, ValueError, IndexError, KeyError, struct.error, OverflowError) as error:
-        raise BadInput(f"{file} cannot be read as COLMAP's: {error}.", HINT) from None
+        raise BadInput(f"{file} cannot be read as COLMAP's: {first_line(error)}.", HINT) from None
     if not np.isfinite(points).all():
         raise BadInput(f"{files[2]} holds a point that is not finite.", HINT)
     pictures = next(

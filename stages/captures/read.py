@@ -12,7 +12,7 @@ from PIL import Image
 
 from stages.cameras import Camera
 from stages.captures.capture import Capture, Photo, PhotoView
-from stages.errors import BadInput
+from stages.errors import BadInput, first_line
 
 MAX_PIXELS = 100_000_000
 """A photo of more is refused before it is decoded: 400 MB."""
@@ -89,7 +89,7 @@ def _header(view: PhotoView) -> None:
     except FileNotFoundError:
         raise BadInput(f"There is no picture {view.path}, which a camera names.") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadInput(f"{view.path} is not a picture that can be read: {error}.") from None
+        raise BadInput(f"{view.path} is not a picture that can be read: {first_line(error)}.") from None
     if width * height > MAX_PIXELS:
         raise BadInput(f"{view.path} has {width}x{height} pixels; at most {MAX_PIXELS:,} can be used.")
     if (width, height) != (view.camera.width, view.camera.height):
@@ -105,7 +105,7 @@ def _read_photo(view: PhotoView, size: tuple[int, int]) -> Photo:
         with Image.open(view.path) as picture:
             rgba = picture.convert("RGBA")
     except (OSError, ValueError, SyntaxError) as error:
-        raise BadInput(f"{view.path} is damaged: {error}.") from None
+        raise BadInput(f"{view.path} is damaged: {first_line(error)}.") from None
     if size != rgba.size:
         # premultiplied, so that the colour of transparent pixels does not leak into the edge
         rgba = rgba.convert("RGBa").resize(size, Image.Resampling.BOX).convert("RGBA")

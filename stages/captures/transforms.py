@@ -16,7 +16,7 @@ from PIL import Image
 
 from stages.cameras import Camera
 from stages.captures.capture import Capture, PhotoView, checked_capture, checked_intrinsics, checked_viewmat
-from stages.errors import BadInput
+from stages.errors import BadInput, first_line
 
 NAMES = ("transforms.json", "transforms_train.json", "transforms_test.json")
 ENDINGS = ("", ".png", ".jpg", ".jpeg", ".JPG", ".webp")
@@ -56,7 +56,7 @@ def _load(file: Path) -> dict[str, Any]:
             raise BadInput(f"{file} is larger than {MAX_BYTES // 1_000_000} MB: no transforms.json.")
         document = json.loads(file.read_text())
     except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"{file} cannot be read as JSON: {error}.") from None
+        raise BadInput(f"{file} cannot be read as JSON: {first_line(error)}.") from None
     if not isinstance(document, dict):
         raise BadInput(f"{file} is not a JSON object.", "It must be a NeRF transforms.json.")
     return document
@@ -113,7 +113,7 @@ def _size(values: dict[str, Any], path: Path, where: str) -> tuple[int, int]:
         except FileNotFoundError:
             raise BadInput(f"There is no picture {path}, which {where} names.") from None
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise BadInput(f"{path} is not a picture that can be read: {error}.") from None
+            raise BadInput(f"{path} is not a picture that can be read: {first_line(error)}.") from None
     if min(width, height) < 1 or width != int(width) or height != int(height):
         raise BadInput(f"{where}: {width} x {height} is no size of a picture.")
     return int(width), int(height)

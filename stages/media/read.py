@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stages.errors import BadInput
+from stages.errors import BadInput, first_line
 
 VIDEOS = (".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif")
 IMAGES = (".png", ".jpg", ".jpeg")
@@ -32,8 +32,8 @@ def read_video(path: Path) -> Tensor:
     except BadInput:
         raise
     except Exception as error:  # imageio and ffmpeg raise their own kinds for a damaged file
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BadInput(f"{path} cannot be read as a video: {reason[:160]}", "Remove it, or make it again.") from None
+        reason = first_line(error)[:160]
+        raise BadInput(f"{path} cannot be read as a video: {reason}.", "Remove it, or make it again.") from None
     if not frames:
         raise BadInput(f"{path} has no frames.", "Remove it, or make it again.")
     return torch.from_numpy(np.stack(frames))
@@ -47,4 +47,6 @@ def read_image(path: Path) -> Tensor:
         white = Image.new("RGBA", whole.size, (255, 255, 255, 255))
         return torch.from_numpy(np.asarray(Image.alpha_composite(white, whole).convert("RGB")).copy())
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise BadInput(f"{path} cannot be read as a picture: {error}", "Remove it, or make it again.") from None
+        raise BadInput(
+            f"{path} cannot be read as a picture: {first_line(error)}.", "Remove it, or make it again."
+        ) from None

@@ -13,7 +13,7 @@ from urllib.parse import unquote, unquote_to_bytes
 import numpy as np
 import pygltflib
 
-from stages.errors import BadInput
+from stages.errors import BadInput, first_line
 
 SUFFIXES = (".glb", ".gltf")
 COMPRESSIONS = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression")
@@ -117,8 +117,7 @@ class understanding:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if not isinstance(error, Exception) or isinstance(error, BadInput):
             return
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise BadInput(f"{self.path} cannot be read as a mesh: {reason}.", "Export it again.") from None
+        raise BadInput(f"{self.path} cannot be read as a mesh: {first_line(error)}.", "Export it again.") from None
 
 
 def load_uri(uri: str, folder: Path) -> bytes:

@@ -13,7 +13,7 @@ import trimesh
 from PIL import Image
 from torch import Tensor
 
-from stages.errors import BadInput
+from stages.errors import BadInput, first_line
 from stages.meshes.gltf import SUFFIXES, GltfFile, open_gltf, understanding
 from stages.meshes.materials import read_paint
 from stages.meshes.paint import Paint, Painted, Picture, linear_light
@@ -82,7 +82,7 @@ def put_on(mesh: Mesh, texture: Path) -> Mesh:
     try:
         picture = Picture(pixels=_pixels(Image.open(texture)))
     except Exception as error:  # Pillow raises whatever its decoders do
-        raise BadInput(f"{texture} cannot be read as a picture: {error}.", "Give a .png or .jpg.") from None
+        raise BadInput(f"{texture} cannot be read as a picture: {first_line(error)}.", "Give a .png or .jpg.") from None
     if not any(part.paint.uv is not None for part in mesh.painted):
         raise BadInput(f"{mesh.path} does not say where a texture lies on it.", "Leave --texture away.")
     painted = [

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stages.errors import BadInput
+from stages.errors import BadInput, first_line
 from stages.metrics.pixels import resize, to_unit
 from stages.metrics.weights import load_script
 
@@ -89,7 +89,6 @@ def _call(path: Path, call: Callable[[], Any]) -> Any:
     try:
         return call()
     except (RuntimeError, TypeError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise BadInput(
-            f"{path} does not take what is asked of it: {(lines or ['?'])[0]}", "Name another file."
+            f"{path} does not take what is asked of it: {first_line(error)}.", "Name another file."
         ) from None

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from stages.errors import BadInput
+from stages.errors import BadInput, first_line
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -27,7 +27,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, safetensors and torch raise their own kinds for a damaged file
-        raise BadInput(f"{path} cannot be read as weights: {_first_line(error)}.", "Fetch it again.") from None
+        raise BadInput(f"{path} cannot be read as weights: {first_line(error)[:160]}.", "Fetch it again.") from None
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise BadInput(
             f"{path} is not a plain collection of weights.", "Give the weights only, not a whole checkpoint."
@@ -58,14 +58,11 @@ def load_script(path: Path, device: str, what: str) -> Any:
             warnings.simplefilter("ignore")  # torch prefers its newer kind of archive, which these networks are not
             return torch.jit.load(str(path), map_location=device).eval()
     except Exception as error:
-        raise BadInput(f"{path} is not {what} as TorchScript: {_first_line(error)}.", "Name another file.") from None
+        raise BadInput(
+            f"{path} is not {what} as TorchScript: {first_line(error)[:160]}.", "Name another file."
+        ) from None
 
 
 def _must_exist(path: Path) -> None:
     if not path.is_file():
         raise BadInput(f"There is no file {path}.", "Check the path.")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].strip().rstrip(".:")[:160]

@@ -15,7 +15,7 @@ from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model,
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from stages.errors import CorruptCheckpoint
+from stages.errors import CorruptCheckpoint, first_line
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 """The projections of diffusers' attention, which the paper's LoRA adapts; the same names in every family."""
@@ -81,8 +81,9 @@ def load_adapter(denoiser: nn.Module, tensors: Mapping[str, Tensor], metadata: M
     try:
         outcome: Any = set_peft_model_state_dict(denoiser, dict(tensors))
     except RuntimeError as error:
+        reason = (str(error).strip().splitlines() or [first_line(error)])[-1].strip()  # the last says which tensor
         raise CorruptCheckpoint(
-            f"The LoRA does not fit this prior: {str(error).splitlines()[-1].strip()}", "Run: animus3d fit-lora --force"
+            f"The LoRA does not fit this prior: {reason}", "Run: animus3d fit-lora --force"
         ) from None
     if outcome.unexpected_keys:
         raise CorruptCheckpoint(

@@ -293,7 +293,7 @@ def read_json(path: Path, name: str) -> Config:
     except FileNotFoundError:
         raise _incomplete(path) from None
     except (OSError, ValueError) as error:
-        raise BadInput(f"{path} cannot be read: {error}.", hint) from None
+        raise BadInput(f"{path} cannot be read: {first_line(error)}.", hint) from None
     if not isinstance(found, dict):
         raise BadInput(f"{path} is not a config: it holds no names and values.", hint)
     return Config(found, path, hint)

@@ -3,12 +3,15 @@
 Two files. ``.lock`` carries the operating system's lock (``filelock``: flock on Linux and macOS, msvcrt on Windows),
 which ends with its process, however that ends. ``.lock.json`` says who holds it: host, process, command and since when.
 On a disk that several machines share the system's lock may or may not reach the others (NFS passes flock on to its
-server, some mounts keep it local), so what the second file says of another host is believed too. A file system without
-locks gets a lock that is a file (``SoftFileLock``); one that a killed process of this host has left is taken over.
+server, some mounts keep it local), so the second file is a claim too: it is made only where there is none, and what it
+says of another host is believed. A file system without locks gets a lock that is a file (``SoftFileLock``); one that a
+killed process of this host has left is taken over.
 """
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import socket
 import time
@@ -21,10 +24,14 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from stages.errors import CorruptCheckpoint, RunLocked
 from stages.events import Note, Report
-from stages.files import read_json, write_json, writing
+from stages.files import PART, read_json, to_disk, writing
 
 PATIENCE_S = 0.3
 """How long a lock is tried for: somebody may just be looking whether it is held."""
+
+NO_LOCKS = {getattr(errno, name, None) for name in ("ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP")} - {None}
+"""What a file system answers that knows no locks, or whose server of locks is away; filelock passes on all but ENOSYS,
+which it or an older one of it turns into a lock that is a file, or ``NotImplementedError``."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +64,17 @@ def hold(run: Path, command: str, report: Report) -> Iterator[None]:
     with writing(run / ".lock"):
         lock = _acquired(run)
     try:
+        there = _beside(run).exists()  # asked first: what comes later is another host's claim, and stays
         left = read_holder(run)
         if left is not None and not left.here:
             raise _in_use(run, left)
         if left is not None:
             report(Note(f"{run} was left by animus3d {left.command} (pid {left.pid}), which is gone; taking over."))
-        write_json(_beside(run), asdict(Holder(command, os.getpid(), socket.gethostname(), time.time())))
+        if there:
+            with writing(_beside(run)):
+                _beside(run).unlink(missing_ok=True)
+        if not _claimed(run, Holder(command, os.getpid(), socket.gethostname(), time.time())):
+            raise _in_use(run, read_holder(run))
         try:
             yield
         finally:
@@ -122,8 +134,12 @@ def _acquired(run: Path) -> BaseFileLock:
         return lock
     except Timeout:
         raise _in_use(run, read_holder(run)) from None
-    except NotImplementedError:  # the file system knows no locks
-        lock = SoftFileLock(run / ".lock.soft")
+    except NotImplementedError:
+        pass
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    lock = SoftFileLock(run / ".lock.soft")
     left = read_holder(run)
     if left is not None and left.here and not alive(left.pid):
         (run / ".lock.soft").unlink(missing_ok=True)
@@ -132,6 +148,28 @@ def _acquired(run: Path) -> BaseFileLock:
     except Timeout:
         raise _in_use(run, read_holder(run)) from None
     return lock
+
+
+def _claimed(run: Path, holder: Holder) -> bool:
+    """Write ``.lock.json``, whole from the first instant; False where another host has written its own in between."""
+    temporary = run / f".lock.{holder.host}.{holder.pid}{PART}.json"
+    with writing(_beside(run)):
+        try:
+            temporary.write_text(json.dumps(asdict(holder)) + "\n")
+            to_disk(temporary)
+            try:
+                os.link(temporary, _beside(run))
+            except FileExistsError:
+                return False
+            except (OSError, NotImplementedError):  # no hard links here
+                try:
+                    with _beside(run).open("x") as file:
+                        file.write(temporary.read_text())
+                except FileExistsError:
+                    return False
+            return True
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _in_use(run: Path, holder: Holder | None) -> RunLocked:

@@ -140,6 +140,7 @@ class StageFolder:
                 (temporary / "state.json").write_text(json.dumps(record) + "\n")
                 for file in temporary.iterdir():
                     to_disk(file)
+                self._metrics_to_disk()  # whoever goes on from the checkpoint keeps the lines before it
                 shutil.rmtree(final, ignore_errors=True)
                 temporary.replace(final)
                 to_disk(final.parent)
@@ -200,6 +201,12 @@ class StageFolder:
         with writing(path), path.open("a") as file:
             file.write(json.dumps({"step": step, **scalars}) + "\n")
 
+    def _metrics_to_disk(self) -> None:
+        """What ``log_metrics`` has appended, on the disk."""
+        if (self.path / "metrics.jsonl").exists():
+            to_disk(self.path / "metrics.jsonl")
+            to_disk(self.path)
+
     def _check_finite(self, tensors: Mapping[str, Any], step: int | None = None) -> None:
         """Raise ``NotFinite`` about the first tensor that holds a NaN or an infinity."""
         for name, tensor in tensors.items():
@@ -210,9 +217,13 @@ class StageFolder:
         kept = self.last_checkpoint()
         when = "in the result" if step is None else f"after step {step}"
         stays = f"the checkpoint of step {kept} stays" if kept else "there is no checkpoint yet"
+        settings = (read_json(self.path / "config.json") or {}).get("settings", {})
+        smaller = "".join(f" --set {setting}=..." for setting in settings if setting.endswith("_rate"))
         return NotFinite(
             f"{self.path.name}: {name} is NaN or infinite {when}; {stays}.",
-            "Try smaller steps: --force --set learning_rate=..., or another --seed.",
+            f"Try smaller steps: --force{smaller}, or another --seed."
+            if smaller
+            else "Try again with --force and another --seed.",
         )
 
     def last_checkpoint(self) -> int:
@@ -259,7 +270,7 @@ def _load(path: Path, hint: str) -> tuple[dict[str, Any], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise CorruptCheckpoint(f"{path} cannot be read: {error}.", hint) from None
+        raise CorruptCheckpoint(f"{path} cannot be read: {first_line(error)}.", hint) from None
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stages.assets import asset_path
-from stages.errors import BadInput
+from stages.errors import BadInput, first_line
 
 MANIFEST = "manifest.json"
 
@@ -71,7 +71,7 @@ def read_manifest(folder: str) -> tuple[Rig, ...]:
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise BadInput(f"{path} is not JSON: {error}.", "Restore it from version control.") from None
+        raise BadInput(f"{path} is not JSON: {first_line(error)}.", "Restore it from version control.") from None
     if not isinstance(listed, list) or not listed:
         raise BadInput(f"{path} is not a list of bodies.", "Restore it from version control.")
     found = tuple(_rig(entry, folder, path) for entry in listed)
@@ -89,7 +89,7 @@ def _rig(entry: Any, folder: str, path: Path) -> Rig:
     except KeyError as error:
         raise BadInput(f"{path}: {name!r} has no {error.args[0]!r}.") from None
     except (TypeError, AttributeError) as error:  # not an object, or a name that is not known
-        raise BadInput(f"{path}: {name!r} is not a body: {error}.") from None
+        raise BadInput(f"{path}: {name!r} is not a body: {first_line(error)}.") from None
     numbers = [rig.gain, *(number for gait in verbs.values() for number in (gait.cycles, gait.start))]
     words = [rig.file, *rig.nouns, *(gait.clip for gait in verbs.values())]
     if not all(isinstance(word, str) and word for word in words) or isinstance(entry["nouns"], str) or not rig.nouns:

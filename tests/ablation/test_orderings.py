@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stages.ablation.orderings import interval, orderings, summary, units
-from stages.ablation.results import everything, means, verdicts
+from stages.ablation.result_tables import everything, means, verdicts
 from stages.ablation.variants import FULL, NAMES, Claim, Variant, chosen
 from stages.errors import BadInput
 from stages.tables import as_text

@@ -21,8 +21,8 @@ from stages.errors import AnimusError, BadInput
 from stages.events import Finished, Note, Progress, Started, Wrote
 
 COMMANDS = [
-    "reconstruct", "fit-lora", "distill", "refine", "render", "eval", "report", "prefer", "status", "view", "doctor",
-    "train-prior",
+    "reconstruct", "fit-lora", "distill", "refine", "render", "export", "eval", "report", "prefer", "ablate", "status",
+    "view", "doctor", "priors", "train-prior",
 ]  # fmt: skip
 
 
@@ -96,6 +96,10 @@ def run(*arguments: str, columns: int = 80) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "COLUMNS": str(columns), "PYTHONPATH": str(Path(program.__file__).parent.parent)}
     command = [sys.executable, "-m", "animus3d_cli", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_these_are_all_commands() -> None:
+    assert [command.name for command in program.app.registered_commands] == COMMANDS
 
 
 def test_help_lists_the_pipeline_in_order_on_80_columns() -> None:

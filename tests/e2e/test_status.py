@@ -17,7 +17,6 @@ from animus3d_cli.console import Console
 from stages.errors import MissingStage
 from stages.gaussians.formats.ply import write_ply
 from stages.run_dir import RunDir
-from stages.run_dir.lock import lock_holder
 from stages.status import RunStatus, StageStatus
 from stages.status import run as status
 from tests.e2e.test_pipeline import animus3d, environment
@@ -87,19 +86,6 @@ def test_states_from_not_begun_to_outdated(run: RunDir) -> None:
     assert status(run).next.endswith("--force")
     (folder.path / "config.json").write_text("{")
     assert of(status(run), "motion").state == "damaged"
-
-
-def test_a_lock_of_a_dead_process_is_nobodys(run: RunDir) -> None:
-    with subprocess.Popen([sys.executable, "-c", "pass"]) as gone:
-        gone.wait()
-    (run.path / ".lock").write_text(f"animus3d distill (pid {gone.pid})")
-    assert lock_holder(run.path) is None
-
-
-@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the system does not list locks")
-def test_a_live_process_that_does_not_hold_the_lock_is_not_the_holder(run: RunDir) -> None:
-    (run.path / ".lock").write_text(f"animus3d distill (pid {os.getpid()})")
-    assert lock_holder(run.path) is None
 
 
 def test_the_screen_fits_80_columns(run: RunDir, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]

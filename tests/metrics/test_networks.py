@@ -23,7 +23,7 @@ from stages.metrics.builtin import (
     packaged,
 )
 from stages.metrics.inception import Inception
-from stages.metrics.pretrained import Clip, Dino
+from stages.metrics.pretrained import ClipEncoder, Dino
 from stages.metrics.scripted import I3D, Amt, Raft
 from stages.metrics.video import is_dynamic, mean_cosine, smoothness
 from tests.metrics import tiny_networks as tiny
@@ -44,7 +44,7 @@ def pictures(count: int = 3, side: int = 64) -> Tensor:
 
 
 def test_clips_features_are_transformers(clip_folder: Path) -> None:
-    clip, model = Clip(str(clip_folder), "cpu"), CLIPModel.from_pretrained(clip_folder).eval()
+    clip, model = ClipEncoder(str(clip_folder), "cpu"), CLIPModel.from_pretrained(clip_folder).eval()
     images = pictures(20)
     processor = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     prepared = processor(images=[image.numpy() for image in images], return_tensors="pt")
@@ -59,7 +59,7 @@ def test_clips_features_are_transformers(clip_folder: Path) -> None:
 
 
 def test_clip_score_equals_torchmetrics(clip_folder: Path) -> None:
-    clip, images = Clip(str(clip_folder), "cpu"), pictures()
+    clip, images = ClipEncoder(str(clip_folder), "cpu"), pictures()
 
     class OurFeatures(nn.Module):
         """Our features, by the names that torchmetrics asks for."""
@@ -84,7 +84,7 @@ def test_clip_score_equals_torchmetrics(clip_folder: Path) -> None:
 
 
 def test_a_long_sentence_is_cut(clip_folder: Path) -> None:
-    assert Clip(str(clip_folder), "cpu").text("a walking goat " * 40).isfinite().all()
+    assert ClipEncoder(str(clip_folder), "cpu").text("a walking goat " * 40).isfinite().all()
 
 
 def test_dinos_feature_is_the_class_token(vit_folder: Path) -> None:
@@ -162,11 +162,11 @@ def test_scripts_see_a_known_shift(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("load", "kind", "words"),
     [
-        (lambda at: Clip("nowhere", "cpu"), NotAvailable, "There is no folder nowhere"),
-        (lambda at: Clip("nobody/nothing", "cpu"), NotAvailable, "hf download nobody/nothing"),
-        (lambda at: Clip(str(tiny.save_vit(at / "vit")), "cpu"), BadInput, "is a vit model, and --clip needs a clip"),
+        (lambda at: ClipEncoder("nowhere", "cpu"), NotAvailable, "There is no folder nowhere"),
+        (lambda at: ClipEncoder("nobody/nothing", "cpu"), NotAvailable, "hf download nobody/nothing"),
+        (lambda at: ClipEncoder(str(tiny.save_vit(at / "vit")), "cpu"), BadInput, "vit model, and --clip needs a clip"),
         (lambda at: Dino(str(tiny.save_clip(at / "clip")), "cpu"), BadInput, "is a clip model, and --dino needs a vit"),
-        (lambda at: Clip(str(at), "cpu"), BadInput, "cannot be loaded for --clip"),
+        (lambda at: ClipEncoder(str(at), "cpu"), BadInput, "cannot be loaded for --clip"),
         (lambda at: Inception(at / "none.pth", "cpu"), BadInput, "There is no file"),
         (lambda at: Inception(_file(at, b"junk"), "cpu"), BadInput, "cannot be read as weights"),
         (lambda at: Inception(_tensors(at, "fc.weight"), "cpu"), BadInput, "has no Conv2d_1a_3x3.conv.weight"),
@@ -192,7 +192,7 @@ def test_missing_weights_are_not_made_up(tmp_path: Path) -> None:
         metadata={"format": "pt"},
     )
     with pytest.raises(BadInput, match=r"no weights for visual_projection\.weight"):
-        Clip(str(folder), "cpu")
+        ClipEncoder(str(folder), "cpu")
 
 
 def test_a_pickle_with_code_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -12,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.errors import RunLocked
+from stages.errors import CannotWrite, RunLocked
 from stages.events import Event, Note, silent
-from stages.run_dir import RunDir
-from stages.run_dir.lock import alive, lock_holder
+from stages.run_dir import RunDir, lock
+from stages.run_dir.lock import alive, lock_holder, read_holder
 
 HOLD = (
     "import sys; from pathlib import Path; from stages.run_dir import RunDir\n"
@@ -28,6 +29,10 @@ def left_behind(run: Path, *, pid: int, host: str, started: float | None = None)
     run.mkdir(parents=True, exist_ok=True)
     who = {"command": "distill", "pid": pid, "host": host, "started": started or time.time()}
     (run / ".lock.json").write_text(json.dumps(who))
+
+
+def no_hard_links(*_: object) -> None:
+    raise OSError(errno.EOPNOTSUPP, "no hard links")
 
 
 def gone() -> int:
@@ -79,12 +84,53 @@ def test_a_process_number_given_to_another_program_holds_nothing(tmp_path: Path)
     assert alive(os.getppid()) and lock_holder(tmp_path) is None
 
 
-def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_of_two_hosts_that_start_together_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hard_links: bool
+) -> None:
+    """On a mount that keeps the system's locks local both get theirs; the other claims after this one has looked."""
+
+    looks: list[lock.Holder | None] = []
+
+    def look(run: Path) -> lock.Holder | None:
+        looks.append(read_holder(run))
+        if len(looks) == 1:
+            left_behind(run, pid=1, host="elsewhere")
+        return looks[-1]
+
+    monkeypatch.setattr(lock, "read_holder", look)
+    if not hard_links:
+        monkeypatch.setattr(os, "link", no_hard_links)
+    with pytest.raises(RunLocked, match="elsewhere"), RunDir(tmp_path).lock("refine"):
+        pytest.fail("both went on")
+    assert looks[0] is None
+    holder = lock_holder(tmp_path)
+    assert holder is not None and holder.host == "elsewhere"  # its claim is left alone
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", ".lock.json"]
+
+
+def test_a_claim_is_whole_from_the_first_instant_and_gone_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", no_hard_links)
+    with RunDir(tmp_path).lock("refine"):
+        holder = lock_holder(tmp_path)
+        assert holder is not None and (holder.command, holder.pid) == ("refine", os.getpid())
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [NotImplementedError("this file system does not support flock"),
+     *(OSError(getattr(errno, name), name) for name in ("ENOLCK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"))],
+    ids=str,
+)  # fmt: skip
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Exception) -> None:
     """There the lock is a file: the next command of this host removes it when its process is gone."""
     import filelock
 
     def nothing(*_: object, **__: object) -> None:
-        raise NotImplementedError("this file system does not support flock")
+        raise answer
 
     monkeypatch.setattr(filelock.FileLock, "acquire", nothing)
     with RunDir(tmp_path).lock("distill"):
@@ -94,6 +140,17 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     left_behind(tmp_path, pid=gone(), host=socket.gethostname())
     (tmp_path / ".lock.soft").write_text("")
     with RunDir(tmp_path).lock("refine", silent):
+        pass
+
+
+def test_a_lock_that_cannot_be_had_for_another_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import filelock
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refused)
+    with pytest.raises(CannotWrite, match="Input/output error"), RunDir(tmp_path).lock("distill"):
         pass
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import torch
 from safetensors import safe_open
 
 from stages.errors import CannotWrite, CorruptCheckpoint, NotFinite, SettingsDiffer
-from stages.run_dir import StageFolder
+from stages.run_dir import StageFolder, stage_folder
 
 SETTINGS = {"guidance": 4.0, "field": {"features": 16}, "steps": 10}
 
@@ -250,6 +251,42 @@ def test_what_is_not_finite_never_counts_as_done(tmp_path: Path, value: float) -
         assert "--force" in told.value.hint and told.value.exit_code == 10
     assert folder.last_checkpoint() == 4 and folder.load_checkpoint()[0] == 4
     assert not (folder.path / "motion.safetensors").exists() and not folder.is_complete()
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"learning_rate": 1e-3, "steps": 3}, ["learning_rate"]),  # distill, refine, fit-lora, train-prior
+        ({"means_rate": 1e-3, "sh_rate": 1e-2, "steps": 3}, ["means_rate", "sh_rate"]),  # reconstruct, from photos
+        ({"steps": 3}, []),
+    ],
+)
+def test_the_way_out_of_what_is_not_finite_names_settings_that_the_stage_has(
+    tmp_path: Path, settings: dict[str, float], named: list[str]
+) -> None:
+    folder = StageFolder(tmp_path / "motion")
+    begin(folder, settings)
+    with pytest.raises(NotFinite) as told:
+        folder.log_metrics(1, loss=float("nan"))
+    assert re.findall(r"--set (\w+)=", told.value.hint) == named
+    assert "--force" in told.value.hint and "--seed" in told.value.hint
+
+
+def test_metrics_are_on_the_disk_before_the_checkpoint_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut could leave a checkpoint of step 4 and lose the lines before it."""
+    folder = StageFolder(tmp_path / "motion")
+    begin(folder)
+    written: list[tuple[str, bool]] = []  # what, and whether the checkpoint was there already
+
+    def note(path: Path) -> None:
+        written.append((path.name, folder.last_checkpoint() == 4))
+
+    monkeypatch.setattr(stage_folder, "to_disk", note)
+    folder.log_metrics(4, loss=0.5)
+    folder.save_checkpoint(4, {"a": torch.zeros(1)}, {})
+    assert ("metrics.jsonl", False) in written and ("checkpoints", True) in written
 
 
 def test_a_stage_of_an_earlier_format_asks_for_force(tmp_path: Path) -> None:

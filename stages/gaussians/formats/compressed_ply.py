@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from plyfile import PlyData
 
-from stages.errors import BadInput
+from stages.errors import BadInput, first_line
 from stages.gaussians.asset import Gaussians
 from stages.gaussians.formats.checked import Array, checked_gaussians, logits_of_bytes
 from stages.gaussians.sh import C0
@@ -52,7 +52,9 @@ def unpack_ply(path: Path, ply: PlyData) -> Gaussians:
             sh=np.concatenate([(rgb[:, None] - 0.5) / C0, _harmonics(path, ply, num)], axis=1),
         )
     except (KeyError, ValueError) as error:
-        raise BadInput(f"{path} is a compressed PLY without what it needs: {error}.", "Export it again.") from None
+        raise BadInput(
+            f"{path} is a compressed PLY without what it needs: {first_line(error)}.", "Export it again."
+        ) from None
 
 
 def _bits(words: Array, widths: tuple[int, ...]) -> Array:

@@ -56,7 +56,6 @@ def open_ply(path: Path) -> PlyData:
             np.asarray(element.data)
         return ply
     except (PlyParseError, ValueError, EOFError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadInput(f"{path} is not a readable PLY file, or is cut short: {reason}.") from None
+        raise BadInput(f"{path} is not a readable PLY file, or is cut short: {first_line(error)}.") from None
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {first_line(error)}.") from None

@@ -116,7 +116,11 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != VERBOSE]
     verbose = len(arguments) < len(sys.argv) - 1
     try:
-        app(arguments, standalone_mode=False)
+        code = app(arguments, standalone_mode=False)  # typer returns the code of its Exit, also of an interruption
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        if code:
+            sys.exit(code)
     except AnimusError as error:
         if verbose:
             traceback.print_exc()

@@ -86,6 +86,20 @@ def test_a_full_graphics_card_says_what_to_try(
     assert "--set size_px=" in error and "--set max_gaussians=" in error and error.count("\n") == 1
 
 
+def test_an_interruption_inside_a_command_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(name: str) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stages.priors.catalogue.is_here", interrupted)
+    monkeypatch.setattr(sys, "argv", ["animus3d", "priors"])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(SystemExit, match="130"):
+        program.main()
+    assert capsys.readouterr().err.startswith("animus3d: interrupted")
+
+
 def test_verbose_works_behind_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert raising(BadInput("No goat here."), monkeypatch, "--verbose") == 3
     error = capsys.readouterr().err

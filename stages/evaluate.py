@@ -41,6 +41,7 @@ from stages.moving.asset import MovingAsset, load_moving_asset
 from stages.moving.truth import true_motion
 from stages.raster.film import Filmed, Shot, film
 from stages.run_dir import RunDir
+from stages.settings import check
 
 SOLID = 0.5
 """Opacity from which a Gaussian counts as part of the object."""
@@ -73,6 +74,9 @@ class EvaluateConfig:
     raster: str | None = None
     device: str = "cpu"
 
+    def __post_init__(self) -> None:
+        check(self, frames=2, num_views=1, size=16, neighbours=1)
+
     @property
     def shot(self) -> Shot:
         """How the asset is filmed."""
@@ -104,8 +108,6 @@ def prepare(config: EvaluateConfig, runs: Sequence[RunDir]) -> Tools:
     shot = config.shot
     for run in runs:
         load_moving_asset(run, config.source, "cpu")
-    if shot.frames < 2 or shot.num_views < 1 or shot.size < 16:
-        raise BadInput("eval needs at least 2 frames, 1 view and 16 pixels.")
     if shot.frames * shot.num_views * shot.size**2 > MOST_PIXELS:
         raise BadInput(
             f"{shot.num_views} views of {shot.frames} frames of {shot.size} px are more than fit into memory.",

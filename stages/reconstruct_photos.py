@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.captures import Capture, Photo, read_capture
-from stages.captures.capture import AXES, upright
+from stages.captures.capture import upright
 from stages.captures.hull import has_masks, seen_box, visual_hull
 from stages.captures.read import read_photos
 from stages.conventions import step_generator
@@ -38,6 +38,7 @@ from stages.raster import Rasterizer, choose
 from stages.run_dir import RunDir, StageFolder
 from stages.run_dir.layout import FIT
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
+from stages.settings import check
 
 LEVELS = ((0.0, 4), (0.3, 2), (0.6, 1))
 """From which share of the steps on pictures are reduced by how much."""
@@ -73,6 +74,15 @@ class PhotosConfig:
     checkpoint_every: int = 100
     preview_every: int = 0  # 0: at the end only
 
+    def __post_init__(self) -> None:
+        check(self, steps=1, size_px=1, batch_size=1, hold_out=0, relocate_every=1, checkpoint_every=1, preview_every=0)
+        for name, least, most in (
+            ("num_gaussians", MIN_GAUSSIANS, MAX_GAUSSIANS),
+            ("sh_degree", 0, MAX_SH_DEGREE),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise BadInput(f"{name} must be from {least} to {most}, not {getattr(self, name)}.")
+
 
 PRESETS = {"default": PhotosConfig()}
 
@@ -84,7 +94,6 @@ def run(run: RunDir, config: PhotosConfig, report: Report, *, file: Path, force:
         BadInput: the photos or their cameras cannot be used.
         SettingsDiffer: the run has another asset, or this stage with other settings.
     """
-    check(config)
     rasterizer = choose(config.device, config.raster)
 
     # 1. cameras and photos
@@ -151,23 +160,6 @@ def run(run: RunDir, config: PhotosConfig, report: Report, *, file: Path, force:
     folder.write_result("gaussians.safetensors", stored(fitted.to("cpu")), {})
     folder.finish(config.steps)
     put(run, result_of(folder), file, report, force)  # as a later call reads it, to the last bit
-
-
-def check(config: PhotosConfig) -> None:
-    """Raises ``BadInput`` for settings that no photos can meet."""
-    if config.up != "auto" and config.up not in AXES:
-        raise BadInput(f"--up-axis {config.up} is not an axis.", f"Choose one of: auto, {', '.join(AXES)}.")
-    if not MIN_GAUSSIANS <= config.num_gaussians <= MAX_GAUSSIANS:
-        raise BadInput(
-            f"--num-gaussians must be at least {MIN_GAUSSIANS} and at most {MAX_GAUSSIANS}, not {config.num_gaussians}."
-        )
-    if not 0 <= config.sh_degree <= MAX_SH_DEGREE:
-        raise BadInput(f"sh_degree must be from 0 to {MAX_SH_DEGREE}, not {config.sh_degree}.")
-    for name in ("hold_out", "preview_every"):
-        if getattr(config, name) < 0:
-            raise BadInput(f"{name} must be at least 0, not {getattr(config, name)}.")
-    if config.relocate_every < 1:
-        raise BadInput(f"relocate_every must be at least 1, not {config.relocate_every}.")
 
 
 def refuse_other_asset(run: RunDir, folder: StageFolder, steps: int, force: bool) -> None:

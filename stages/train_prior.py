@@ -33,6 +33,7 @@ from stages.priors.text import UNK, build_text_encoder, build_tokenizer
 from stages.priors.transformer import FLOW_PX, AnimusTransformer3DModel
 from stages.run_dir import StageFolder
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
+from stages.settings import check
 from stages.training.clip_bank import ClipBank, render_bank
 from stages.training.team import Team, assembled
 from stages.zoo.captions import motion_words
@@ -83,6 +84,9 @@ class TrainPriorConfig:
     compile: bool = False  # the network, by torch.compile: faster, needs a C++ compiler
     device: str = "cpu"
 
+    def __post_init__(self) -> None:
+        check(self, steps=1, num_clips=1, size_px=1, num_frames=1, batch_size=1, processes=1, checkpoint_every=1)
+
 
 PRESETS = {"default": TrainPriorConfig()}
 
@@ -101,7 +105,7 @@ def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = Fa
             f"{config.num_frames} of {config.size_px}.",
             f"Use --set num_frames={prior.clip.num_frames} --set size_px={prior.clip.width}, or train without --init.",
         )
-    if config.processes < 1 or config.batch_size % config.processes:
+    if config.batch_size % config.processes:
         raise BadInput(f"A batch of {config.batch_size} cannot be shared evenly by {config.processes} processes.")
     source = FolderClips(Path(config.data)) if config.data else None
     work = StageFolder(out / "training")

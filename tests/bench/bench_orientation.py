@@ -174,7 +174,7 @@ def moved_by(frames: Frames, A: Tensor) -> Frames:
 def psnrs(frames: Frames, A: Tensor) -> Iterator[float]:
     """PSNR of every moved frame from every side."""
     rasterizer, white = choose("cpu"), torch.ones(3)
-    cameras = cameras_around(frames.means, SHOT)
+    cameras = cameras_around(frames, SHOT)
     later = slice(1, None)
     ours, true = frames.select(later), moved_by(frames, A).select(later)
     for camera in cameras:

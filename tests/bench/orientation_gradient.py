@@ -78,7 +78,7 @@ def with_gradients(asset: Gaussians, means: Tensor) -> Frames:
 def fit(truth: Frames, steps: int, seed: int, through: bool) -> tuple[float, float]:
     """Distance ratio and PSNR after ``steps``, one camera a step."""
     asset, rasterizer, white = truth.asset, choose("cpu"), torch.ones(3)
-    views = [[camera] * NUM_FRAMES for camera in cameras_around(truth.means, SHOT)]
+    views = [[camera] * NUM_FRAMES for camera in cameras_around(truth, SHOT)]
     pictures = [render(truth, view, rasterizer, background=white).rgb for view in views]
     motion, times = new_motion(MotionConfig(), asset, seed), frame_times(NUM_FRAMES)
     optimiser = torch.optim.Adam(motion.parameter_groups(LEARNING_RATE))

@@ -10,8 +10,11 @@ from animus3d_cli.settings import build_config
 from stages.distill import PRESETS, DistillConfig
 from stages.distilling.score import ScoreConfig
 from stages.errors import BadInput
+from stages.evaluate import EvaluateConfig
 from stages.motion.hexplane import HexPlaneConfig
 from stages.motion.regularizers import RegularizerConfig
+from stages.reconstruct_photos import PhotosConfig
+from stages.train_prior import TrainPriorConfig
 
 
 def build(*assignments: str, **flags: object) -> DistillConfig:
@@ -62,6 +65,10 @@ def test_unknown_preset() -> None:
         lambda: ScoreConfig(start_noise="fresh", own_noise=False),
         lambda: RegularizerConfig(arap_weight=float("nan")),
         lambda: HexPlaneConfig(multires=()),
+        lambda: PhotosConfig(size_px=0),
+        lambda: PhotosConfig(num_gaussians=3),
+        lambda: TrainPriorConfig(batch_size=0),
+        lambda: EvaluateConfig(frames=1),
     ],
 )
 def test_a_program_gets_the_same_errors(make: Callable[[], object]) -> None:

@@ -112,7 +112,7 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
     """Write ``motion/motion.safetensors`` into the run.
 
     Raises:
-        BadInput: no prompt, or nothing that moves the asset.
+        BadInput: no prompt, an asset without extent, or nothing that moves it.
         MissingStage: the run has no asset, or no LoRA although the objective compares with it.
     """
     check_prompt(config)
@@ -123,6 +123,9 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         )
     # 1. what it works on
     asset = normalised(run_dir.load_asset())
+    low, high = asset.bounds()
+    if torch.equal(low, high):
+        raise BadInput("All Gaussians of the asset are at one place: there is nothing to bend.", "Take another asset.")
     folder = run_dir.stage(MOTION.folder)
     inputs = {"asset": run_dir.asset_hash(), "prior": prior_fingerprint(config.prior)}
     if config.score.compares:

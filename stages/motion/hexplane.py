@@ -136,7 +136,7 @@ class HexPlane(nn.Module):
     def regularizers(self, asset: Gaussians, config: RegularizerConfig) -> list[Regularizer]:
         """See ``Motion.regularizers``: TV-3D, and ARAP unless its weight is 0."""
         terms: list[Regularizer] = [TotalVariation(config.tv_weight)]
-        if config.arap_weight and asset.num_gaussians > 1:  # one has no neighbours
+        if config.arap_weight:
             terms.append(AsRigidAsPossible(config.arap_weight, asset, config.neighbours, config.arap_anchors))
         return terms
 

@@ -31,6 +31,7 @@ import torch
 
 from stages.ablation.orderings import orderings, summary
 from stages.ablation.variants import NAMES, VARIANTS, Variant
+from stages.conventions import frame_times
 from stages.distill import DistillConfig
 from stages.evaluate import EvaluateConfig, on_gaussians, on_renders
 from stages.metrics.motion import motion_amplitude
@@ -131,7 +132,8 @@ def run(task: str, seed: int, name: str, steps: int, latent_px: int, timestep_mi
     means = moved(world, field)
     asset = MovingAsset(world.asset, field, "motion", config.prompt)
     settings = EvaluateConfig(frames=NUM_FRAMES, num_views=4, size=SIZE_PX)
-    figures = on_gaussians(asset, settings) | on_renders(asset, list(film(asset, settings.shot)), settings)
+    views = list(film(asset.at(frame_times(NUM_FRAMES)), settings.shot))
+    figures = on_gaussians(asset, settings) | on_renders(asset, views, settings)
     true_amplitude = mean(motion_amplitude(clip, world.asset.means) for clip in world.truth[::8])
     amplitude = motion_amplitude(means, world.asset.means)
     metrics = {"ratio": world.ratio(means), "amplitude_to_truth": amplitude / true_amplitude}

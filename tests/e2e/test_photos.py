@@ -214,11 +214,11 @@ def test_bad_input_is_one_line_and_an_asset_is_kept(workplace: Path, tmp_path: P
     [
         (["--pose", "Walk"], "--pose: only for a splat or a mesh"),
         (["--num-gaussians", "3"], "num_gaussians must be from 4 to"),
-        (["--num-gaussians", "999999999"], "at most"),
+        (["--num-gaussians", "999999999"], "must be from 4 to 10000000"),
         (["--set", "size_px=0"], "size_px must be at least 1"),
         (["--set", "sh_degree=4"], "sh_degree must be from 0 to 3"),
         (["--set", "hold_out=1"], "views are left to fit"),
-        (["--up-axis", "up"], "not an axis"),
+        (["--up-axis", "up"], "up cannot be"),
         (["--raster", "magic"], "no rasterizer"),
     ],
 )

@@ -6,7 +6,6 @@ import torch
 
 from stages.gaussians import Gaussians
 from stages.motion.hexplane import HexPlane, HexPlaneConfig
-from stages.motion.regularizers import RegularizerConfig
 
 CONFIG = HexPlaneConfig(spatial_resolution=6, time_resolution=5, features=4, hidden=8, still_start=0.2)
 
@@ -42,14 +41,6 @@ def test_frame_zero_is_the_asset_and_later_frames_are_not() -> None:
     means = moving_field(gaussians).at(gaussians, torch.tensor([0.0, 0.5])).means
     assert torch.equal(means[0], gaussians.means)
     assert (means[1] - gaussians.means).abs().max() > 0.01
-
-
-def test_one_gaussian_has_no_neighbours_to_keep_rigid() -> None:
-    single = asset(1)
-    frames = HexPlane(CONFIG, *asset().bounds()).at(single, torch.tensor([0.0, 0.5]))
-    terms = HexPlane(CONFIG, *asset().bounds()).regularizers(single, RegularizerConfig())
-    assert [term.name for term in terms] == ["tv"]
-    assert all(term(frames, torch.Generator()).isfinite() for term in terms)
 
 
 def test_frames_are_independent_of_how_many_are_asked() -> None:

@@ -185,7 +185,7 @@ def test_the_packaged_networks_and_a_folder_of_pictures(place: Path) -> None:
         ("one --truth other", 3, "has another asset"),
         ("one --truth photo.jpg", 3, "no true motion"),
         ("one --source nothing", 3, "no source"),
-        ("one --set frames=1", 3, "at least 2 frames"),
+        ("one --set frames=1", 3, "frames must be at least 2"),
         ("one --set frames=100000000", 3, "more than fit into memory"),
         ("one --set network.clip=x", 3, "networks.clip"),
     ],

@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass, field
 import torch
 
 from stages.distilling.distillation import Distillation, ObjectiveConfig
+from stages.distilling.match import MatchConfig
 from stages.distilling.pixel_flow import PixelFlowConfig
 from stages.distilling.score import ScoreConfig
-from stages.distilling.viewpoints import ViewsConfig, sample_viewpoints
+from stages.distilling.viewpoints import ViewsConfig, is_loop, look_at
 from stages.errors import BadInput, MissingStage
 from stages.events import Caution, Finished, Note, Progress, Report, Started, Wrote
 from stages.gaussians.normalised import normalised
@@ -28,7 +29,8 @@ from stages.motion.kinds import MotionConfig, checkpoint_tensors, new_motion
 from stages.motion.regularizers import STIFF, RegularizerConfig
 from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.lora import load_adapter
-from stages.priors.prior import VideoPrior, motions_named, predicts_pixel_flow
+from stages.priors.points import sees_points
+from stages.priors.prior import Prior, motions_named, predicts_pixel_flow
 from stages.priors.profiles import ProfileName
 from stages.raster import choose
 from stages.run_dir import RunDir
@@ -81,6 +83,17 @@ class DistillConfig(ObjectiveConfig):
 
 PRESETS = {
     "default": DistillConfig(),
+    # for the points prior: a sample of its own is followed
+    "points": DistillConfig(
+        prior="points",
+        steps=100,
+        score=ScoreConfig(weight=0.0),
+        match=MatchConfig(),
+        pixel_flow=PixelFlowConfig(weight=0.0),
+        motion=MotionConfig(kind="points"),
+        regularizers=RegularizerConfig(tv_weight=0.0, arap_weight=5.0),
+        learning_rate=1e-2,
+    ),
     "preview": DistillConfig(steps=120, score=ScoreConfig(weight=0.0)),
     "best": DistillConfig(steps=480, score=ScoreConfig(every=1), views=ViewsConfig(num_cameras=16)),
     # for published models, which predict no pixel flow; best MSD settings on the exact prior (``make bench-exact``),
@@ -116,13 +129,11 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         MissingStage: the run has no asset, or no LoRA although the objective compares with it.
     """
     check_prompt(config)
-    if not config.score.weight and not (config.pixel_flow.weight and predicts_pixel_flow(load_prior(config.prior))):
-        raise BadInput(
-            f"The prior {config.prior!r} predicts no pixel flow, so score.weight=0 leaves nothing to optimise.",
-            "Add: --set score.weight=1",
-        )
+    if not config.score.weight:
+        check_objectives(config)
     # 1. what it works on
     asset = normalised(run_dir.load_asset())
+    facing_deg = 0.0
     low, high = asset.bounds()
     if torch.equal(low, high):
         raise BadInput("All Gaussians of the asset are at one place: there is nothing to bend.", "Take another asset.")
@@ -152,16 +163,19 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         report(Note(f"Moved through a stand-in of {moved.num_gaussians:,} of its {asset.num_gaussians:,} Gaussians."))
 
     # 2. viewpoints, motion, optimiser
+    viewpoints = look_at(
+        prior, moved, config.views, rasterizer, prompt=config.prompt, facing_deg=facing_deg, seed=config.seed
+    )
     distillation = Distillation(
         moved,
         prior,
-        sample_viewpoints(moved, prior.clip, config.views, rasterizer, seed=config.seed),
+        viewpoints,
         (config.prompt, config.negative_prompt, static_prompt),
         config,
         steps=config.steps,
         seed=config.seed,
     )
-    motion = new_motion(config.motion, asset.to(config.device), config.seed)
+    motion = new_motion(config.motion, asset.to(config.device), config.seed, cyclic=is_loop(viewpoints))
     regularizers = motion.regularizers(moved, config.regularizers)
     optimiser = torch.optim.Adam(motion.parameter_groups(config.learning_rate))
     start = begin.resume_step
@@ -191,6 +205,20 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
     report(Finished("distill"))
 
 
+def check_objectives(config: DistillConfig) -> None:
+    """Raise ``BadInput`` when without the score nothing is left that the prior can serve."""
+    prior = load_prior(config.prior)
+    if config.match.weight and sees_points(prior):
+        return
+    if config.pixel_flow.weight and predicts_pixel_flow(prior):
+        return
+    raise BadInput(
+        f"The prior {config.prior!r} predicts no pixel flow and samples no paths, so score.weight=0 leaves nothing to "
+        "optimise.",
+        "Add: --set score.weight=1",
+    )
+
+
 def check_prompt(config: DistillConfig) -> None:
     """Raise ``BadInput`` when there is no sentence."""
     if not config.prompt.strip():
@@ -218,7 +246,7 @@ def lora_hash(run_dir: RunDir, config: DistillConfig, fingerprint: str) -> str:
     return folder.result_hash(LORA.result)
 
 
-def warn_of_unknown_motion(prior: VideoPrior, config: DistillConfig, report: Report) -> None:
+def warn_of_unknown_motion(prior: Prior, config: DistillConfig, report: Report) -> None:
     """A ``Caution`` where no word of the prompt says a motion that the prior was taught."""
     if prior.motions and not motions_named(prior, config.prompt):
         report(
@@ -229,7 +257,7 @@ def warn_of_unknown_motion(prior: VideoPrior, config: DistillConfig, report: Rep
         )
 
 
-def adapt(prior: VideoPrior, run_dir: RunDir, config: DistillConfig) -> str:
+def adapt(prior: Prior, run_dir: RunDir, config: DistillConfig) -> str:
     """Put the run's static LoRA on the prior; returns the prompt that it was made under."""
     tensors, metadata = run_dir.stage(LORA.folder).read_result(LORA.result)
     prompt = metadata["static_prompt"]

@@ -28,6 +28,7 @@ from animus3d_cli.commands import (
     refine,
     render,
     report,
+    sample,
     status,
     train_prior,
     view,

@@ -99,7 +99,8 @@ def run(run_dir: RunDir, config: SampleConfig, report: Report, *, force: bool = 
         steps=config.denoise_steps,
         guidance=config.guidance,
     )
-    folder.write_result(SAMPLES.result, {"latents": samples}, {"prompt": config.prompt, "seed": str(config.seed)})
+    metadata = {"prompt": config.prompt, "seed": str(config.seed), "prior_fingerprint": inputs["prior"]}
+    folder.write_result(SAMPLES.result, {"latents": samples}, metadata)
 
     # 3. what they look like
     report(Started("sample", config.count))

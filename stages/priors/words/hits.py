@@ -9,9 +9,9 @@ from stages.priors.words.lexicon import OTHER, STATIC, Lexicon
 from stages.priors.words.patterns import Found
 from stages.priors.words.tokens import AUXILIARIES, DETERMINERS, NEGATIONS, PASSIVES, PREPOSITIONS, PRONOUNS, Token
 
-VERB, IDIOM, LIGHT, PARTICIPLE, ADJECTIVE, NOUN = 6, 5, 4, 3, 2, 1
+VERB, IDIOM, LIGHT, PARTICIPLE, ADJECTIVE, NOUN, DENIED = 7, 6, 5, 4, 3, 2, 1
 """How a motion was said, from the most trusted on. ``LIGHT`` is standing or waiting, which most do beside something
-else, ``IDIOM`` one without a verb."""
+else, ``IDIOM`` one without a verb; of what is ``DENIED`` ("not running") the opposite is meant: nothing moves."""
 
 LIGHT_MOTION = "idle"
 SUFFERED = frozenset(["attack", "kick", "punch", "shoot"])
@@ -42,17 +42,21 @@ def find_hits(tokens: Sequence[Token], lexicon: Lexicon, own: Mapping[str, str])
         lexicon: verbs and idioms.
         own: verbs that a prior knows beside the lexicon's, to the motion.
     """
-    hits, taken = [], set()
+    hits: list[Hit] = []
+    taken: set[int] = set()
     for found in lexicon.patterns.find(tokens):
-        places = set(found.places)
-        if found.motion == OTHER or not _denied(tokens, found.places[0]) or found.motion == STATIC:
-            taken |= places
+        taken |= set(found.places)
+        if found.motion not in {OTHER, STATIC} and _denied(tokens, found.places[0]):
+            hits.append(Hit(found.places, STATIC, DENIED))
+        else:
             hits.append(Hit(found.places, found.motion, _trust(tokens, found)))
     for place, token in enumerate(tokens):
         if place in taken:
             continue
         options = _options(token, lexicon, own)
-        if options and not _denied(tokens, place):
+        if options and _denied(tokens, place):
+            hits.append(Hit((place,), STATIC, DENIED))
+        elif options:
             verb, motions = options
             hit = _verb_hit(tokens, place, verb, _of_several(motions, tokens, lexicon))
             if hit:
@@ -62,11 +66,6 @@ def find_hits(tokens: Sequence[Token], lexicon: Lexicon, own: Mapping[str, str])
     if _says_another(tokens, lexicon):
         hits = [hit for hit in hits if hit.trust > NOUN]
     return sorted(hits, key=lambda hit: hit.places)
-
-
-def is_denied(tokens: Sequence[Token], lexicon: Lexicon) -> bool:
-    """Whether a sentence says of a motion that it is not made."""
-    return any(_options(token, lexicon, {}) and _denied(tokens, place) for place, token in enumerate(tokens))
 
 
 def stands_as(tokens: Sequence[Token], place: int, tenses: frozenset[str]) -> int:
@@ -94,7 +93,7 @@ def _says_another(tokens: Sequence[Token], lexicon: Lexicon) -> bool:
         and not any(verb in lexicon.verbs or verb in EMPTY_VERBS for verb, _ in token.forms)
         and stands_as(tokens, place, frozenset(tense for _, tense in token.forms)) == VERB
         and (place == 0 or tokens[place - 1].text not in PREPOSITIONS)
-        and not (token.adjective or token.noun and place == 0)
+        and (token.text.endswith("ing") or not (token.adjective or (token.noun and place == 0)))
         for place, token in enumerate(tokens)
         if token.forms
     )

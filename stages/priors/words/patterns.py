@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from stages.priors.words.tokens import CLAUSE_ENDS, DETERMINERS, Token
+from stages.priors.words.tokens import CLAUSE_ENDS, DETERMINERS, NEGATIONS, Token
 
 GAP = 3
 """Words that a ``*`` may stand for, at most."""
@@ -68,7 +68,8 @@ class Patterns:
 
 def _rank(found: Found, tokens: Sequence[Token]) -> tuple[int, bool, int, int, str]:
     places = found.places
-    return -len(places), not tokens[places[0]].forms, places[-1] - places[0], places[0], found.motion
+    begins_well = bool(tokens[places[0]].forms) or tokens[places[0]].text in NEGATIONS
+    return -len(places), not begins_well, places[-1] - places[0], places[0], found.motion
 
 
 def parse(text: str, motion: str) -> Pattern:

@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stages.priors.words.hits import ADJECTIVE, IDIOM, LIGHT, NOUN, PARTICIPLE, VERB, Hit, find_hits, is_denied
-from stages.priors.words.lexicon import STATIC, Lexicon, load_lexicon
+from stages.priors.words.hits import ADJECTIVE, DENIED, IDIOM, LIGHT, NOUN, PARTICIPLE, VERB, Hit, find_hits
+from stages.priors.words.lexicon import Lexicon, load_lexicon
 from stages.priors.words.tokens import PREPOSITIONS, Token, split
 from stages.priors.words.typos import corrected
 from stages.priors.words.vectors import load_vectors
 
-TRUST = {VERB: 0.97, IDIOM: 0.9, LIGHT: 0.9, PARTICIPLE: 0.95, ADJECTIVE: 0.9, NOUN: 0.7}
+TRUST = {VERB: 0.97, IDIOM: 0.9, LIGHT: 0.9, PARTICIPLE: 0.95, ADJECTIVE: 0.9, NOUN: 0.7, DENIED: 0.6}
 """Confidence in what was said so."""
 
 STAND_IN_TRUST = 0.7
@@ -57,8 +57,6 @@ def understand(sentence: str, known: Sequence[str]) -> Understood:
     own = {motion: motion for motion in names if motion not in lexicon.motions}
     hits = find_hits(tokens, lexicon, own)
     chances = vectors.chances(tokens)
-    if not hits and is_denied(tokens, lexicon):
-        hits = [Hit((), STATIC, NOUN)]
     others: list[str] = []
     if hits:
         best = max(hits, key=lambda hit: hit.trust)

@@ -126,11 +126,13 @@ def _of_several(motions: tuple[str, ...], tokens: Sequence[Token], lexicon: Lexi
 
 
 def _trust(tokens: Sequence[Token], found: Found) -> int:
-    first = tokens[found.places[0]]
-    is_verb = any(tokens[place].forms and not tokens[place].noun for place in found.places)
     if found.motion == LIGHT_MOTION:
         return LIGHT
-    return VERB if (is_verb and first.text not in PREPOSITIONS) or found.motion == STATIC else IDIOM
+    is_verb = any(
+        tokens[place].forms and stands_as(tokens, place, frozenset(tense for _, tense in tokens[place].forms)) == VERB
+        for place in found.places
+    )
+    return VERB if found.motion == STATIC or (is_verb and tokens[found.places[0]].text not in PREPOSITIONS) else IDIOM
 
 
 def _passive(tokens: Sequence[Token], place: int) -> bool:

@@ -39,14 +39,16 @@ class Patterns:
 
     def __init__(self, patterns: Iterable[tuple[str, str]]) -> None:
         self._by_first: dict[str, list[Pattern]] = defaultdict(list)
+        self.words: set[str] = set()
         for text, motion in patterns:
             pattern = parse(text, motion)
-            for word in pattern.words[0] if pattern else ():
+            for word in pattern.words[0]:
                 self._by_first[word].append(pattern)
+            self.words.update(*pattern.words)
 
     def find(self, tokens: Sequence[Token]) -> list[Found]:
         """The patterns in a sentence, none of which shares a word with another: those of more words win, then those
-        that begin with a verb, then the denser, then the earlier."""
+        that begin with a verb, then the denser, then the earlier. Those of one motion that share a word are joined."""
         places = [i for i, token in enumerate(tokens) if token.text not in DETERMINERS]
         names = [tokens[i].names for i in places]
         found = []
@@ -57,12 +59,13 @@ class Patterns:
                 if where:
                     found.append(Found(tuple(places[i] for i in where), pattern.motion))
         found.sort(key=lambda one: _rank(one, tokens))
-        taken: set[int] = set()
-        kept = []
+        kept: list[Found] = []
         for one in found:
-            if not taken & set(one.places):
-                taken |= set(one.places)
+            beside = [i for i, other in enumerate(kept) if set(other.places) & set(one.places)]
+            if not beside:
                 kept.append(one)
+            elif len(beside) == 1 and kept[beside[0]].motion == one.motion:
+                kept[beside[0]] = Found(tuple(sorted({*kept[beside[0]].places, *one.places})), one.motion)
         return sorted(kept, key=lambda one: one.places)
 
 

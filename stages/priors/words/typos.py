@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator
 from string import ascii_lowercase
 
 from stages.priors.words.lexicon import Lexicon
-from stages.priors.words.tokens import Token
+from stages.priors.words.tokens import Token, singular
 
 SHORTEST = 5
 """Letters from which on a word is corrected; shorter ones are too near to others."""
@@ -15,12 +15,13 @@ SHORTEST = 5
 def corrected(word: str, lexicon: Lexicon, vocabulary: Container[str]) -> Token:
     """The word, or the form of a verb of the lexicon that is one slip away where no such word is known."""
     token = lexicon.vocabulary.token(word)
-    is_known = token.forms or token.noun or token.adjective or token.adverb or word in vocabulary
+    is_known = token.forms or token.noun or token.adjective or token.adverb
+    is_known = is_known or any(one in vocabulary or one in lexicon.patterns.words for one in (word, singular(word)))
     if is_known or len(word) < SHORTEST or "-" in word:
         return token
     for near in slips(word):
         other = lexicon.vocabulary.token(near)
-        if any(verb in lexicon.verbs for verb, _ in other.forms):
+        if near[0] == word[0] and any(verb in lexicon.verbs for verb, _ in other.forms):
             return other
     return token
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stages.priors.words.hits import ADJECTIVE, DENIED, IDIOM, LIGHT, NOUN, PARTICIPLE, VERB, Hit, find_hits
-from stages.priors.words.lexicon import Lexicon, load_lexicon
+from stages.priors.words.lexicon import OTHER, Lexicon, load_lexicon
 from stages.priors.words.tokens import PREPOSITIONS, Token, split
 from stages.priors.words.typos import corrected
 from stages.priors.words.vectors import load_vectors
@@ -59,7 +59,7 @@ def understand(sentence: str, known: Sequence[str]) -> Understood:
     chances = vectors.chances(tokens)
     others: list[str] = []
     if hits:
-        best = max(hits, key=lambda hit: hit.trust)
+        best = max(hits, key=lambda hit: (hit.trust, hit.motion != OTHER))
         meant, confidence, said = best.motion or None, TRUST[best.trust], best.places
         others = [hit.motion for hit in hits if hit is not best and hit.trust >= min(best.trust, LIGHT)]
     else:

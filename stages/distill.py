@@ -289,7 +289,11 @@ def lora_hash(run_dir: RunDir, config: DistillConfig, fingerprint: str) -> str:
 
 
 def warn_of_unknown_motion(prior: Prior, config: DistillConfig, report: Report) -> None:
-    """A ``Caution`` where no word of the prompt says a motion that the prior was taught."""
+    """A ``Caution`` where no word of the prompt says a motion that the prior was taught; what a prior with words of its
+    own has understood."""
+    if sees_points(prior):
+        prior.tell(config.prompt, report)
+        return
     if prior.motions and not motions_named(prior, config.prompt):
         report(
             Caution(

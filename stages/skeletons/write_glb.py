@@ -25,7 +25,7 @@ def body_bytes(body: CompactBody, credit: str) -> bytes:
     """The file; ``credit`` names author and licence."""
     buffer = _Buffer()
     mesh = _mesh(body, buffer)
-    matrices = buffer.add(body.inverse_bind.transpose(0, 2, 1).reshape(-1, 16), "MAT4")
+    matrices = _matrices(body, buffer)
     animations = [_animation(clip, buffer) for clip in body.clips]
     skinned = len(body.names)
     content = {
@@ -41,30 +41,30 @@ def body_bytes(body: CompactBody, credit: str) -> bytes:
         "animations": animations,
         "accessors": buffer.accessors,
         "bufferViews": [
-            *buffer.vertex_views, {"buffer": 0, "byteOffset": buffer.start, "byteLength": len(buffer.plain)},
+            *buffer.views, {"buffer": 0, "byteOffset": buffer.start, "byteLength": len(buffer.plain)},
         ],
         "buffers": [{"byteLength": buffer.start + len(buffer.plain)}],
     }  # fmt: skip
     if not animations:
         del content["animations"]
-    return _glb(content, buffer.vertices + bytes(buffer.plain))
+    return _glb(content, buffer.fixed + bytes(buffer.plain))
 
 
 class _Buffer:
-    """The bytes of the file, vertices and faces first, and the accessors that say what they are. The same numbers are
-    kept once."""
+    """The bytes of the file and the accessors that say what they are. Vertices, faces and matrices come first, in views
+    of their own; the numbers of clips share the last, and equal ones are kept once."""
 
     def __init__(self) -> None:
-        self.vertices = b""
-        self.vertex_views: list[dict[str, int]] = []
+        self.fixed = b""
+        self.views: list[dict[str, int]] = []
         self.plain = bytearray()
         self.accessors: list[dict[str, Any]] = []
         self._known: dict[tuple[bytes, str, str], int] = {}
 
     @property
     def start(self) -> int:
-        """Where the view begins that all but the vertices and faces are in."""
-        return len(self.vertices)
+        """Where the view of the clips begins."""
+        return len(self.fixed)
 
     def add(self, values: Array, kind: str, *, normalized: bool = False, bounds: bool = False) -> int:
         """The accessor of ``values`` [count, width], which is made when it is new."""
@@ -72,7 +72,7 @@ class _Buffer:
         known = (values.tobytes(), kind, str(values.dtype))
         if known not in self._known:
             self.plain += b"\0" * (-len(self.plain) % 4)
-            accessor: dict[str, Any] = {"bufferView": len(self.vertex_views), "componentType": _component(values)}
+            accessor: dict[str, Any] = {"bufferView": len(self.views), "componentType": _component(values)}
             if self.plain:
                 accessor["byteOffset"] = len(self.plain)
             accessor |= {"count": len(values), "type": kind}
@@ -96,8 +96,8 @@ def _mesh(body: CompactBody, buffer: _Buffer) -> dict[str, Any]:
     rows["position"][:, :3] = body.positions
     rows["joints"], rows["weights"], rows["color"] = body.influences, body.weights, body.colors
     faces = body.faces.reshape(-1).astype("<u2" if len(rows) < 65535 else "<u4")
-    buffer.vertices = rows.tobytes() + faces.tobytes() + b"\0" * (-faces.nbytes % 4)
-    buffer.vertex_views = [
+    buffer.fixed = rows.tobytes() + faces.tobytes() + b"\0" * (-faces.nbytes % 4)
+    buffer.views = [
         {"buffer": 0, "byteLength": rows.nbytes, "byteStride": ROW.itemsize, "target": 34962},
         {"buffer": 0, "byteOffset": rows.nbytes, "byteLength": faces.nbytes, "target": 34963},
     ]
@@ -116,6 +116,16 @@ def _mesh(body: CompactBody, buffer: _Buffer) -> dict[str, Any]:
     kind = INDEX if faces.dtype.itemsize == 2 else LONG_INDEX
     buffer.accessors.append({"bufferView": 1, "componentType": kind, "count": len(faces), "type": "SCALAR"})
     return {"primitives": [{"attributes": attributes, "indices": indices, "material": 0}]}
+
+
+def _matrices(body: CompactBody, buffer: _Buffer) -> int:
+    """The accessor of the inverse bind matrices, column by column, which is made."""
+    matrices = np.ascontiguousarray(body.inverse_bind.transpose(0, 2, 1))
+    buffer.views.append({"buffer": 0, "byteOffset": buffer.start, "byteLength": matrices.nbytes})
+    buffer.fixed += matrices.tobytes()
+    view = len(buffer.views) - 1
+    buffer.accessors.append({"bufferView": view, "componentType": FLOAT, "count": len(matrices), "type": "MAT4"})
+    return len(buffer.accessors) - 1
 
 
 def _nodes(body: CompactBody) -> list[dict[str, Any]]:

@@ -37,8 +37,8 @@ def size(vertices: Tensor) -> float:
 
 
 def moves_away(vertices: Tensor, length: float) -> bool:
-    """Whether the middle of frames [T, V, 3] goes far for a body of this length."""
-    middle = vertices.mean(dim=1)
+    """Whether the middle of frames [T, V, 3] goes far along the ground for a body of this length."""
+    middle = vertices.mean(dim=1)[:, [0, 2]]
     return float((middle - middle[0]).norm(dim=-1).amax()) > MOVES_AWAY * length
 
 

@@ -132,20 +132,19 @@ def test_a_source_is_packed_from_the_manifest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "noses"),
-    [("animal_Cow.glb", "Head"), ("enemy_Wasp.glb", "Head"), ("q17_Dog.glb", ""), ("cutefish_Koi.glb", "Main6")],
+    ("name", "joint", "in_front"),
+    [("animal_Cow.glb", "Head", True), ("enemy_Wasp.glb", "Head", True), ("cutefish_Koi.glb", "Main6", False)],
 )
-def test_bodies_face_z(file: str, noses: str) -> None:
-    """Bodies that go on four legs, swim or fly are longer than wide; heads are in front."""
-    file_ = open_body(by_file(file))
-    standing = posed(file_, file_.named_pose(by_file(file).rest[0].pose))[0]
+def test_bodies_face_z(name: str, joint: str, in_front: bool) -> None:
+    """Those that go on four legs, swim or fly are longer than wide, with the head in front and the tail behind."""
+    entry = by_file(name)
+    file = open_body(entry)
+    standing = posed(file, file.named_pose(entry.rest[0].pose))[0]
     extent = standing.amax(0) - standing.amin(0)
     assert extent[2] > extent[0]
-    if noses:
-        nodes = [i for i, name in enumerate(file_.names) if name == noses]
-        joint = [i for i, node in enumerate(file_.joints) if node in nodes]
-        head = standing[file_.weights[:, joint].sum(1) > 0.9]
-        assert (head[:, 2].mean() > standing[:, 2].mean()) == (noses == "Head")
+    own = [i for i, node in enumerate(file.joints) if file.names[node] == joint]
+    part = standing[file.weights[:, own].sum(1) > 0.9]
+    assert bool(part[:, 2].mean() > standing[:, 2].mean()) == in_front
 
 
 def test_what_is_held_out_stays_out() -> None:

@@ -46,13 +46,14 @@ def test_a_sample_is_chosen_and_followed(run: RunDir, prior: str) -> None:
     assert any(isinstance(event, Note) and "walk" in event.text for event in said)
     folder = run.stage("samples")
     assert {"samples.png", "samples.html", "sample_3.mp4"} <= {path.name for path in folder.path.iterdir()}
-    distill.run(run, matching(prior, prompt="", **{"match.sample": 3, "regularizers.arap_weight": 0.0}), silent)
+    own = {"match.sample": 3, "regularizers.arap_weight": 0.0, "motion.points.neighbours": 1, "steps": 60}
+    distill.run(run, matching(prior, prompt="", **own), silent)
     tensors, metadata = run.stage("motion").read_result("motion.safetensors")
     assert metadata["prompt"] == "a dog strolls" and metadata["starts_at_rest"] == "false"
     motion, drawn = load_motion(tensors, metadata, "cpu"), folder.read_result("samples.safetensors")[0]["latents"]
     asset = normalised(run.load_asset())
     away = [_distance(motion, asset, prior, drawn[index : index + 1]) for index in range(3)]
-    assert away[2] < 0.3 * min(away[:2])
+    assert away[2] < 0.5 * min(away[:2])
     said.clear()
     sample.run(run, sample.SampleConfig(prior=prior, prompt="a dog strolls", count=3, denoise_steps=3), said.append)
     assert [type(event) for event in said] == [Note]  # nothing to do

@@ -133,7 +133,7 @@ def _options(token: Token, lexicon: Lexicon, own: Mapping[str, str]) -> tuple[st
 def _of_several(motions: tuple[str, ...], tokens: Sequence[Token], lexicon: Lexicon) -> str:
     """The motion that most words beside speak for; the usual one where none does."""
     said: frozenset[str] = frozenset().union(*(token.names for token in tokens))
-    return max(motions, key=lambda motion: (len(said & lexicon.hints[motion]), -motions.index(motion)))
+    return max(motions, key=lambda motion: (len(said & lexicon.hints.get(motion, frozenset())), -motions.index(motion)))
 
 
 def _trust(tokens: Sequence[Token], found: Found) -> int:

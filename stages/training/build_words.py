@@ -78,7 +78,9 @@ class Encoder:
 
     def words(self) -> list[str]:
         """Whole words of the vocabulary, in letters."""
-        return sorted(word for word in self.tokenizer.get_vocab() if word.isascii() and word.isalpha() and len(word) > 1)
+        return sorted(
+            word for word in self.tokenizer.get_vocab() if word.isascii() and word.isalpha() and len(word) > 1
+        )
 
     def pieces(self, word: str) -> int:
         """Pieces into which a word is cut."""
@@ -91,12 +93,12 @@ class Head(nn.Module):
     def __init__(self, num_motions: int) -> None:
         super().__init__()
         self.query = nn.Parameter(torch.zeros(DIMENSIONS))
-        self.roles = nn.Parameter(torch.tensor([2.0, 0.0, 0.0]))
+        self.roles = nn.Parameter(torch.tensor([2.0, *(0.0 for _ in ROLES[1:])]))
         self.hidden = nn.Linear(DIMENSIONS, HIDDEN)
         self.out = nn.Linear(HIDDEN, num_motions + 1)
 
     def forward(self, words: Tensor, roles: Tensor, mask: Tensor) -> Tensor:
-        """Logits [B, M + 1] of ``words`` [B, L, D] in ``roles`` [B, L]; ``mask`` [B, L] is true where there are words."""
+        """Logits [B, M + 1] of ``words`` [B, L, D] in ``roles`` [B, L]; ``mask`` [B, L]: where there are."""
         weights = (words @ self.query + self.roles[roles]).masked_fill(~mask, -1e9).softmax(-1)
         pooled = (weights[..., None] * words).sum(1)
         return self.out(nn.functional.dropout(self.hidden(pooled).relu(), 0.3, self.training))
@@ -143,7 +145,13 @@ def write_forms(folder: Path, verbs: WordNet, encoder: Encoder, lexicon: Mapping
     wanted |= {word for text in lexicon["others"] for word in pattern_words(text)}
     patterns_only = {word for word in wanted if word not in verbs.index}
     for word in verbs.index:
-        if word.isascii() and word.isalpha() and len(word) > 1 and word.islower() and encoder.pieces(word) <= VERB_PIECES:
+        if (
+            word.isascii()
+            and word.isalpha()
+            and len(word) > 1
+            and word.islower()
+            and encoder.pieces(word) <= VERB_PIECES
+        ):
             wanted.add(word)
     named = {verb for said in lexicon["motions"].values() for verb in said["words"].split()}
     inflected = {}
@@ -204,9 +212,7 @@ def word_table(encoder: Encoder, nouns: WordNet) -> tuple[Tensor, list[str]]:
 def names(nouns: WordNet) -> set[str]:
     """Words that are proper names first: WordNet writes them with a capital."""
     return {
-        word
-        for word, senses in nouns.index.items()
-        if all(one[0].isupper() for one in nouns.senses[senses[0]].words)
+        word for word, senses in nouns.index.items() if all(one[0].isupper() for one in nouns.senses[senses[0]].words)
     }
 
 
@@ -330,5 +336,4 @@ def as_bytes(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 if __name__ == "__main__":
-    assert len(ROLES) == 3
     main()

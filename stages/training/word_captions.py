@@ -53,11 +53,12 @@ ROOTS: Mapping[str, Sequence[tuple[str, int]]] = {
 }
 """Motion -> the senses of WordNet 3.1's verbs, as (word, rank), under which verbs say it."""
 
-BODIES = tuple(
+_BODIES = (
     "man woman boy girl child robot knight soldier wizard king monster dragon horse dog cat bear wolf fox deer bird "
     "eagle fish shark snake frog rabbit elephant lion monkey dinosaur zombie goblin warrior ninja cow sheep goat pig "
-    "duck chicken spider crab bee alien astronaut pirate princess ghost skeleton teapot tree flower car ball".split()
+    "duck chicken spider crab bee alien astronaut pirate princess ghost skeleton teapot tree flower car ball"
 )
+BODIES = tuple(_BODIES.split())
 
 
 @dataclass(frozen=True)

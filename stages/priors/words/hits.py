@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 from stages.priors.words.lexicon import OTHER, STATIC, Lexicon
 from stages.priors.words.patterns import Found
-from stages.priors.words.tokens import AUXILIARIES, DETERMINERS, NEGATIONS, PASSIVES, PREPOSITIONS, PRONOUNS, Token
+from stages.priors.words.tokens import (
+    AUXILIARIES,
+    DETERMINERS,
+    NEGATIONS,
+    PASSIVES,
+    PREPOSITIONS,
+    PRONOUNS,
+    Token,
+    word_set,
+)
 
 VERB, IDIOM, LIGHT, PARTICIPLE, ADJECTIVE, NOUN, DENIED = 7, 6, 5, 4, 3, 2, 1
 """How a motion was said, from the most trusted on. ``LIGHT`` is standing or waiting, which most do beside something
@@ -21,7 +30,7 @@ HIT_REACT = "hit react"
 BEFORE_A_MOTION = frozenset(["for", "into", "with", "of"])
 """Prepositions before a motion that is a noun: "goes for a run", not "in spring"."""
 
-EMPTY_VERBS = frozenset("have take make do give go perform begin start keep come get try let be see show".split())
+EMPTY_VERBS = word_set("have take make do give go perform begin start keep come get try let be see show")
 """Verbs that say nothing beside a motion that is a noun."""
 
 
@@ -45,6 +54,8 @@ def find_hits(tokens: Sequence[Token], lexicon: Lexicon, own: Mapping[str, str])
     hits: list[Hit] = []
     taken: set[int] = set()
     for found in lexicon.patterns.find(tokens):
+        if found.motion == OTHER and any(verb in own for place in found.places for verb, _ in tokens[place].forms):
+            continue
         taken |= set(found.places)
         if found.motion not in {OTHER, STATIC} and _denied(tokens, found.places[0]):
             hits.append(Hit(found.places, STATIC, DENIED))
@@ -122,7 +133,7 @@ def _options(token: Token, lexicon: Lexicon, own: Mapping[str, str]) -> tuple[st
 def _of_several(motions: tuple[str, ...], tokens: Sequence[Token], lexicon: Lexicon) -> str:
     """The motion that most words beside speak for; the usual one where none does."""
     said: frozenset[str] = frozenset().union(*(token.names for token in tokens))
-    return max(motions, key=lambda motion: (len(said & lexicon.hints[motion]), -motions.index(motion)))
+    return max(motions, key=lambda motion: (len(said & lexicon.hints.get(motion, frozenset())), -motions.index(motion)))
 
 
 def _trust(tokens: Sequence[Token], found: Found) -> int:

@@ -1,7 +1,7 @@
 """Idioms of several words, as patterns.
 
-A pattern is words with spaces between: ``take * step`` is "take", up to three other words, "step". A word stands for all
-its forms, ``a|b`` for either. Articles and possessives count neither in patterns nor in sentences, and no gap
+A pattern is words with spaces between: ``take * step`` is "take", up to three other words, "step". A word stands for
+all its forms, ``a|b`` for either. Articles and possessives count neither in patterns nor in sentences, and no gap
 reaches over the end of a clause.
 """
 

@@ -6,19 +6,25 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-DETERMINERS = frozenset("a an the his her its my your their our some this that these those one's".split())
-CLAUSE_ENDS = frozenset(", ; . : and then while but before after until when as or".split())
-AUXILIARIES = frozenset(
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
+
+
+DETERMINERS = word_set("a an the his her its my your their our some this that these those one's")
+CLAUSE_ENDS = word_set(", ; . : and then while but before after until when as or")
+AUXILIARIES = word_set(
     "is are was were be been being am has have had does do did will would can could may might must shall should to "
-    "gets get got getting keeps keep kept starts start started begins begin began goes".split()
+    "gets get got getting keeps keep kept starts start started begins begin began goes"
 )
-PASSIVES = frozenset("is are was were be been being am gets get got getting".split())
-PREPOSITIONS = frozenset(
+PASSIVES = word_set("is are was were be been being am gets get got getting")
+PREPOSITIONS = word_set(
     "of for with in on at from into by through over under across along around about like as onto near behind past "
-    "without towards toward up down off inside against between beneath above below upon after before".split()
+    "without towards toward up down off inside against between beneath above below upon after before"
 )
-PRONOUNS = frozenset("he she it they we i you who which everyone someone nobody everybody it's".split())
-NEGATIONS = frozenset("not no never without neither nor cannot".split())
+PRONOUNS = word_set("he she it they we i you who which everyone someone nobody everybody it's")
+NEGATIONS = word_set("not no never without neither nor cannot")
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,9 @@ class Token:
     @property
     def names(self) -> frozenset[str]:
         """All that a pattern may call this word by."""
-        return frozenset([self.text, *(verb for verb, _ in self.forms), *filter(None, [self.noun, singular(self.text)])])
+        return frozenset(
+            [self.text, *(verb for verb, _ in self.forms), *filter(None, [self.noun, singular(self.text)])]
+        )
 
     def tenses(self, verb: str) -> frozenset[str]:
         """The tenses of ``verb`` that this word can be."""

@@ -85,7 +85,7 @@ def understand(sentence: str, known: Sequence[str]) -> Understood:
 
 
 def motion_names(known: Sequence[str], lexicon: Lexicon) -> dict[str, str]:
-    """Motion of the lexicon -> what the prior calls it; a verb that the lexicon does not hold is a motion of its own."""
+    """Motion of the lexicon -> what the prior calls it; a verb that is not in the lexicon is a motion of its own."""
     names: dict[str, str] = {}
     for name in known:
         names.setdefault(name if name in lexicon.motions else _motion_of(name, lexicon), name)

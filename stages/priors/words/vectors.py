@@ -122,7 +122,9 @@ def load_vectors() -> Vectors:
     with safe_open(asset_path("words", "vectors.safetensors"), framework="numpy") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         said = file.metadata()
-    head = {name.removeprefix("head."): tensors[name].astype(np.float32) for name in tensors if name.startswith("head.")}
+    head = {
+        name.removeprefix("head."): tensors[name].astype(np.float32) for name in tensors if name.startswith("head.")
+    }
     return Vectors(
         rows={word: row for row, word in enumerate(json.loads(said["words"]))},
         table=tensors["table"],

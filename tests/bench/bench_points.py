@@ -179,7 +179,9 @@ def made_rows(task: Task, seed: int, config: PointsBench) -> list[dict[str, Any]
         row: dict[str, Any] = _row(task, recipe, seed) | alike | {"clip": motion.clip, "seconds": one.seconds}
         row["named"] = named(task, moves, cyclic, seed)
         for prefix, which in (("", moves), ("true_", truth)):
-            row[f"{prefix}stretching"] = stretching(task.body.asset.means, which, task.body.body.weights)
+            body = (task.body.asset.means, which, task.body.body.weights)
+            row[f"{prefix}stretching"] = stretching(*body)
+            row[f"{prefix}bone_stretching"] = stretching(*body, within=True)
         if task.verb.name == "walk" and cyclic:
             fine = torch.arange(SLIDE_FRAMES) / SLIDE_FRAMES
             true_fine = task.body.moves(motion, cyclic, SLIDE_FRAMES)
@@ -285,6 +287,7 @@ def _figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "stretching_to_truth": _median(
             [row["stretching"] / max(row["true_stretching"], LEAST_STRETCHING) for row in rows]
         ),
+        "bone_stretching": _median([row["bone_stretching"] for row in rows]),
         "slide_to_truth": _median([row["slide"] / row["true_slide"] for row in slides]),
         "seconds": _median([row["seconds"] for row in rows]),
     }

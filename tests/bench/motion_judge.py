@@ -105,7 +105,8 @@ def tokens(rest: Tensor, displacements: Tensor) -> Tensor:
     angles = (rest[..., None] * (2.0 ** torch.arange(NUM_OCTAVES) * 1.5)).flatten(-2)
     body = (size + 0.1 * SMALL).log()[:, None].expand_as(own)
     return torch.cat(
-        [rest, angles.sin(), angles.cos(), shape.flatten(-2), waves.flatten(-2), own[..., None], body[..., None]], dim=-1
+        [rest, angles.sin(), angles.cos(), shape.flatten(-2), waves.flatten(-2), own[..., None], body[..., None]],
+        dim=-1,
     )
 
 

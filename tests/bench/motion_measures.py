@@ -59,19 +59,29 @@ def spread(samples: Tensor, cyclic: bool) -> float:
     return median(away) / max(size, 1e-9)
 
 
-def stretching(rest: Tensor, moves: Tensor, weights: Tensor) -> float:
-    """Mean change of the distance of points [N, 3], whose largest skin weight of ``weights`` [N, S] is ``RIGID`` or
-    more, from their neighbours, as a share of what it is at rest."""
-    rigid = weights.amax(dim=1) >= RIGID
+def stretching(rest: Tensor, moves: Tensor, weights: Tensor, *, within: bool = False) -> float:
+    """How much a body changes its shape where it should not, as a share of distances at rest.
+
+    Args:
+        rest: [N, 3] points.
+        moves: [T, N, 3].
+        weights: [N, S] skin weights.
+        within: whether neighbours count only that belong to the same bone.
+
+    Returns:
+        The mean change of the distance of points, whose largest skin weight is ``RIGID`` or more, from their neighbours.
+    """
+    rigid, bone = weights.amax(dim=1) >= RIGID, weights.argmax(dim=1)
     neighbours, distances = nearest_neighbours(rest, NUM_NEIGHBOURS)
-    neighbours, distances = neighbours[rigid], distances[rigid]
-    kept = distances > 1e-6
-    total, count = 0.0, 0
-    for frame in rest + moves:
-        now = (frame[rigid][:, None] - frame[neighbours]).norm(dim=-1)
-        total += float(((now - distances).abs() / distances.clamp(min=1e-6))[kept].sum())
-        count += int(kept.sum())
-    return total / max(1, count)
+    counted = rigid[:, None] & (distances > 1e-6)
+    if within:
+        counted &= rigid[neighbours] & (bone[neighbours] == bone[:, None])
+    if not counted.any():
+        return 0.0
+    first, _ = counted.nonzero(as_tuple=True)
+    second, before = neighbours[counted], distances[counted]
+    changes = [((frame[first] - frame[second]).norm(dim=-1) - before).abs() / before for frame in rest + moves]
+    return float(torch.stack(changes).mean())
 
 
 def foot_slide(rest: Tensor, moves: Tensor, seconds: float) -> float | None:

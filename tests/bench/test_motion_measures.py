@@ -55,6 +55,9 @@ def test_what_turns_as_one_does_not_stretch() -> None:
     one_bone = torch.ones(len(points), 1)
     assert stretching(points, (points @ turn.T - points)[None], one_bone) < 1e-5
     assert stretching(points, 0.2 * points[None], one_bone) == pytest.approx(0.2, abs=1e-4)
+    halves = torch.nn.functional.one_hot((points[:, 0] > 0.0).long(), 2).float()
+    apart = (halves[:, 1:] * torch.tensor([0.5, 0.0, 0.0]))[None]
+    assert stretching(points, apart, halves) > 0.01 and stretching(points, apart, halves, within=True) < 1e-5
     shared = torch.full((len(points), 2), 0.5)
     assert stretching(points, 0.2 * points[None], shared) == 0.0, "nothing is part of one bone"
 

@@ -13,7 +13,7 @@ import argparse
 import math
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from tests.bench.motion_judge import (
 )
 from tests.bench.record import finish
 
-NUM_EXAMPLES, SEED = 10_000, 9
+NUM_EXAMPLES, SEED = 12_000, 9
 STEPS, BATCH, STEP_POINTS, LEARNING_RATE = 3000, 64, 128, 1.5e-3
 PROCEDURAL_SHARE, STILL_SHARE = 0.1, 0.08
 OTHER_REST_SHARE, MOMENT_SHARE = 0.15, 0.1
@@ -53,6 +53,9 @@ SMOOTH_SHARE = 0.5
 JITTER = 0.006
 """Largest displacement of what stands still, in half sides of the box."""
 
+WARP, STRETCH, GAIN = 0.25, 0.12, 0.25
+"""Deviations of the logarithms of: the power of time, the axes of the body, the size of the motion."""
+
 NUM_FOLDS = 3
 
 
@@ -64,10 +67,11 @@ class JudgeBank:
     moves: Tensor  # [M, T, N, 3] float16, from the first frame
     label: Tensor  # [M]
     body: Tensor  # [M] number of the training body; -1 of procedural ones
+    loop: Tensor  # [M] whether it is a loop, which may begin at any frame
 
     def part(self, chosen: Tensor) -> JudgeBank:
         """The examples numbered or marked ``chosen``."""
-        return JudgeBank(self.rest[chosen], self.moves[chosen], self.label[chosen], self.body[chosen])
+        return JudgeBank(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
 class JudgeExamples:
@@ -86,8 +90,8 @@ class JudgeExamples:
         self.verbs = sorted(self.of)
         self.shares = torch.tensor([math.sqrt(sum(map(len, self.of[verb].values()))) for verb in self.verbs])
 
-    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, str, int]:
-        """Points at rest, displacements, class, number of the body."""
+    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, str, int, bool]:
+        """Points at rest, displacements, class, number of the body, whether it is a loop."""
         if uniform(0.0, 1.0, generator) < PROCEDURAL_SHARE:
             return self._procedural(generator)
         verb = self.verbs[int(torch.multinomial(self.shares, 1, generator=generator))]
@@ -101,15 +105,15 @@ class JudgeExamples:
         moves = moved.displacements
         if uniform(0.0, 1.0, generator) < SMOOTH_SHARE:
             moves = smoothed(moves, cyclic)
-        return moved.rest, moves, verb, number
+        return moved.rest, moves, verb, number, cyclic
 
-    def _procedural(self, generator: torch.Generator) -> tuple[Tensor, Tensor, str, int]:
+    def _procedural(self, generator: torch.Generator) -> tuple[Tensor, Tensor, str, int, bool]:
         while True:
             example = self.procedural.draw(generator, NUM_POINTS)
             if example.verb in CLASSES:
                 basis = basis_of(example.cyclic)
                 moves = basis.displacements(example.coefficients, basis.times()).transpose(0, 1)
-                return example.rest, moves, example.verb, -1
+                return example.rest, moves, example.verb, -1, example.cyclic
 
 
 def _rest_of(body: TrainingBody, motion: Motion, generator: torch.Generator) -> Any:
@@ -136,34 +140,48 @@ def read_bank(folder: Path, entries: tuple[BodyEntry, ...]) -> JudgeBank:
     if not path.exists():
         examples = JudgeExamples(entries)
         drawn = [examples.draw(step_generator(SEED, index, stream=12)) for index in range(NUM_EXAMPLES)]
-        rest, moves, verbs, numbers = zip(*drawn, strict=True)
+        rest, moves, verbs, numbers, loops = zip(*drawn, strict=True)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {
             "rest": torch.stack(rest).half(),
             "moves": torch.stack([move - move[:1] for move in moves]).half(),
             "label": torch.tensor([CLASSES.index(verb) for verb in verbs]),
             "body": torch.tensor(numbers),
+            "loop": torch.tensor(loops),
         }
         save_file(tensors, path)
     return JudgeBank(**load_file(path))
 
 
 def batch_of(bank: JudgeBank, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Random examples, some of them made to stand still, at a random size, and mirrored."""
+    """Random examples, some of them made to stand still; stretched, mirrored, of another size and pace."""
     index = torch.randint(0, len(bank.label), (size,), generator=generator)
     points = torch.randperm(NUM_POINTS, generator=generator)[:STEP_POINTS]
     rest, moves = bank.rest[index][:, points].float(), bank.moves[index][:, :, points].float()
     label = bank.label[index].clone()
     label[torch.rand(size, generator=generator) < STILL_SHARE] = CLASSES.index(STILL)
     still = (label == CLASSES.index(STILL))[:, None, None, None]
-    gain = torch.exp(0.25 * torch.randn(size, 1, 1, 1, generator=generator))
+    moves = torch.stack([_begun(move, loop, generator) for move, loop in zip(moves, bank.loop[index], strict=True)])
+    gain = torch.exp(GAIN * torch.randn(size, 1, 1, 1, generator=generator))
     moves = torch.where(still, jitter(moves.shape, generator), gain * moves)
     moves = moves + 0.003 * torch.rand(size, 1, 1, 1, generator=generator) * torch.randn(
         moves.shape, generator=generator
     ) * (~still)
     flip = torch.where(torch.rand(size, generator=generator) < 0.5, -1.0, 1.0)
     mirror = torch.stack([flip, torch.ones(size), torch.ones(size)], dim=1)
+    mirror = mirror * torch.exp(STRETCH * torch.randn(size, 3, generator=generator))
     return rest * mirror[:, None], moves * mirror[:, None, None], label
+
+
+def _begun(move: Tensor, loop: Tensor, generator: torch.Generator) -> Tensor:
+    """``move`` [T, N, 3] begun at another frame where it is a loop, and faster at first or at last."""
+    if loop:
+        move = move.roll(int(torch.randint(0, NUM_FRAMES, (), generator=generator)), dims=0)
+    power = math.exp(WARP * float(torch.randn((), generator=generator)))
+    at = torch.linspace(0.0, 1.0, NUM_FRAMES) ** power * (NUM_FRAMES - 1)
+    before = at.long().clamp(max=NUM_FRAMES - 2)
+    share = (at - before)[:, None, None]
+    return (1.0 - share) * move[before] + share * move[before + 1]
 
 
 def jitter(shape: torch.Size, generator: torch.Generator) -> Tensor:

@@ -28,6 +28,7 @@ from animus3d_cli.commands import (
     refine,
     render,
     report,
+    sample,
     status,
     train_prior,
     view,
@@ -92,6 +93,7 @@ app.command("reconstruct")(reconstruct.command)
 app.command("fit-lora")(fit_lora.command)
 app.command("distill")(distill.command)
 app.command("refine")(refine.command)
+app.command("sample")(sample.command)
 app.command("render")(render.command)
 app.command("export")(export.command)
 app.command("eval")(evaluate.command)

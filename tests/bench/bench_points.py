@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -126,9 +126,10 @@ def parse() -> tuple[PointsBench, argparse.Namespace]:
     for name in ("--distill", "--no-record"):
         parser.add_argument(name, action="store_true")
     said = parser.parse_args()
-    named = {name: tuple(filter(None, getattr(said, name).split(","))) for name in ("bodies", "verbs")}
-    same = {name: getattr(said, name) for name in ("prior", "seeds", "gaussians", "distill", "work", "processes")}
-    return PointsBench(**named, **same), said
+    settings: dict[str, Any] = {field.name: getattr(said, field.name) for field in fields(PointsBench)}
+    for name in ("bodies", "verbs"):
+        settings[name] = tuple(filter(None, settings[name].split(",")))
+    return PointsBench(**settings), said
 
 
 def measure(config: PointsBench) -> list[dict[str, Any]]:
@@ -266,8 +267,8 @@ def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
         }
     firsts = [row for row in found if row["recipe"] == "sample"]
     for kind, cyclic in (("loops", True), ("run through once", False)):
-        some = [row["spread"] for row in firsts if row["cyclic"] == cyclic]
-        figures[f"spread of six samples, {kind}"] = _median(some)
+        spreads = [row["spread"] for row in firsts if row["cyclic"] == cyclic]
+        figures[f"spread of six samples, {kind}"] = _median(spreads)
     judged = [[name == row["verb"] for name in row["samples_named"]] for row in firsts if row["named"]]
     figures["share of tasks whose six samples are all named right"] = _mean([all(right) for right in judged])
     return figures
@@ -307,7 +308,7 @@ def _median(values: list[float]) -> float | None:
 
 def table(figures: dict[str, Any]) -> str:
     """The figures as lines to read."""
-    lines = []
+    lines: list[str] = []
     for recipe in RECIPES:
         for name, row in figures.get(recipe, {}).items():
             if not lines:

@@ -1,9 +1,9 @@
 """Names a motion from the trajectories of a body's points: the judge of ``bench_points``.
 
-It shares nothing with the points prior: its own layers, its own examples, no sentence. It sees up to 256 points at rest,
-facing +z, box in [-1, 1], and where they are in 16 frames relative to the first of them. So it cannot tell in which
-functions of time a motion was written down, nor whether that motion begins at rest. Loops are given to it without their
-last frame, which would be the first again, and from any phase.
+It shares nothing with the points prior: its own layers, its own examples, no sentence. It sees up to 256 points at
+rest, facing +z, box in [-1, 1], and where they are in 16 frames relative to the first of them. So it cannot tell
+in which functions of time a motion was written down, nor whether that motion begins at rest. Loops are given to it
+without their last frame, which would be the first again, and from any phase.
 
 ``python -m tests.bench.train_motion_judge FOLDER`` trains it on training bodies.
 """
@@ -23,9 +23,9 @@ CLASSES = (
     STILL, "attack", "dance", "die", "eat", "flinch", "fly", "idle", "jump", "kick", "nod", "punch", "run", "shake",
     "shoot", "swim", "walk", "wave",
 )  # fmt: skip
-"""Listed before the first training: the verbs of at least 12 training bodies of at least three families, where a kind of
-procedural body counts as four bodies and as a family, and bodies that stand still. A gallop is a run; a bite, a headbutt
-and a slash are attacks, as the manifest of the bodies has it."""
+"""Listed before the first training: the verbs of at least 12 training bodies of at least three families, where a kind
+of procedural body counts as four bodies and as a family, and bodies that stand still. A gallop is a run; a bite, a
+headbutt and a slash are attacks, as the manifest of the bodies has it."""
 
 NUM_POINTS, NUM_FRAMES = 256, 16
 WEIGHTS = Path(__file__).parent / "results" / "motion_judge.safetensors"
@@ -95,8 +95,8 @@ class MotionJudge(nn.Module):
 
 
 def tokens(rest: Tensor, displacements: Tensor) -> Tensor:
-    """What the judge sees of each point, [B, N, D]: where it is at rest; how it moves, over how much the body moves, and
-    which frequencies that holds, in any phase; how far it and the body move."""
+    """What the judge sees of each point, [B, N, D]: where it is at rest; how it moves, over how much the body moves,
+    and which frequencies that holds, in any phase; how far it and the body move."""
     away = displacements - displacements[:, :1]
     size = (away - away.mean(dim=1, keepdim=True)).square().sum(dim=-1).mean(dim=(1, 2)).sqrt()  # [B]
     shape = (away / (size + SMALL)[:, None, None, None]).permute(0, 2, 3, 1)  # [B, N, 3, T]

@@ -69,7 +69,7 @@ def stretching(rest: Tensor, moves: Tensor, weights: Tensor, *, within: bool = F
         within: whether neighbours count only that belong to the same bone.
 
     Returns:
-        The mean change of the distance of points, whose largest skin weight is ``RIGID`` or more, from their neighbours.
+        The mean change of the distance from their neighbours, of points whose largest skin weight is ``RIGID`` or more.
     """
     rigid, bone = weights.amax(dim=1) >= RIGID, weights.argmax(dim=1)
     neighbours, distances = nearest_neighbours(rest, NUM_NEIGHBOURS)

@@ -116,10 +116,7 @@ def tasks_of(prior: PointsPrior, chosen: tuple[HeldOut, ...]) -> list[Task]:
 
 def sentence_for(prior: PointsPrior, verb: str, noun: str) -> str:
     """A sentence that the prior understands as ``verb``; empty where it understands none of those tried."""
-    forms = sorted(prior.motions.get(verb, [verb]), key=lambda form: not form.endswith("ing"))
-    for form in (*forms, verb):
-        for sentence in (f"a {form} {noun}", f"a {noun} is {form}", f"a {form}", form):
-            found = prior.verb_of(sentence)
-            if found is not None and found.name == verb:
-                return sentence
+    for sentence in (f"the {noun} will {verb}", f"a {noun}: {verb}", verb):
+        if prior.understand(sentence).verb == verb:
+            return sentence
     return ""

@@ -9,6 +9,7 @@ own trajectories, in all its Gaussians: the nearest clip of that verb, loops at 
     --bodies A,B        only these, as in Cow,Koi
     --verbs A,B         only these
     --seeds N           fewer
+    --samples N         in the mean, 16 unless given, at least six
     --gaussians N       of each body
     --distill           distil too; --work FOLDER keeps the runs, and a second start goes on with them
     --processes N       at a time
@@ -28,7 +29,6 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -52,16 +52,12 @@ from stages.raster import choose, render
 from stages.run_dir import RunDir
 from tests.bench.motion_judge import CLASSES, WEIGHTS, load_judge, name_motion
 from tests.bench.motion_measures import compare, foot_slide, spread, stretching
-from tests.bench.point_tasks import LIMBED, LIMBED_MORE, NUM_GAUSSIANS, OTHERS, HeldOut, Task, held_out, tasks_of
+from tests.bench.point_tasks import NUM_GAUSSIANS, HeldOut, Task, held_out, tasks_of
+from tests.bench.points_figures import summary, table
 from tests.bench.record import finish
 
-NUM_SAMPLES, NUM_COMPARED = 16, 6
+NUM_COMPARED = 6
 SLIDE_FRAMES = 48
-LEAST_STRETCHING = 0.01
-"""Below it the change of neighbours' distances of a true clip counts as that much when the change is divided by it."""
-
-RECIPES = ("sample", "mean", "distill")
-GROUPS = ("known family", "new family")
 FRAME_PX, SHEET_FRAMES = 96, 8
 SHEET_VERBS = ("walk", "swim", "fly", "run", "jump", "dance", "attack")
 """Of each body the first of these is drawn that it makes."""
@@ -75,6 +71,7 @@ class PointsBench:
     bodies: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ()
     seeds: int = 3
+    samples: int = 16
     gaussians: int = NUM_GAUSSIANS
     distill: bool = False
     work: str = ""
@@ -121,7 +118,7 @@ def parse() -> tuple[PointsBench, argparse.Namespace]:
     parser.add_argument("--prior", default="points")
     for name in ("--bodies", "--verbs", "--work", "--sheet"):
         parser.add_argument(name, default="")
-    for name, number in (("--seeds", 3), ("--gaussians", NUM_GAUSSIANS), ("--processes", 1)):
+    for name, number in (("--seeds", 3), ("--samples", 16), ("--gaussians", NUM_GAUSSIANS), ("--processes", 1)):
         parser.add_argument(name, type=int, default=number)
     for name in ("--distill", "--no-record"):
         parser.add_argument(name, action="store_true")
@@ -168,7 +165,7 @@ def true_rows(task: Task) -> list[dict[str, Any]]:
 def made_rows(task: Task, seed: int, config: PointsBench) -> list[dict[str, Any]]:
     """What is made for a task with one seed, by every recipe."""
     cyclic, times = task.verb.cyclic, basis_of(task.verb.cyclic).times()
-    made, samples = sampled(task, seed, _prior(config.prior))
+    made, samples = sampled(task, seed, _prior(config.prior), max(config.samples, NUM_COMPARED))
     if config.distill and task.sentence:
         made["distill"] = distilled(task, seed, config)
     truths = [(motion, task.body.moves(motion, cyclic)) for motion in task.body.clips(task.verb.name)]
@@ -195,8 +192,8 @@ def made_rows(task: Task, seed: int, config: PointsBench) -> list[dict[str, Any]
     return rows
 
 
-def sampled(task: Task, seed: int, prior: PointsPrior) -> tuple[dict[str, Made], Tensor]:
-    """One sample and the mean of ``NUM_SAMPLES``; and the first ``NUM_COMPARED`` samples [B, T, N, 3]."""
+def sampled(task: Task, seed: int, prior: PointsPrior, count: int) -> tuple[dict[str, Made], Tensor]:
+    """One sample and the mean of ``count``; and the first ``NUM_COMPARED`` samples [B, T, N, 3]."""
     asset, cyclic = task.body.asset, task.verb.cyclic
     start = time.perf_counter()
     views = sample_viewpoints(asset, prior.clip, ViewsConfig(num_cameras=1), choose("cpu"), seed=seed)
@@ -204,7 +201,7 @@ def sampled(task: Task, seed: int, prior: PointsPrior) -> tuple[dict[str, Made],
     condition = prior.condition(task.text(prior), asset, view)
     one = prior.sample(condition, step_generator(seed, 0, stream=21))
     first = time.perf_counter() - start
-    others = prior.sample(condition, step_generator(seed, 1, stream=21), count=NUM_SAMPLES - 1)
+    others = prior.sample(condition, step_generator(seed, 1, stream=21), count=count - 1)
     latents = torch.cat([one, others])
     whole = time.perf_counter() - start
 
@@ -252,71 +249,6 @@ def named(task: Task, moves: Tensor, cyclic: bool, seed: int) -> str | None:
     return name_motion(load_judge(), task.body.asset.means, moves)
 
 
-def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """The figures of the issue: for each recipe, family and kind of task, and over all tasks."""
-    figures: dict[str, Any] = {"judge_on_true_clips": _right([row for row in found if row["recipe"] == "true"])}
-    for recipe in RECIPES:
-        rows = [row for row in found if row["recipe"] == recipe]
-        if not rows:
-            continue
-        figures[recipe] = {"all": _figures(rows)} | {
-            f"{family}, {group}": _figures(some)
-            for family in GROUPS
-            for group in (LIMBED, LIMBED_MORE, OTHERS)
-            if (some := [row for row in rows if row["family"] == family and row["group"] == group])
-        }
-    firsts = [row for row in found if row["recipe"] == "sample"]
-    for kind, cyclic in (("loops", True), ("run through once", False)):
-        spreads = [row["spread"] for row in firsts if row["cyclic"] == cyclic]
-        figures[f"spread of six samples, {kind}"] = _median(spreads)
-    judged = [[name == row["verb"] for name in row["samples_named"]] for row in firsts if row["named"]]
-    figures["share of tasks whose six samples are all named right"] = _mean([all(right) for right in judged])
-    return figures
-
-
-def _figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    amplitudes = [row["amplitude"] for row in rows]
-    slides = [row for row in rows if row.get("slide") is not None and row.get("true_slide")]
-    return {
-        "runs": len(rows),
-        "cosine": _median([row["cosine"] for row in rows]),
-        "least_cosine": round(min(row["cosine"] for row in rows), 3),
-        "amplitude": _median(amplitudes),
-        "amplitude_within": _mean([0.6 <= amplitude <= 1.5 for amplitude in amplitudes]),
-        "distance_ratio": _median([row["distance_ratio"] for row in rows]),
-        "named": _right(rows),
-        "stretching_to_truth": _median(
-            [row["stretching"] / max(row["true_stretching"], LEAST_STRETCHING) for row in rows]
-        ),
-        "bone_stretching": _median([row["bone_stretching"] for row in rows]),
-        "slide_to_truth": _median([row["slide"] / row["true_slide"] for row in slides]),
-        "seconds": _median([row["seconds"] for row in rows]),
-    }
-
-
-def _right(rows: list[dict[str, Any]]) -> float | None:
-    return _mean([row["named"] == row["verb"] for row in rows if row["named"]])
-
-
-def _mean(values: list[bool]) -> float | None:
-    return round(sum(values) / len(values), 3) if values else None
-
-
-def _median(values: list[float]) -> float | None:
-    return round(median(values), 3) if values else None
-
-
-def table(figures: dict[str, Any]) -> str:
-    """The figures as lines to read."""
-    lines: list[str] = []
-    for recipe in RECIPES:
-        for name, row in figures.get(recipe, {}).items():
-            if not lines:
-                lines.append(f"{'':80s}" + "".join(f"{key:>20s}" for key in row))
-            lines.append(f"{recipe + ': ' + name:80s}" + "".join(f"{value!s:>20s}" for value in row.values()))
-    return "\n".join([*lines, *(f"{key}: {value}" for key, value in figures.items() if key not in RECIPES)])
-
-
 def sheet(config: PointsBench) -> Tensor:
     """A picture [H, W, 3] of one motion of each body, two bodies beside each other: the truth above, what was made with
     seed 0 below."""
@@ -326,7 +258,7 @@ def sheet(config: PointsBench) -> Tensor:
         own = {task.verb.name: task for task in tasks if task.body == body}
         task = own[min(own, key=lambda verb: SHEET_VERBS.index(verb) if verb in SHEET_VERBS else len(SHEET_VERBS))]
         cyclic = task.verb.cyclic
-        made = sampled(task, 0, _prior(config.prior))[0]["sample"]
+        made = sampled(task, 0, _prior(config.prior), 2)[0]["sample"]
         if config.distill and task.sentence:
             made = distilled(task, 0, config)
         times = basis_of(cyclic).times()

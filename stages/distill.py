@@ -87,13 +87,13 @@ PRESETS = {
     # for the points prior: a sample of its own is followed
     "points": DistillConfig(
         prior="points",
-        steps=60,
+        steps=80,
         score=ScoreConfig(weight=0.0),
         match=MatchConfig(),
         pixel_flow=PixelFlowConfig(weight=0.0),
         motion=MotionConfig(kind="points"),
         regularizers=RegularizerConfig(tv_weight=0.0, arap_weight=5.0),
-        learning_rate=5e-2,
+        learning_rate=1e-1,
     ),
     "preview": DistillConfig(steps=120, score=ScoreConfig(weight=0.0)),
     "best": DistillConfig(steps=480, score=ScoreConfig(every=1), views=ViewsConfig(num_cameras=16)),

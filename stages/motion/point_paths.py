@@ -20,7 +20,6 @@ from stages.motion.interface import Regularizer
 from stages.motion.regularizers import AsRigidAsPossible, RegularizerConfig
 from stages.settings import check
 
-
 USUAL_SIZE = 0.1
 """Of the slowest function of a path, in half sides of the asset's box. [ours]"""
 

@@ -53,12 +53,12 @@ def command(
 ) -> None:
     """Train a prior of this project's own from moving bodies.
 
-    --kind points takes about an hour on one core and learns from the bodies in assets/bodies, which a checkout has; only
-    --steps, --seed, --minutes and --set go with it. --kind video takes hours on two cores (fastest with one of --processes a core and --set compile=true), and resumes where it
-    stopped. Without --data it needs a checkout: the rigged animals in assets/rigged are not in the wheel. FOLDER/
-    captions.csv has a line for every sentence, below the head "file,clip,caption,motion,rest,cycles"; the last three
-    may be left out (the word that says the motion; the clip that begins at rest; cycles in a video). Writes a folder in
-    diffusers' format and, in DIR/training, clips, checkpoints, metrics and contact sheets of samples.
+    Takes hours on two cores (fastest with one of --processes a core and --set compile=true), and resumes where it
+    stopped; --kind points an hour on one, from the bodies in assets/bodies, and only --steps, --seed, --minutes and
+    --set go with it. Without --data it needs a checkout: the animated bodies are not in the wheel. FOLDER/captions.csv
+    has a line for every sentence, below the head "file,clip,caption,motion,rest,cycles"; the last three may be left out
+    (the word that says the motion; the clip that begins at rest; cycles in a video). Writes a folder in diffusers'
+    format and, in DIR/training, clips, checkpoints, metrics and contact sheets of samples.
 
     Example: animus3d train-prior --out my-prior --init embedded --data my-goats --steps 500
     """

@@ -91,9 +91,9 @@ def common(
 
 app.command("reconstruct")(reconstruct.command)
 app.command("fit-lora")(fit_lora.command)
+app.command("sample")(sample.command)
 app.command("distill")(distill.command)
 app.command("refine")(refine.command)
-app.command("sample")(sample.command)
 app.command("render")(render.command)
 app.command("export")(export.command)
 app.command("eval")(evaluate.command)

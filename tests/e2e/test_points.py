@@ -13,6 +13,7 @@ from stages.errors import BadInput, MissingStage
 from stages.events import Caution, Event, Note, Progress, silent
 from stages.gaussians.normalised import normalised
 from stages.motion.kinds import load_motion
+from stages.moving.asset import load_moving_asset
 from stages.run_dir import RunDir
 from stages.settings import with_settings
 from tests.gaussians.test_ply import splat
@@ -132,3 +133,13 @@ def test_scores_act_on_paths_too_and_refine_repairs_them(run: RunDir, prior: str
     refine.run(run, refine.RefineConfig(prior=prior, steps=3, denoise_steps=2), silent)
     repaired, _ = run.stage("refined").read_result("motion.safetensors")
     assert not torch.equal(repaired["paths"], tensors["paths"]) and metadata["kind"] == "points"
+
+
+def test_a_loop_is_shown_without_its_first_frame_again_and_closes(run: RunDir, prior: str) -> None:
+    distill.run(run, matching(prior), silent)
+    moving = load_moving_asset(run, "auto", "cpu")
+    assert moving.closes and moving.times(4).tolist() == [0.0, 0.25, 0.5, 0.75]
+    frames = moving.at(torch.tensor([0.0, 1.0])).means
+    torch.testing.assert_close(frames[0], frames[1], rtol=0, atol=1e-5)
+    again = replace(moving, loop=True)
+    assert torch.equal(again.at(again.times(4)).means, moving.at(moving.times(4)).means)

@@ -15,25 +15,29 @@ from pathlib import Path
 
 import torch
 
+from stages.cameras import Camera, fitting_radius, orbit_camera
 from stages.conventions import step_generator
-from stages.distilling.sampled import film
+from stages.distilling.sampled import sampled_motion
 from stages.distilling.viewpoints import ViewsConfig, look_at
 from stages.errors import BadInput, NotAvailable
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
 from stages.files import replacing
+from stages.gaussians import Frames
 from stages.gaussians.normalised import normalised
 from stages.gaussians.stand_in import stand_in
 from stages.media.contact_sheet import contact_sheet, write_png
 from stages.media.video import write_mp4
 from stages.priors.load import load_prior, prior_fingerprint
-from stages.priors.points import sees_points
-from stages.raster import choose
+from stages.priors.points import PointView, sees_points
+from stages.raster import choose, render
+from stages.raster.film import FOV_DEG
 from stages.reporting.page import fill
 from stages.run_dir import RunDir
 from stages.run_dir.layout import SAMPLES
 from stages.settings import check
 
 SHEET_COLUMNS, FPS = 8, 12
+SIZE_PX, AZIMUTH_DEG, ELEVATION_DEG = 192, 60.0, 12.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +92,7 @@ def run(run_dir: RunDir, config: SampleConfig, report: Report, *, force: bool = 
     prior.tell(config.prompt, report)
     views = ViewsConfig(num_cameras=1)
     [view] = look_at(prior, asset, views, rasterizer, prompt=config.prompt, facing_deg=0.0, seed=config.seed)
+    assert isinstance(view, PointView)
 
     # 2. the samples
     [text] = prior.encode_text([config.prompt]).split()
@@ -104,9 +109,11 @@ def run(run_dir: RunDir, config: SampleConfig, report: Report, *, force: bool = 
 
     # 3. what they look like
     report(Started("sample", config.count))
+    moves = [sampled_motion(prior, one[None], asset, view).at(asset, prior.frame_times(view)) for one in samples]
+    camera, white = camera_for(moves), torch.ones(3, device=config.device)
     films = []
-    for number in range(config.count):
-        films.append(film(prior, samples[number : number + 1], asset, view))
+    for number, frames in enumerate(moves):
+        films.append(render(frames, [camera.to(config.device)] * frames.num_frames, rasterizer, background=white).rgb)
         write_mp4(folder.path / f"sample_{number + 1}.mp4", films[-1], FPS)
         report(Progress(number + 1))
     every = max(1, len(films[0]) // SHEET_COLUMNS)
@@ -118,6 +125,21 @@ def run(run_dir: RunDir, config: SampleConfig, report: Report, *, force: bool = 
     report(Wrote(page, "the same, moving; distill --sample NUMBER takes one"))
     folder.finish(config.count)
     report(Finished("sample"))
+
+
+def camera_for(moves: list[Frames]) -> Camera:
+    """A camera from the front and the side that sees all that the asset passes through in any of ``moves``."""
+    means = torch.cat([frames.means[:, frames.asset.body] for frames in moves]).cpu()
+    low, high = means.amin(dim=(0, 1)), means.amax(dim=(0, 1))
+    return orbit_camera(
+        azimuth_deg=AZIMUTH_DEG,
+        elevation_deg=ELEVATION_DEG,
+        radius=fitting_radius(low, high, FOV_DEG),
+        fov_deg=FOV_DEG,
+        width=SIZE_PX,
+        height=SIZE_PX,
+        target=0.5 * (low + high),
+    )
 
 
 def write_page(folder: Path, config: SampleConfig) -> Path:

@@ -67,6 +67,8 @@ def command(
     from stages.distill import PRESETS, check_prompt
     from stages.distill import run as distill
 
+    if sample is not None and prior is None:
+        prior = "points"  # whose samples they are
     flags = {
         "prompt": prompt, "score.objective": objective, "score.guidance": guidance, "steps": steps, "seed": seed,
         "match.sample": sample, "match.amplitude": amplitude, "prior": prior, "raster": raster, "profile": profile,

@@ -109,7 +109,9 @@ def run(run_dir: RunDir, config: SampleConfig, report: Report, *, force: bool = 
 
     # 3. what they look like
     report(Started("sample", config.count))
-    moves = [sampled_motion(prior, one[None], asset, view).at(asset, prior.frame_times(view)) for one in samples]
+    times = prior.frame_times(view)
+    with torch.no_grad():
+        moves = [sampled_motion(prior, one[None], asset, view).at(asset, times) for one in samples]
     camera, white = camera_for(moves), torch.ones(3, device=config.device)
     films = []
     for number, frames in enumerate(moves):

@@ -16,14 +16,16 @@ import torch
 from torch import Tensor
 
 from stages.conventions import step_generator
-from stages.distilling.viewpoints import ViewsConfig, sample_viewpoints
+from stages.distilling.sampled import film
+from stages.distilling.viewpoints import ViewsConfig, look_at
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
+from stages.gaussians import Gaussians
 from stages.gaussians.normalised import normalised
 from stages.media.preview import write_preview
 from stages.objectives.sampling import ddim_denoise
 from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.lora import adapter_on, adapter_tensors, add_adapter
-from stages.priors.prior import Condition, VideoPrior, still
+from stages.priors.prior import Condition, Prior, Viewpoint
 from stages.priors.profiles import ProfileName
 from stages.raster import choose
 from stages.run_dir import RunDir, StageFolder
@@ -65,6 +67,7 @@ class FitLoraConfig:
 
 PRESETS = {
     "default": FitLoraConfig(),
+    "points": FitLoraConfig(prior="points", steps=60),
     # for published models; the paper's numbers but for fewer and larger steps, not tried with published weights
     "published": FitLoraConfig(steps=300, learning_rate=1e-4, batch_size=1, views=ViewsConfig(num_cameras=8)),
     "paper": FitLoraConfig(steps=3000, learning_rate=1e-5, batch_size=1),
@@ -93,11 +96,12 @@ def run(run_dir: RunDir, config: FitLoraConfig, report: Report, *, force: bool =
         profile=config.profile,
     )
     text = prior.encode_text([config.static_prompt.format(object=config.object)])
-    viewpoints = sample_viewpoints(asset, prior.clip, config.views, rasterizer, seed=config.seed)
+    viewpoints = look_at(
+        prior, asset, config.views, rasterizer, prompt=config.static_prompt, facing_deg=0.0, seed=config.seed
+    )
     with torch.no_grad():
         clips = [
-            StaticClip(prior.encode_still(still(asset, seen)), prior.condition(text, asset, seen))
-            for seen in viewpoints
+            StaticClip(prior.still_latents(asset, seen), prior.condition(text, asset, seen)) for seen in viewpoints
         ]
 
     # 2. the denoising loss under the static prompt
@@ -125,7 +129,12 @@ def run(run_dir: RunDir, config: FitLoraConfig, report: Report, *, force: bool =
             if done % config.checkpoint_every == 0 and done < config.steps:
                 folder.save_checkpoint(done, optimisation_tensors(parameters, optimiser), {})
             if config.preview_every and done % config.preview_every == 0 and done < config.steps:
-                report(Wrote(preview(prior, clips[0], folder, config.seed), f"the adapter after {done} steps"))
+                report(
+                    Wrote(
+                        preview(prior, asset, viewpoints[0], clips[0], folder, config.seed),
+                        f"the adapter after {done} steps",
+                    )
+                )
 
     # 3. the adapter, and what the adapted prior makes
     folder.save_checkpoint(config.steps, optimisation_tensors(parameters, optimiser), {})
@@ -134,7 +143,7 @@ def run(run_dir: RunDir, config: FitLoraConfig, report: Report, *, force: bool =
     metadata["static_prompt"] = config.static_prompt.format(object=config.object)
     folder.write_result(LORA.result, adapter_tensors(prior.denoiser), metadata)
     with adapter_on(prior.denoiser):
-        made = preview(prior, clips[0], folder, config.seed)
+        made = preview(prior, asset, viewpoints[0], clips[0], folder, config.seed)
     report(Wrote(made, "what the adapted prior makes of the static prompt"))
     folder.finish(config.steps)
     report(Finished("fit-lora"))
@@ -148,17 +157,17 @@ class StaticClip:
     condition: Condition  # under the static prompt
 
 
-def preview(prior: VideoPrior, clip: StaticClip, folder: StageFolder, seed: int) -> Path:
-    """Write what the prior, its adapter on, makes of one viewpoint's picture and the static prompt."""
-    noise = torch.randn(clip.latents.shape, generator=step_generator(seed, 0, stream=3)).to(clip.latents)
+def preview(prior: Prior, asset: Gaussians, seen: Viewpoint, clip: StaticClip, folder: StageFolder, seed: int) -> Path:
+    """Write what the prior, its adapter on, makes of the static prompt from the viewpoint of ``clip``."""
+    noise = prior.noise(clip.latents, clip.condition, step_generator(seed, 0, stream=3))
     sample = ddim_denoise(prior, noise, prior.parameterization.num_timesteps - 1, clip.condition, 12)
-    return write_preview(folder.path / "preview", prior.decode(sample), fps=8)
+    return write_preview(folder.path / "preview", film(prior, sample, asset, seen), fps=8)
 
 
-def denoising_loss(prior: VideoPrior, clip: StaticClip, generator: torch.Generator) -> Tensor:
+def denoising_loss(prior: Prior, clip: StaticClip, generator: torch.Generator) -> Tensor:
     """Eq. 9 for one static clip, in the prior's own kind of prediction."""
     timestep = int(torch.randint(0, prior.parameterization.num_timesteps, (), generator=generator))
-    eps = torch.randn(clip.latents.shape, generator=generator).to(clip.latents)
+    eps = prior.noise(clip.latents, clip.condition, generator)
     x_t = prior.parameterization.add_noise(clip.latents, eps, timestep)
     prediction = prior.predict(x_t, timestep, clip.condition)
     return (prediction - prior.parameterization.target(clip.latents, eps, timestep)).square().mean()

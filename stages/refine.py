@@ -2,34 +2,33 @@
 
     animus3d refine
 
-1. Take 2T - 1 frame times and render the moving asset from a few cameras.
-2. Add noise to each video and denoise it under the prompt (SDEdit): the model repairs what looks wrong to it.
-3. Fit the motion to the repaired videos with an L1 loss between them and the re-rendered frames.
+1. Take 2T - 1 frame times and render the moving asset from a few cameras; a prior that sees points takes their paths.
+2. Add noise to each and denoise it under the prompt (SDEdit): the model repairs what looks wrong to it.
+3. Fit the motion to what is repaired with an L1 loss.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from functools import partial
 
 import torch
-from torch import Tensor
 
 from stages.conventions import frame_times, step_generator
-from stages.distilling.viewpoints import ViewsConfig, sample_viewpoints
+from stages.distilling.repairs import RepairedPaths, RepairedVideos, Repairs, Sdedit
+from stages.distilling.viewpoints import ViewsConfig, film, look_at
+from stages.errors import BadInput
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
 from stages.gaussians import Gaussians
 from stages.gaussians.normalised import Placement
 from stages.gaussians.stand_in import stand_in
 from stages.media.preview import write_preview
-from stages.motion.interface import Motion
 from stages.motion.kinds import checkpoint_tensors, load_motion
 from stages.motion.regularizers import RegularizerConfig
-from stages.objectives.sampling import sdedit
 from stages.priors.load import load_prior, prior_fingerprint
-from stages.priors.prior import Viewpoint, still
+from stages.priors.points import sees_points
+from stages.priors.prior import Prior, makes_videos
 from stages.priors.profiles import ProfileName
-from stages.raster import choose, render
+from stages.raster import Rasterizer, choose
 from stages.run_dir import RunDir
 from stages.run_dir.layout import MOTION, REFINED
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
@@ -67,6 +66,9 @@ class RefineConfig:
 
 PRESETS = {
     "default": RefineConfig(),
+    "points": RefineConfig(
+        prior="points", guidance=1.0, regularizers=RegularizerConfig(tv_weight=0.0, arap_weight=5.0)
+    ),
     # not tried with published weights
     "published": RefineConfig(denoise_steps=20, guidance=5.0, max_gaussians=100_000),
 }
@@ -91,7 +93,7 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
         report(Note("refine is already done with these settings; nothing to do (--force does it again)."))
         return
 
-    # 1. and 2. repaired videos, one a viewpoint
+    # 1. and 2. what is repaired, from every viewpoint
     rasterizer = choose(config.device, config.raster)  # before weights are read: it may not be there
     prior = load_prior(
         config.prior,
@@ -103,26 +105,13 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
     )
     prior.encode_text([metadata["prompt"], ""])  # before the denoiser needs the memory
     motion = load_motion(tensors, metadata, config.device, placement)
-    times = frame_times(config.num_frames, config.device)
-    viewpoints = sample_viewpoints(asset, prior.clip, config.views, rasterizer, seed=config.seed, stream=5)
-    report(Started("repairing videos", len(viewpoints)))
-    repaired = []
-    for index, viewpoint in enumerate(viewpoints):
-        repaired.append(
-            sdedit(
-                prior,
-                film(asset, motion, times, viewpoint),
-                still(asset, viewpoint),
-                metadata["prompt"],
-                partial(step_generator, config.seed, index, stream=6),
-                strength=config.strength,
-                num_steps=config.denoise_steps,
-                guidance=config.guidance,
-            )
-        )
-        report(Progress(index + 1))
-    report(Finished("repairing videos"))
-    del prior  # the motion needs the memory
+    repairs = new_repairs(prior, asset, metadata["prompt"], config, rasterizer, facing_deg=0.0)
+    seen = repairs.viewpoints[0]
+    del prior  # the repairs let it go, for the motion needs the memory
+    report(Started("repairing what the prior sees", len(repairs.viewpoints)))
+    for done in repairs.repair(motion):
+        report(Progress(done))
+    report(Finished("repairing what the prior sees"))
 
     # 3. the motion follows them
     regularizers = motion.regularizers(asset, config.regularizers)
@@ -133,12 +122,8 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
     report(Started("refine", config.steps, start))
     for step in range(start, config.steps):
         generator = step_generator(config.seed, step)
-        view = int(torch.randint(0, len(viewpoints), (), generator=generator))
-        chosen = torch.randperm(len(times), generator=generator)[: config.frames_per_step].sort().values
-        frames, seen = motion.at(asset, times), viewpoints[view]
-        cameras = [seen.camera] * len(chosen)
-        images = render(frames.select(chosen), cameras, rasterizer, background=seen.background).rgb
-        losses = {"l1": (images - repaired[view][chosen]).abs().mean()}
+        frames = motion.at(asset, repairs.times)
+        losses = {"l1": repairs.loss(frames, generator)}
         loss = losses["l1"]
         for term in regularizers:
             losses[term.name] = term(frames, generator)
@@ -154,15 +139,34 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
             learnt = optimisation_tensors(motion.named_parameters(), optimiser)
             folder.save_checkpoint(done, checkpoint_tensors(motion, learnt), {"motion": motion.metadata()})
         if (config.preview_every and done % config.preview_every == 0) or done == config.steps:
-            preview = write_preview(folder.path / "preview", film(asset, motion, times, viewpoints[0]), fps=16)
+            preview = write_preview(
+                folder.path / "preview",
+                film(asset, motion, frame_times(config.num_frames, config.device), seen),
+                fps=16,
+            )
             report(Wrote(preview, f"the refined motion after {done} steps"))
     folder.write_result(REFINED.result, motion.tensors(), motion.metadata() | {"prompt": metadata["prompt"]})
     folder.finish(config.steps)
     report(Finished("refine"))
 
 
-@torch.no_grad()
-def film(asset: Gaussians, motion: Motion, times: Tensor, viewpoint: Viewpoint) -> Tensor:
-    """The moving asset [T', H, W, 3] at ``times`` [T'] from one viewpoint."""
-    cameras = [viewpoint.camera] * len(times)
-    return render(motion.at(asset, times), cameras, viewpoint.rasterizer, background=viewpoint.background).rgb
+def new_repairs(
+    prior: Prior, asset: Gaussians, prompt: str, config: RefineConfig, rasterizer: Rasterizer, facing_deg: float
+) -> Repairs:
+    """Repairs by ``prior``: of videos, or of paths of points.
+
+    Raises:
+        BadInput: a prior that does neither.
+    """
+    viewpoints = look_at(
+        prior, asset, config.views, rasterizer, prompt=prompt, facing_deg=facing_deg, seed=config.seed, stream=5
+    )
+    how = Sdedit(strength=config.strength, num_steps=config.denoise_steps, guidance=config.guidance)
+    if sees_points(prior):
+        return RepairedPaths(prior, asset, viewpoints, prompt, how, seed=config.seed)
+    if not makes_videos(prior):
+        raise BadInput(f"The prior {config.prior!r} can repair nothing.", "Take another --prior.")
+    times = frame_times(config.num_frames, config.device)
+    return RepairedVideos(
+        prior, asset, viewpoints, times, prompt, how, frames_per_step=config.frames_per_step, seed=config.seed
+    )

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from stages.conventions import frame_times, step_generator
+from stages.conventions import step_generator
+from stages.distilling.match import Match, MatchConfig
 from stages.distilling.pixel_flow import PixelFlow, PixelFlowConfig
 from stages.distilling.score import Score, ScoreConfig
 from stages.distilling.terms import Prompts, ScoreTerm, View
 from stages.gaussians import Gaussians
 from stages.motion.interface import Motion, Regularizer
-from stages.priors.prior import VideoPrior, Viewpoint, predicts_pixel_flow
+from stages.priors.points import sees_points
+from stages.priors.prior import Prior, Viewpoint, predicts_pixel_flow
 from stages.raster import render
 
 
@@ -26,14 +28,19 @@ class ObjectiveConfig:
     """Which objectives there are, and how they are weighed: with a weight of 0 one is left out."""
 
     score: ScoreConfig = field(default_factory=ScoreConfig)
+    match: MatchConfig = field(default_factory=lambda: MatchConfig(weight=0.0))
     pixel_flow: PixelFlowConfig = field(default_factory=PixelFlowConfig)
 
 
-def terms(prior: VideoPrior, config: ObjectiveConfig, *, steps: int, seed: int) -> list[ScoreTerm]:
+def terms(
+    prior: Prior, config: ObjectiveConfig, *, steps: int, seed: int, drawn: Tensor | None = None
+) -> list[ScoreTerm]:
     """The objectives that ``config`` asks for and ``prior`` can serve: the one table of them."""
-    score, pixel_flow, found = config.score, config.pixel_flow, list[ScoreTerm]()
+    score, match, pixel_flow, found = config.score, config.match, config.pixel_flow, list[ScoreTerm]()
     if score.weight:
         found.append(Score(prior, score, steps=steps, seed=seed))
+    if match.weight and sees_points(prior):
+        found.append(Match(prior, match, seed=seed, drawn=drawn))
     if pixel_flow.weight and predicts_pixel_flow(prior):
         found.append(PixelFlow(prior, pixel_flow, (score.timestep_min, score.timestep_max), seed=seed))
     return found
@@ -49,26 +56,28 @@ class Distillation:
         prompts: the sentence, what to move away from, and that of the static LoRA ("" without one).
         config: the objectives.
         steps, seed: of the whole optimisation.
+        drawn: samples of the motion that the prior has drawn before, of which one is matched.
     """
 
     def __init__(
         self,
         asset: Gaussians,
-        prior: VideoPrior,
+        prior: Prior,
         viewpoints: Sequence[Viewpoint],
         prompts: tuple[str, str, str],
         config: ObjectiveConfig,
         *,
         steps: int,
         seed: int,
+        drawn: Tensor | None = None,
     ) -> None:
         self.asset, self.prior, self.config, self.steps, self.seed = asset, prior, config, steps, seed
-        self.times = frame_times(prior.clip.num_frames, asset.means.device)
+        self.times = prior.frame_times(viewpoints[0])
         with torch.no_grad():
             motion, negative, static = prior.encode_text(prompts).split()
         encoded = Prompts(motion=motion, negative=negative, static=static)
         self.views = [View(index, at, asset, prior, encoded) for index, at in enumerate(viewpoints)]
-        self.terms = terms(prior, config, steps=steps, seed=seed)
+        self.terms = terms(prior, config, steps=steps, seed=seed, drawn=drawn)
 
     def step(self, motion: Motion, regularizers: Sequence[Regularizer], step: int) -> dict[str, Tensor]:
         """Values of all terms in optimiser step ``step``, by name; "loss" is their weighted sum."""

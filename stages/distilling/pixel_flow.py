@@ -56,6 +56,6 @@ class PixelFlow:
         for sample in range(count):
             timestep = self.prior.parameterization.timestep_at(low + (sample + 0.5) / count * (high - low))
             generator = step_generator(self.seed, view.index * count + sample, stream=4)
-            eps = torch.randn(view.still.shape, generator=generator).to(view.still)
+            eps = self.prior.noise(view.still, view.condition, generator)
             pairs.append(predicted_pair(self.prior, view.still, eps, timestep, view.condition, view.negative))
         return torch.stack(pairs).mean(dim=0)

@@ -14,7 +14,7 @@ from stages.distilling.terms import View
 from stages.errors import BadInput
 from stages.objectives.msd import distillation_loss, msd_gradient, static_score
 from stages.objectives.sds import sds_gradient
-from stages.priors.prior import Observation, VideoPrior, Wanted
+from stages.priors.prior import Observation, Prior, Wanted
 from stages.settings import check
 
 
@@ -75,7 +75,7 @@ class Score:
 
     name = "score"
 
-    def __init__(self, prior: VideoPrior, config: ScoreConfig, *, steps: int, seed: int) -> None:
+    def __init__(self, prior: Prior, config: ScoreConfig, *, steps: int, seed: int) -> None:
         self.prior, self.config, self.weight, self.steps, self.seed = prior, config, config.weight, steps, seed
         rungs = torch.linspace(config.timestep_min, config.timestep_max, config.num_timesteps).tolist()
         self.timesteps = [prior.parameterization.timestep_at(rung) for rung in rungs]
@@ -102,7 +102,7 @@ class Score:
     def gradient(self, latents: Tensor, view: View, timestep: int, generator: torch.Generator) -> Tensor:
         """The objective's direction in latent space [1, C, t, h, w], detached."""
         config, latents = self.config, latents.detach()
-        eps = torch.randn(latents.shape, generator=generator).to(latents)
+        eps = self.prior.noise(latents, view.condition, generator)
         if config.objective == "sds":
             return sds_gradient(
                 self.prior, latents, eps, timestep, view.condition, view.negative, guidance=config.guidance
@@ -144,4 +144,4 @@ class Score:
         if self.config.start_noise == "none":
             return None
         generator = step_generator(self.seed, view.index, stream=2)
-        return torch.randn(view.still.shape, generator=generator).to(view.still)
+        return self.prior.noise(view.still, view.condition, generator)

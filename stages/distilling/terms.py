@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stages.gaussians import Gaussians
-from stages.priors.prior import Condition, Observation, Text, VideoPrior, Viewpoint, Wanted, still
+from stages.priors.prior import Condition, Observation, Prior, Text, Viewpoint, Wanted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Prompts:
 class View:
     """One viewpoint, and what the prior knows of it before any motion."""
 
-    def __init__(self, index: int, viewpoint: Viewpoint, asset: Gaussians, prior: VideoPrior, prompts: Prompts) -> None:
+    def __init__(self, index: int, viewpoint: Viewpoint, asset: Gaussians, prior: Prior, prompts: Prompts) -> None:
         self.index, self.viewpoint, self.asset, self.prior = index, viewpoint, asset, prior
         self.condition = prior.condition(prompts.motion, asset, viewpoint)
         self.negative = Condition(prompts.negative, self.condition.picture)
@@ -36,7 +36,7 @@ class View:
     def still(self) -> Tensor:
         """Latents [1, C, t, h, w] of the clip in which nothing moves."""
         with torch.no_grad():
-            return self.prior.encode_still(still(self.asset, self.viewpoint))
+            return self.prior.still_latents(self.asset, self.viewpoint)
 
 
 class ScoreTerm(Protocol):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from stages.cameras import sample_orbit_cameras
 from stages.conventions import step_generator
 from stages.gaussians import Gaussians
-from stages.priors.prior import ClipShape, Viewpoint
-from stages.raster import Rasterizer
+from stages.motion.interface import Motion
+from stages.priors.points import PointView, sees_points
+from stages.priors.prior import ClipShape, Prior, Viewpoint
+from stages.raster import Rasterizer, render
 from stages.settings import check
 
 
@@ -23,6 +27,31 @@ class ViewsConfig:
 
     def __post_init__(self) -> None:
         check(self, num_cameras=1, background=0)
+
+
+def look_at(
+    prior: Prior,
+    asset: Gaussians,
+    config: ViewsConfig,
+    rasterizer: Rasterizer,
+    *,
+    prompt: str,
+    facing_deg: float,
+    seed: int,
+    stream: int = 1,
+) -> list[Viewpoint]:
+    """How ``prior`` sees ``asset`` while it is to do as ``prompt`` says: through cameras, or as points of a body that
+    faces ``facing_deg`` (0: +z, 90: +x)."""
+    cameras = sample_viewpoints(asset, prior.clip, config, rasterizer, seed=seed, stream=stream)
+    if not sees_points(prior):
+        return cameras
+    cyclic = prior.verb_of(prompt).cyclic
+    return [prior.look_at(asset, cameras[0], cyclic=cyclic, facing_deg=facing_deg, seed=seed)]
+
+
+def is_loop(viewpoints: Sequence[Viewpoint]) -> bool:
+    """Whether what is seen from ``viewpoints`` is to be a loop."""
+    return any(isinstance(viewpoint, PointView) and viewpoint.cyclic for viewpoint in viewpoints)
 
 
 def sample_viewpoints(
@@ -42,3 +71,10 @@ def sample_viewpoints(
     device = asset.means.device
     background = torch.full((3,), config.background, device=device)
     return [Viewpoint(camera.to(device), background, rasterizer) for camera in cameras]
+
+
+@torch.no_grad()
+def film(asset: Gaussians, motion: Motion, times: Tensor, viewpoint: Viewpoint) -> Tensor:
+    """The moving asset [T', H, W, 3] at ``times`` [T'] from one viewpoint."""
+    cameras = [viewpoint.camera] * len(times)
+    return render(motion.at(asset, times), cameras, viewpoint.rasterizer, background=viewpoint.background).rgb

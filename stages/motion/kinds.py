@@ -12,8 +12,10 @@ from torch import Tensor
 from stages.errors import BadInput
 from stages.gaussians import Gaussians
 from stages.gaussians.normalised import Placement
+from stages.gaussians.spread import spread_points
 from stages.motion.hexplane import HexPlane, HexPlaneConfig
 from stages.motion.interface import Motion
+from stages.motion.point_paths import PointPaths, PointPathsConfig
 from stages.settings import check
 
 NORMALISED = "normalised"
@@ -24,15 +26,20 @@ NORMALISED = "normalised"
 class MotionConfig:
     """Which kind of motion is made, and its sizes."""
 
-    kind: Literal["hexplane"] = "hexplane"
+    kind: Literal["hexplane", "points"] = "hexplane"
     hexplane: HexPlaneConfig = field(default_factory=HexPlaneConfig)
+    points: PointPathsConfig = field(default_factory=PointPathsConfig)
 
     def __post_init__(self) -> None:
         check(self)
 
 
-def new_motion(config: MotionConfig, asset: Gaussians, seed: int) -> Motion:
-    """A motion of ``asset`` that does not move it yet, on its device."""
+def new_motion(config: MotionConfig, asset: Gaussians, seed: int, *, cyclic: bool = False) -> Motion:
+    """A motion of ``asset`` that does not move it yet, on its device; ``cyclic``: as a loop, which a HexPlane cannot
+    promise."""
+    if config.kind == PointPaths.kind:
+        points = asset.means[spread_points(asset, config.points.num_points, seed)]
+        return PointPaths(config.points, points, cyclic=cyclic).to(asset.means.device)
     low, high = asset.bounds()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -55,6 +62,8 @@ def load_motion(
         tensors = without_rotations(tensors, placement)
     if kind == HexPlane.kind:
         return HexPlane.from_tensors(tensors, metadata).to(device)
+    if kind == PointPaths.kind:
+        return PointPaths.from_tensors(tensors, metadata).to(device)
     raise BadInput(f"The motion is a {kind!r}, which is not known here.", "Update animus3d.")
 
 

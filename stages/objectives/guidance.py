@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from stages.priors.prior import Condition, VideoPrior
+from stages.priors.prior import Condition, Prior
 
 
 def guide(uncond: Tensor, cond: Tensor, scale: float) -> Tensor:
@@ -13,7 +13,7 @@ def guide(uncond: Tensor, cond: Tensor, scale: float) -> Tensor:
 
 
 def guided_prediction(
-    prior: VideoPrior,
+    prior: Prior,
     latents: Tensor,  # [1, C, T, h, w] noisy
     timestep: int,
     condition: Condition,  # of one prompt

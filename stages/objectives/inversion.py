@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stages.priors.prior import Condition, VideoPrior
+from stages.priors.prior import Condition, Prior
 
 
 def inversion_timesteps(timestep: int, num_steps: int) -> list[int]:
@@ -21,7 +21,7 @@ def inversion_timesteps(timestep: int, num_steps: int) -> list[int]:
 
 @torch.no_grad()
 def ddim_invert(
-    prior: VideoPrior,
+    prior: Prior,
     x0: Tensor,  # [1, C, T, h, w] clean
     timestep: int,
     condition: Condition,

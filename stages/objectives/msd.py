@@ -34,7 +34,7 @@ from stages.objectives.guidance import guided_prediction
 from stages.objectives.inversion import ddim_invert
 from stages.priors.lora import adapter_on
 from stages.priors.parameterization import Parameterization
-from stages.priors.prior import Condition, Observation, VideoPrior
+from stages.priors.prior import Condition, Observation, Prior
 
 
 def weight(parameterization: Parameterization, timestep: int) -> float:
@@ -44,7 +44,7 @@ def weight(parameterization: Parameterization, timestep: int) -> float:
 
 @torch.no_grad()
 def static_score(
-    prior: VideoPrior,
+    prior: Prior,
     static_latents: Tensor,  # [1, C, T, h, w] the static asset, one camera, repeated T times
     timestep: int,
     condition: Condition,  # under the static prompt
@@ -69,7 +69,7 @@ def static_score(
 
 @torch.no_grad()
 def msd_gradient(
-    prior: VideoPrior,
+    prior: Prior,
     moving_latents: Tensor,  # [1, C, T, h, w]
     static_eps: Tensor,  # [1, C, T, h, w] from static_score
     timestep: int,

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from stages.objectives.guidance import guided_prediction
 from stages.objectives.inversion import inversion_timesteps
-from stages.priors.prior import Condition, VideoPrior
+from stages.priors.prior import Condition, Prior, VideoPrior
 
 
 @torch.no_grad()
 def ddim_denoise(
-    prior: VideoPrior,
+    prior: Prior,
     x_t: Tensor,  # [1, C, T, h, w] at ``timestep``
     timestep: int,
     condition: Condition,

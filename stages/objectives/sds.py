@@ -7,12 +7,12 @@ from torch import Tensor
 
 from stages.objectives.guidance import guided_prediction
 from stages.objectives.msd import finite, weight
-from stages.priors.prior import Condition, VideoPrior
+from stages.priors.prior import Condition, Prior
 
 
 @torch.no_grad()
 def sds_gradient(
-    prior: VideoPrior,
+    prior: Prior,
     moving_latents: Tensor,  # [1, C, T, h, w]
     eps: Tensor,  # [1, C, T, h, w] standard normal
     timestep: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from diffusers import DDIMScheduler
@@ -28,12 +28,16 @@ from stages.priors.hub import (
     parts_of,
     wanted,
 )
-from stages.priors.prior import VideoPrior
+from stages.priors.points import PointsPrior
+from stages.priors.points.prior import PIPELINE as POINTS_PIPELINE
+from stages.priors.prior import Prior
 from stages.priors.profiles import PROFILES
 from stages.priors.published import PublishedPrior
 from stages.priors.transformer import AnimusTransformer3DModel
 
-EMBEDDED = "embedded"
+EMBEDDED, POINTS = "embedded", "points"
+SHIPPED = {EMBEDDED: "prior", POINTS: "prior_points"}
+"""Priors that come with the project, and their folders among its assets."""
 WHOLE = 64 * 2**20
 """Larger files are told apart by their size and this much at either end, not by every byte."""
 
@@ -55,7 +59,7 @@ def load_prior(
     min_frames: int | None = None,
     profile: str = "24gb",
     compiled: bool = False,
-) -> VideoPrior:
+) -> Prior:
     """The prior called ``name``: "embedded", a folder, or a hub id ``owner/model``.
 
     ``num_frames`` and ``size_px`` ask a published model for clips of another shape than its family's own;
@@ -80,6 +84,8 @@ def load_prior(
         ):
             raise BadInput(f"{name} makes clips of {prior.clip.num_frames} frames of {prior.clip.width} pixels only.")
         return prior
+    if index.get("_class_name") == POINTS_PIPELINE:
+        return load_points(name, folder, index, device)
     family = family_of(name, index)
     return family(
         name,
@@ -91,6 +97,19 @@ def load_prior(
         profile=profile,
         compiled=compiled,
     )
+
+
+def load_points(name: str, folder: Path, index: dict[str, Any], device: torch.device | str) -> PointsPrior:
+    """The points prior in ``folder``.
+
+    Raises:
+        BadInput: a part of it is missing or damaged.
+    """
+    diffusers_logging.set_verbosity_error()
+    try:
+        return PointsPrior.load(name, folder, index, device)
+    except Exception as error:  # safetensors, json and diffusers each raise their own kinds for a damaged file
+        raise BadInput(f"The prior {folder} cannot be loaded: {first_line(error)}.") from None
 
 
 def load_embedded(name: str, device: torch.device | str = "cpu") -> EmbeddedPrior:
@@ -106,12 +125,13 @@ def load_embedded(name: str, device: torch.device | str = "cpu") -> EmbeddedPrio
     return _load_embedded(name, folder, index, device)
 
 
-def is_embedded_kind(name: str) -> bool:
-    """Whether a prior is of this project's own kind, whose defaults suit it, and not a published model.
+def kind_of(name: str) -> Literal["points", "video", "published"]:
+    """Whether a prior is one of this project's own, which have defaults of their own, or a published model.
 
     Of a hub id no more than the index is downloaded for that.
     """
-    return bool(read_index(_find(name, ())).get("_class_name") == PIPELINE)
+    kind = read_index(_find(name, ())).get("_class_name")
+    return "points" if kind == POINTS_PIPELINE else "video" if kind == PIPELINE else "published"
 
 
 def family_of(name: str, index: dict[str, Any]) -> type[PublishedPrior]:
@@ -177,13 +197,13 @@ def find_prior(name: str) -> Path:
 
 
 def _is_local(name: str) -> bool:
-    return name == EMBEDDED or Path(name).is_dir()
+    return name in SHIPPED or Path(name).is_dir()
 
 
 def _find(name: str, parts: tuple[str, ...]) -> Path:
     """Local folder of a prior with the index and ``parts`` of a hub id, downloaded when they can be."""
     if _is_local(name):
-        return asset_path("prior") if name == EMBEDDED else Path(name)
+        return asset_path(SHIPPED[name]) if name in SHIPPED else Path(name)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise NotAvailable(
             f"There is no folder {name}.", "Give --prior a folder, a hub id such as owner/model, or 'embedded'."

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.cameras import Camera
+from stages.conventions import frame_times
 from stages.gaussians import Frames, Gaussians
 from stages.priors.parameterization import Parameterization
 from stages.raster import Rasterizer, render, render_flow
@@ -96,8 +97,8 @@ class Observation:
     alpha: Tensor | None = None  # [T, H, W, 1] of the asset at rest
 
 
-class VideoPrior(Protocol):
-    """A frozen video model."""
+class Prior(Protocol):
+    """A frozen model of moving things, as far as objectives ask: it observes, is told, and predicts."""
 
     name: str
     parameterization: Parameterization
@@ -112,6 +113,45 @@ class VideoPrior(Protocol):
     def denoiser(self) -> nn.Module | None:
         """What a LoRA adapts; None where there is nothing to adapt."""
         ...
+
+    def encode_text(self, prompts: Sequence[str]) -> Text:
+        """Encoded prompts; "" is the null prompt."""
+        ...
+
+    def observe(
+        self, frames: Frames, viewpoint: Viewpoint, wanted: Sequence[Wanted] = ("latents",), *, blur: float = 0.0
+    ) -> Observation:
+        """What is wanted of the moving asset. Gradients of pictures pass through a blur of deviation ``blur``, in
+        heights of the picture (``stages.raster.smoothing``)."""
+        ...
+
+    def condition(self, text: Text, asset: Gaussians, viewpoint: Viewpoint) -> Condition:
+        """``text`` and what the prior sees of the asset at rest from the viewpoint."""
+        ...
+
+    def still_latents(self, asset: Gaussians, viewpoint: Viewpoint) -> Tensor:
+        """Latents of the asset from the viewpoint as it moves not at all, shaped as those of ``observe``."""
+        ...
+
+    def noise(self, like: Tensor, condition: Condition, generator: torch.Generator) -> Tensor:
+        """Noise such as the model was trained with, shaped as the latents ``like``."""
+        ...
+
+    def frame_times(self, viewpoint: Viewpoint) -> Tensor:
+        """The ``frame_time`` [T] of each frame that the prior sees from a viewpoint."""
+        ...
+
+    def predict(
+        self,
+        latents: Tensor,  # [B, C, T, h, w] noisy
+        timestep: int,
+        condition: Condition,  # of B prompts
+    ) -> Tensor:  # [B, C, T, h, w] in the kind of ``parameterization``
+        ...
+
+
+class VideoPrior(Prior, Protocol):
+    """A frozen video model."""
 
     def encode(self, frames: Tensor) -> Tensor:
         """Latents [1, C, t, h, w] of ``frames`` [T, H, W, 3] in [0, 1]; differentiable. Most published models join
@@ -131,31 +171,13 @@ class VideoPrior(Protocol):
         """Frames [T, H, W, 3] in [0, 1] of ``latents`` [1, C, t, h, w]."""
         ...
 
-    def encode_text(self, prompts: Sequence[str]) -> Text:
-        """Encoded prompts; "" is the null prompt."""
-        ...
 
-    def observe(
-        self, frames: Frames, viewpoint: Viewpoint, wanted: Sequence[Wanted] = ("latents",), *, blur: float = 0.0
-    ) -> Observation:
-        """What is wanted of the moving asset. Gradients of pictures pass through a blur of deviation ``blur``, in
-        heights of the picture (``stages.raster.smoothing``)."""
-        ...
-
-    def condition(self, text: Text, asset: Gaussians, viewpoint: Viewpoint) -> Condition:
-        """``text`` and what the prior sees of the asset at rest from the viewpoint."""
-        ...
-
-    def predict(
-        self,
-        latents: Tensor,  # [B, C, T, h, w] noisy
-        timestep: int,
-        condition: Condition,  # of B prompts
-    ) -> Tensor:  # [B, C, T, h, w] in the kind of ``parameterization``
-        ...
+def makes_videos(prior: Prior) -> TypeGuard[VideoPrior]:
+    """Whether a prior is a ``VideoPrior``."""
+    return hasattr(prior, "decode")
 
 
-def motions_named(prior: VideoPrior, prompt: str) -> list[str]:
+def motions_named(prior: Prior, prompt: str) -> list[str]:
     """The motions, of those that the model was taught, that a word of ``prompt`` names."""
     words = set(re.findall(r"[^\W\d_]+", prompt.lower()))
     return [motion for motion, forms in prior.motions.items() if words & set(forms)]
@@ -173,7 +195,7 @@ class PixelFlowPrior(VideoPrior, Protocol):
         ...
 
 
-def predicts_pixel_flow(prior: VideoPrior) -> TypeGuard[PixelFlowPrior]:
+def predicts_pixel_flow(prior: Prior) -> TypeGuard[PixelFlowPrior]:
     """Whether a prior is a ``PixelFlowPrior``."""
     return hasattr(prior, "predict_pixel_flow")
 
@@ -198,6 +220,19 @@ class SeesVideo:
         if "pixel_flow" in wanted:
             moves, alpha = render_flow(frames.asset, camera, rasterizer, frames.means)
         return Observation(latents, moves, alpha)
+
+    @torch.no_grad()
+    def still_latents(self: VideoPrior, asset: Gaussians, viewpoint: Viewpoint) -> Tensor:
+        """See ``VideoPrior.still_latents``."""
+        return self.encode_still(still(asset, viewpoint))
+
+    def noise(self, like: Tensor, condition: Condition, generator: torch.Generator) -> Tensor:
+        """See ``VideoPrior.noise``."""
+        return torch.randn(like.shape, generator=generator).to(like)
+
+    def frame_times(self: VideoPrior, viewpoint: Viewpoint) -> Tensor:
+        """See ``VideoPrior.frame_times``."""
+        return frame_times(self.clip.num_frames, viewpoint.background.device)
 
     @torch.no_grad()
     def condition(self: VideoPrior, text: Text, asset: Gaussians, viewpoint: Viewpoint) -> Condition:

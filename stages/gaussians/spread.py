@@ -1,0 +1,28 @@
+"""Some Gaussians of an asset, spread evenly over it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from stages.gaussians.asset import Gaussians
+
+OPAQUE = 0.1
+"""Gaussians below this opacity are not looked at."""
+
+
+def spread_points(asset: Gaussians, count: int, seed: int) -> Tensor:
+    """Indices [M] of at most ``count`` Gaussians spread evenly over the asset: each is the one farthest from those
+    before it (Gonzalez 1985), among those that can be seen."""
+    seen = (asset.opacities.reshape(-1) >= OPAQUE).nonzero()[:, 0]
+    if not len(seen):
+        seen = torch.arange(asset.num_gaussians, device=asset.means.device)
+    points = asset.means[seen]
+    if len(points) <= count:
+        return seen
+    chosen = [int(torch.randint(0, len(points), (), generator=torch.Generator().manual_seed(seed)))]
+    away = (points - points[chosen[0]]).square().sum(dim=1)
+    for _ in range(count - 1):
+        chosen.append(int(away.argmax()))
+        away = torch.minimum(away, (points - points[chosen[-1]]).square().sum(dim=1))
+    return seen[torch.tensor(chosen, device=seen.device)]

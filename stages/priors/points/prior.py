@@ -1,0 +1,217 @@
+"""The points prior: it sees an asset as some hundred points of its surface in 3D, and knows where they go.
+
+::
+
+    model_index.json    its class, its verbs and how long they last
+    points/             AnimusPointsModel: config.json, diffusion_pytorch_model.safetensors with the latents' scales
+
+It is a ``stages.priors.prior.Prior`` in all that objectives ask of one: what it observes are the paths of its
+points, so that no camera and no rasterizer takes part. The camera of a ``PointView`` is for previews only.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+from stages.errors import BadInput
+from stages.events import Caution, Note, Report
+from stages.gaussians import Frames, Gaussians
+from stages.gaussians.spread import spread_points
+from stages.geometry.trajectories import NUM_FRAMES, basis_of
+from stages.priors.points.model import CHANNELS, PointsModel, Told, Verb
+from stages.priors.points.network import AnimusPointsModel
+from stages.priors.points.noise import body_noise
+from stages.priors.prior import ClipShape, Condition, Observation, Text, Viewpoint, Wanted
+from stages.priors.words import Understood, understand
+
+PIPELINE = "AnimusPointsPipeline"
+NUM_POINTS = 512
+"""Points of an asset that the prior looks at."""
+
+PREVIEW_PX = 192
+
+STATIC = "static"
+"""The word for a body that does not move."""
+
+
+@dataclass(frozen=True)
+class PointView(Viewpoint):
+    """How the prior sees an asset: some of its Gaussians as points, in the frame in which the body faces +z."""
+
+    indices: Tensor  # [N] of the asset's Gaussians
+    centre: Tensor  # [3] of the points' box
+    half_side: float  # of its longest side
+    R_body_asset: Tensor  # [3, 3]
+    cyclic: bool  # whether paths are loops
+
+    def rest(self, asset: Gaussians) -> Tensor:
+        """The points [N, 3] at rest, in the body's frame, box in [-1, 1]."""
+        return (asset.means[self.indices] - self.centre) @ self.R_body_asset.T / self.half_side
+
+    def moved(self, coefficients: Tensor) -> Tensor:
+        """Coefficients [..., 3] of the body's frame in the asset's frame and units."""
+        return self.half_side * coefficients @ self.R_body_asset
+
+
+class PointsPrior:
+    """Runs the points prior."""
+
+    def __init__(
+        self,
+        name: str,
+        model: PointsModel,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.name, self.model, self.device = name, model, torch.device(device)
+        self.denoiser: AnimusPointsModel = model.network
+        nn.Module.to(self.denoiser, self.device)
+        self.denoiser.eval().requires_grad_(False)
+        self.parameterization = model.parameterization
+        self.clip = ClipShape(NUM_FRAMES, PREVIEW_PX, PREVIEW_PX)
+        self.numbers = {verb.name: number for number, verb in enumerate(model.verbs)}
+        self.motions = {verb.name: [verb.name] for verb in model.verbs}
+
+    def understand(self, prompt: str) -> Understood:
+        """Which of the prior's motions ``prompt`` asks for."""
+        return understand(prompt, list(self.numbers))
+
+    def verb_of(self, prompt: str) -> Verb:
+        """The motion that ``prompt`` asks for, or the nearest that the prior knows."""
+        return self.model.verbs[self.numbers[self.understand(prompt).nearest]]
+
+    def tell(self, prompt: str, report: Report) -> None:
+        """Say which motion was understood, and how sure that is; a ``Caution`` where none is known."""
+        found = self.understand(prompt)
+        if found.verb is None:
+            known = ", ".join(verb.name for verb in self.model.verbs if verb.name != STATIC)
+            report(
+                Caution(
+                    f"{prompt!r} names no motion that this prior was taught; the nearest is {found.nearest!r}, and "
+                    f"that is what it will do. It knows: {known}."
+                )
+            )
+            return
+        others = f"; left out: {', '.join(found.others)}" if found.others else ""
+        report(Note(f"Understood: {found.verb} ({100 * found.confidence:.0f} % sure){others}."))
+
+    def look_at(
+        self, asset: Gaussians, viewpoint: Viewpoint, *, cyclic: bool, facing_deg: float, seed: int
+    ) -> PointView:
+        """How the prior sees ``asset``, which faces ``facing_deg`` (0: +z, 90: +x)."""
+        indices = spread_points(asset, NUM_POINTS, seed)
+        angle = torch.tensor(-facing_deg).deg2rad()
+        c, s = float(angle.cos()), float(angle.sin())
+        turn = torch.tensor([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]]).to(asset.means)
+        turned = asset.means[indices] @ turn.T
+        low, high = turned.amin(dim=0), turned.amax(dim=0)
+        return PointView(
+            viewpoint.camera, viewpoint.background, viewpoint.rasterizer, indices,
+            0.5 * (low + high) @ turn, 0.5 * float((high - low).max()) or 1.0, turn, cyclic,
+        )  # fmt: skip
+
+    def encode_text(self, prompts: Sequence[str]) -> Text:
+        """See ``Prior.encode_text``: of each prompt the number of its motion, that of none for a null prompt."""
+        wordless = len(self.numbers)
+        numbers = [self.numbers[self.verb_of(prompt).name] if prompt.strip() else wordless for prompt in prompts]
+        return Text(tuple(prompts), pooled=torch.tensor(numbers, device=self.device)[:, None])
+
+    def observe(
+        self, frames: Frames, viewpoint: Viewpoint, wanted: Sequence[Wanted] = ("latents",), *, blur: float = 0.0
+    ) -> Observation:
+        """See ``Prior.observe``: latents [1, 3 K, N] of the points' paths. There are no pixels to blur."""
+        view = _seen(viewpoint)
+        away = frames.means[:, view.indices] - frames.asset.means[view.indices]  # [T, N, 3]
+        coefficients = basis_of(view.cyclic).coefficients((away @ view.R_body_asset.T / view.half_side).transpose(0, 1))
+        return Observation(self.model.latents(coefficients[None], self._cyclic(view)))
+
+    def condition(self, text: Text, asset: Gaussians, viewpoint: Viewpoint) -> Condition:
+        """See ``Prior.condition``: what stands for the picture is [1, N, 4], the points at rest and whether their
+        paths are loops."""
+        view = _seen(viewpoint)
+        rest = view.rest(asset)
+        return Condition(text, torch.cat([rest, torch.full_like(rest[:, :1], float(view.cyclic))], dim=1)[None])
+
+    def still_latents(self, asset: Gaussians, viewpoint: Viewpoint) -> Tensor:
+        """See ``Prior.still_latents``: nothing moves."""
+        return torch.zeros(1, CHANNELS, len(_seen(viewpoint).indices), device=self.device)
+
+    def noise(self, like: Tensor, condition: Condition, generator: torch.Generator) -> Tensor:
+        """See ``Prior.noise``: it varies over the body."""
+        assert condition.picture is not None
+        return body_noise(condition.picture[:1, :, :3], CHANNELS, generator).expand_as(like)
+
+    def frame_times(self, viewpoint: Viewpoint) -> Tensor:
+        """See ``Prior.frame_times``."""
+        return basis_of(_seen(viewpoint).cyclic).times().to(self.device)
+
+    def predict(self, latents: Tensor, timestep: int, condition: Condition) -> Tensor:
+        """See ``Prior.predict``."""
+        told = self.told(condition, len(latents))
+        level = float(self.parameterization.sigmas[timestep])
+        clean = self.model.clean(latents, torch.full((len(latents),), level).to(latents), told)
+        return self.parameterization.from_x0(clean, latents, timestep)
+
+    def told(self, condition: Condition, batch: int) -> Told:
+        """What the network is told."""
+        picture, numbers = condition.picture, condition.text.pooled
+        assert picture is not None and numbers is not None
+        picture = picture.expand(batch, -1, -1)
+        return Told(picture[..., :3], numbers[:, 0].expand(batch), picture[:, 0, 3].long())
+
+    def sample(
+        self,
+        condition: Condition,
+        generator: torch.Generator,
+        *,
+        count: int = 1,
+        steps: int = 12,
+        guidance: float = 1.0,
+    ) -> Tensor:
+        """``count`` motions as latents [count, 3 K, N]."""
+        return self.model.sample(self.told(condition, count), generator, steps=steps, guidance=guidance)
+
+    def paths(self, latents: Tensor, viewpoint: Viewpoint) -> Tensor:
+        """Coefficients [B, N, K, 3] of the points' paths in the asset's frame and units."""
+        view = _seen(viewpoint)
+        return view.moved(self.model.coefficients(latents, self._cyclic(view).expand(len(latents))))
+
+    def _cyclic(self, view: PointView) -> Tensor:
+        return torch.tensor([int(view.cyclic)], device=self.device)
+
+    def save(self, folder: Path) -> None:
+        """Write the folder that ``load_prior`` reads; the network in half precision."""
+        folder.mkdir(parents=True, exist_ok=True)
+        copy.deepcopy(self.model.network).half().save_pretrained(folder / "points")
+        index: dict[str, Any] = {
+            "_class_name": PIPELINE,
+            "points": ["animus3d", "AnimusPointsModel"],
+            "verbs": [[verb.name, verb.cyclic, round(verb.seconds, 3)] for verb in self.model.verbs],
+            "scales": self.model.scales.tolist(),
+        }
+        (folder / "model_index.json").write_text(json.dumps(index, indent=1) + "\n")
+
+    @staticmethod
+    def load(name: str, folder: Path, index: Mapping[str, Any], device: torch.device | str) -> PointsPrior:
+        """The prior in ``folder``. Raises whatever diffusers raises of damaged files."""
+        network = AnimusPointsModel.from_pretrained(folder / "points").float()
+        verbs = [Verb(*verb) for verb in index["verbs"]]
+        return PointsPrior(name, PointsModel(network, verbs, torch.tensor(index["scales"])), device)
+
+
+def sees_points(prior: Any) -> TypeGuard[PointsPrior]:
+    """Whether a prior is a ``PointsPrior``."""
+    return isinstance(prior, PointsPrior)
+
+
+def _seen(viewpoint: Viewpoint) -> PointView:
+    if not isinstance(viewpoint, PointView):
+        raise BadInput("The points prior looks at points, not through a camera.")
+    return viewpoint

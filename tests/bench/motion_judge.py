@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,6 +30,9 @@ headbutt and a slash are attacks, as the manifest of the bodies has it."""
 
 NUM_POINTS, NUM_FRAMES = 256, 16
 WEIGHTS = Path(__file__).parent / "results" / "motion_judge.safetensors"
+STEP = "step of "
+"""Before the name of a matrix: what one of its whole numbers means."""
+
 SMALL = 0.005
 """Added to the root mean square displacement, in half sides of the box, before it divides the displacements."""
 
@@ -147,5 +151,20 @@ def load_judge() -> MotionJudge:
     with safe_open(WEIGHTS, framework="pt") as file:
         tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     judge = MotionJudge()
-    judge.load_state_dict(tensors)
+    steps = {name: tensors.pop(name) for name in list(tensors) if name.startswith(STEP)}
+    whole = {name: value * steps[STEP + name] if STEP + name in steps else value for name, value in tensors.items()}
+    judge.load_state_dict(whole)
     return judge.eval().requires_grad_(False)
+
+
+def save_judge(judge: MotionJudge) -> None:
+    """Write its weights: matrices in 8 bits with a step a row, the rest in half precision."""
+    tensors: dict[str, Tensor] = {}
+    for name, value in judge.state_dict().items():
+        if value.ndim < 2:
+            tensors[name] = value.half().contiguous()
+            continue
+        step = (value.abs().amax(dim=-1, keepdim=True) / 127.0).clamp(min=1e-8).half()
+        tensors[name] = (value / step.float()).round().clamp(-127, 127).to(torch.int8).contiguous()
+        tensors[STEP + name] = step
+    save_file(tensors, WEIGHTS)

@@ -33,10 +33,10 @@ from tests.bench.motion_judge import (
     NUM_FRAMES,
     NUM_POINTS,
     STILL,
-    WEIGHTS,
     MotionJudge,
     load_judge,
     name_motion,
+    save_judge,
 )
 from tests.bench.record import finish
 
@@ -307,7 +307,7 @@ def main() -> None:
     bank = read_bank(said.folder, entries)
     if said.fold is None:
         judge = train(bank, said.steps)
-        save_file({name: value.half().contiguous() for name, value in judge.state_dict().items()}, WEIGHTS)
+        save_judge(judge)
         return
     out = fold_of(entries, said.fold)
     kept = torch.tensor([*(not left for left in out), True])  # the last is -1: procedural bodies

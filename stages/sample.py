@@ -97,13 +97,15 @@ def run(run_dir: RunDir, config: SampleConfig, report: Report, *, force: bool = 
     # 2. the samples
     [text] = prior.encode_text([config.prompt]).split()
     condition = prior.condition(text, asset, view)
-    samples = prior.sample(
+    samples, ways = prior.varied(
         condition,
         step_generator(config.seed, 0, stream=8),
         count=config.count,
         steps=config.denoise_steps,
         guidance=config.guidance,
     )
+    for number, way in enumerate(ways, start=1):
+        report(Note(f"Sample {number}: {f'as {way} does it' if way else 'as suits the body'}."))
     metadata = {"prompt": config.prompt, "seed": str(config.seed), "prior_fingerprint": inputs["prior"]}
     folder.write_result(SAMPLES.result, {"latents": samples}, metadata)
 

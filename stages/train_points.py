@@ -2,17 +2,19 @@
 
     animus3d train-prior --kind points --out my-prior
 
-1. Draw a bank of examples: points of rigged and procedural bodies, and where they go (``stages.training.point_bank``).
-2. Train the network: first on noise alone, so that loops settle on one phase, then on all noise levels.
+1. Draw a bank of examples: points of rigged and procedural bodies, or of your own (``--data FOLDER``), and where they
+   go (``stages.training.point_bank``).
+2. Train the network: first on noise alone, so that loops settle on one phase, then on all noise levels. ``--init
+   PRIOR`` begins with the weights of another one, whose phases are settled.
 3. Keep an exponential moving average of the weights: that is what is saved.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,15 +22,18 @@ from torch import Tensor
 from stages.conventions import step_generator
 from stages.errors import BadInput
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
+from stages.priors.load import load_prior, prior_fingerprint
 from stages.priors.points.model import PointsModel, Verb
 from stages.priors.points.network import AnimusPointsModel
-from stages.priors.points.prior import PointsPrior
+from stages.priors.points.prior import PointsPrior, sees_points
 from stages.run_dir import StageFolder
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 from stages.settings import check
-from stages.training.point_bank import Examples, PointBank, TrainingBody, read_bank, training_bodies, write_bank
+from stages.training.own_bodies import own_bodies
+from stages.training.point_bank import MIN_BODIES, Examples, PointBank, read_bank, training_bodies, write_bank
 from stages.training.points import draw_batch, learning_rate_at, new_optimisers, training_loss
 from stages.zoo.bodies import bodies
+from stages.zoo.folder import FolderClips
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,8 @@ class TrainPointsConfig:
 
     steps: int = 4000
     seed: int = 0
+    data: str = ""  # folder of one's own clips; the shipped bodies when empty
+    init: str = ""  # points prior whose weights and words training begins with; from scratch when empty
     num_examples: int = 24_000
     batch_size: int = 24
     num_points: int = 128  # of each example that a step sees
@@ -60,25 +67,36 @@ def run(out: Path, config: TrainPointsConfig, report: Report, *, force: bool = F
     """Train into ``out`` (a prior's folder); resumes from its checkpoints. Returns ``out``.
 
     Raises:
-        BadInput: outside a checkout of the project, which alone carries the bodies.
+        BadInput: outside a checkout of the project, which alone carries the bodies; an unusable folder of clips;
+            ``config.init`` sees no points, or is of another size.
     """
     work = StageFolder(out / "training")
     kept = {name: value for name, value in asdict(config).items() if name != "minutes"}
-    begin = work.begin(config=kept, inputs={}, total_steps=config.steps, force=force)
+    source = FolderClips(Path(config.data)) if config.data else None
+    inputs = {"init": prior_fingerprint(config.init)} if config.init else {}
+    inputs |= {"data": source.fingerprint()} if source else {}
+    begin = work.begin(config=kept, inputs=inputs, total_steps=config.steps, force=force)
     if begin.done:
         report(Note(f"{out} is already trained for {config.steps} steps with these settings."))
         return out
     until = None if config.minutes is None else time.monotonic() + 60.0 * config.minutes
 
     # 1. the bank of examples
-    examples = Examples(_known(training_bodies(bodies())))
+    former = _former(config)
+    examples = Examples(
+        own_bodies(source) if source else training_bodies(bodies()),
+        procedural=source is None,
+        at_least=1 if source else MIN_BODIES,
+        verbs=former.model.verbs if former else (),
+        manners=former.model.manners if former else (),
+    )
     if examples.left_out:
         report(Note(f"Verbs of too few bodies, left out: {', '.join(examples.left_out)}."))
     write_bank(work.path / "examples", examples, config.num_examples, config.seed, report)
     bank = read_bank(work.path / "examples", config.num_examples)
 
     # 2. network, optimisers, average
-    prior = new_prior(examples, bank, config)
+    prior = new_prior(examples, bank, config, former)
     network = prior.model.network.train().requires_grad_(True)
     parameters = dict(network.named_parameters())
     optimisers = new_optimisers(network, config.learning_rate, config.weight_decay)
@@ -93,8 +111,8 @@ def run(out: Path, config: TrainPointsConfig, report: Report, *, force: bool = F
     running: float | None = None
     for step in range(start, config.steps):
         generator = step_generator(config.seed, step, stream=7)
-        batch = draw_batch(bank, config.batch_size, config.num_points, len(examples.verbs), generator)
-        flow = step >= config.flow_from * config.steps
+        batch = draw_batch(bank, config.batch_size, config.num_points, prior.model, generator)
+        flow = former is not None or step >= config.flow_from * config.steps
         loss = training_loss(prior.model, batch, generator, flow=flow)
         network.zero_grad(set_to_none=True)
         loss.backward()
@@ -128,13 +146,57 @@ def run(out: Path, config: TrainPointsConfig, report: Report, *, force: bool = F
     return out
 
 
-def new_prior(examples: Examples, bank: PointBank, config: TrainPointsConfig) -> PointsPrior:
-    """An untrained one that knows the verbs of ``examples``."""
+def new_prior(
+    examples: Examples, bank: PointBank, config: TrainPointsConfig, former: PointsPrior | None = None
+) -> PointsPrior:
+    """One that knows the verbs of ``examples``: untrained, or with what ``former`` has learnt."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = AnimusPointsModel(verbs=examples.verbs, width=config.width, num_layers=config.num_layers)
+        network = AnimusPointsModel(
+            verbs=examples.verbs,
+            manners=tuple(manner.name for manner in examples.manners),
+            width=config.width,
+            num_layers=config.num_layers,
+        )
     verbs = [Verb(verb, examples.cyclic[verb], examples.seconds[verb]) for verb in examples.verbs]
-    return PointsPrior("new", PointsModel(network, verbs, bank.scales))
+    model = PointsModel(network, verbs, examples.manners, former.model.scales if former else bank.scales)
+    if former is not None:
+        inherit(model, former.model)
+    return PointsPrior("new", model)
+
+
+def inherit(model: PointsModel, former: PointsModel) -> None:
+    """Give ``model`` the weights of ``former``, row by row where they belong to verbs or manners."""
+    weights, given = model.network.state_dict(), former.network.state_dict()
+    verbs = [verb.name for verb in model.verbs], [verb.name for verb in former.verbs]
+    manners = [manner.name for manner in model.manners], [manner.name for manner in former.manners]
+    rows = {"words.weight": verbs} | dict.fromkeys(("ways.weight", "suits.weight", "suits.bias"), manners)
+    for name, value in weights.items():
+        if name not in rows:
+            value.copy_(given[name])
+            continue
+        ours, theirs = rows[name]
+        for row, what in enumerate(ours):
+            if what in theirs:
+                value[row] = given[name][theirs.index(what)]
+        if len(value) > len(ours):  # the row of what is left open
+            value[-1] = given[name][-1]
+
+
+def _former(config: TrainPointsConfig) -> PointsPrior | None:
+    """The prior that training begins with."""
+    if not config.init:
+        return None
+    former = load_prior(config.init, "cpu")
+    if not sees_points(former):
+        raise BadInput(f"The prior {config.init!r} sees no points.", "Take: --init points")
+    sizes: Any = former.denoiser.config
+    if (sizes.width, sizes.num_layers) != (config.width, config.num_layers):
+        raise BadInput(
+            f"{config.init} has {sizes.num_layers} layers of {sizes.width} channels.",
+            f"Use --set width={sizes.width} --set num_layers={sizes.num_layers}",
+        )
+    return former
 
 
 def save_average(prior: PointsPrior, average: dict[str, Tensor], out: Path) -> None:
@@ -147,9 +209,3 @@ def save_average(prior: PointsPrior, average: dict[str, Tensor], out: Path) -> N
         prior.save(out)
         for name, parameter in parameters.items():
             parameter.copy_(held[name])
-
-
-def _known(found: Sequence[TrainingBody]) -> Sequence[TrainingBody]:
-    if not found:
-        raise BadInput("There are no bodies to learn from.", "Train in a checkout of the project.")
-    return found

@@ -22,6 +22,7 @@ from stages.conventions import step_generator
 from stages.events import Finished, Progress, Report, Started
 from stages.files import replacing, write_tensors
 from stages.geometry.trajectories import NUM_FUNCTIONS, basis_of
+from stages.priors.points.model import Manner, Verb
 from stages.priors.points.prior import STATIC
 from stages.skeletons.rigged import RiggedFile
 from stages.skeletons.skeleton import Pose
@@ -55,7 +56,7 @@ PROCEDURAL_SHARE = 0.12
 OTHER_REST_SHARE, MOMENT_SHARE = 0.22, 0.12
 """How often a body is procedural; stands as a T, an A or as it was bound; stands in a moment of another clip."""
 
-BONES, STRETCH = 0.2, 0.12
+BONES, STRETCH = 0.25, 0.15
 """Deviations of the logarithms of bone sizes and of the body's axes. [ours]"""
 
 
@@ -67,6 +68,7 @@ class Motion:
     verb: str
     cyclic: bool
     seconds: float
+    manner: str  # FAMILY/CLIP
     travels: bool = False
 
 
@@ -103,6 +105,7 @@ class Example:
     coefficients: Tensor  # [N, K, 3]
     verb: str
     cyclic: bool
+    manner: str = ""  # none of a body that does not move
 
 
 def training_bodies(entries: Sequence[BodyEntry]) -> list[TrainingBody]:
@@ -114,7 +117,15 @@ def training_bodies(entries: Sequence[BodyEntry]) -> list[TrainingBody]:
             partial(open_body, entry),
             tuple(pose.pose for pose in entry.rest),
             tuple(
-                Motion(clip.clip, clip.verb, clip.cyclic, clip.seconds, clip.large_root_motion) for clip in entry.clips
+                Motion(
+                    clip.clip,
+                    clip.verb,
+                    clip.cyclic,
+                    clip.seconds,
+                    f"{entry.family}/{clip.clip}",
+                    clip.large_root_motion,
+                )
+                for clip in entry.clips
             ),
         )
         for entry in entries
@@ -122,9 +133,24 @@ def training_bodies(entries: Sequence[BodyEntry]) -> list[TrainingBody]:
 
 
 class Examples:
-    """Draws examples from ``bodies`` and procedural ones."""
+    """Draws examples from ``bodies`` and procedural ones.
 
-    def __init__(self, bodies: Sequence[TrainingBody], *, procedural: bool = True) -> None:
+    Args:
+        bodies: rigged ones.
+        procedural: whether to take those too.
+        at_least: bodies that a verb needs to count.
+        verbs, manners: that another prior knew before; they stay known.
+    """
+
+    def __init__(
+        self,
+        bodies: Sequence[TrainingBody],
+        *,
+        procedural: bool = True,
+        at_least: int = MIN_BODIES,
+        verbs: Sequence[Verb] = (),
+        manners: Sequence[Manner] = (),
+    ) -> None:
         self.bodies = bodies
         kinds: dict[str, dict[str, list[tuple[TrainingBody, Motion]]]] = defaultdict(lambda: defaultdict(list))
         loops, seconds = Counter[str](), defaultdict(list)
@@ -142,14 +168,32 @@ class Examples:
             + MIN_BODIES * len(self.procedural[verb])
             for verb, of in kinds.items()
         } | {verb: MIN_BODIES for verb in self.procedural if verb not in kinds}
-        moving = tuple(sorted(verb for verb, number in count.items() if number >= MIN_BODIES))
+        moving = tuple(sorted(verb for verb, number in count.items() if number >= at_least))
         self.left_out = tuple(sorted(set(count) - set(moving)))
-        self.verbs = (*moving, STATIC)
+        kept = [verb for verb in verbs if verb.name not in (*moving, STATIC)]
+        self.verbs = (*moving, *(verb.name for verb in kept), STATIC)
         self.kinds = {verb: dict(kinds[verb]) for verb in moving}
-        self.cyclic = {verb: loops[verb] > 0 if loops[verb] else verb in CYCLIC for verb in self.verbs}
-        self.seconds = {verb: float(torch.tensor(seconds[verb] or [1.0]).median()) for verb in self.verbs}
+        self.manners = tuple(
+            Manner(name, verb)
+            for verb in moving
+            for name in sorted(
+                {motion.manner for found in self.kinds[verb].values() for _, motion in found}
+                | {made_manner(kind, verb) for kind in self.procedural[verb]}
+            )
+        )
+        self.manners += tuple(manner for manner in manners if manner not in self.manners)
+        known = {verb.name: verb for verb in verbs}
+        self.cyclic = {
+            verb: known[verb].cyclic if verb in known else loops[verb] > 0 if loops[verb] else verb in CYCLIC
+            for verb in self.verbs
+        }
+        self.seconds = {
+            verb: known[verb].seconds if verb in known else float(torch.tensor(seconds[verb] or [1.0]).median())
+            for verb in self.verbs
+        }
         shares = torch.tensor([math.sqrt(count[verb]) for verb in moving])
-        self.shares = torch.cat([shares * ((1.0 - STATIC_SHARE) / shares.sum()), torch.tensor([STATIC_SHARE])])
+        shares = shares * ((1.0 - STATIC_SHARE) / shares.sum())
+        self.shares = torch.cat([shares, torch.zeros(len(kept)), torch.tensor([STATIC_SHARE])])
 
     def draw(self, generator: torch.Generator, num_points: int = NUM_POINTS) -> Example:
         """A random one."""
@@ -174,7 +218,7 @@ class Examples:
         moved = rigged_example(
             body, motion, self.cyclic[verb], self._rest(body, motion, generator), num_points, generator, vary=True
         )
-        return Example(moved.rest, _coefficients(moved, self.cyclic[verb]), verb, self.cyclic[verb])
+        return Example(moved.rest, _coefficients(moved, self.cyclic[verb]), verb, self.cyclic[verb], motion.manner)
 
     def _rest(self, body: TrainingBody, motion: Motion, generator: torch.Generator) -> Pose:
         chance = uniform(0.0, 1.0, generator)
@@ -203,7 +247,12 @@ class Examples:
         moved = Trajectories(
             scale * (rest - 0.5 * (low + high)), scale * (frames.means[:, chosen] - rest), torch.ones(len(chosen))
         )
-        return Example(moved.rest, _coefficients(moved, cyclic), verb, cyclic)
+        return Example(moved.rest, _coefficients(moved, cyclic), verb, cyclic, made_manner(kind, verb))
+
+
+def made_manner(kind: str, verb: str) -> str:
+    """The manner in which a procedural body moves."""
+    return f"procedural/{kind} {verb}"
 
 
 def rigged_example(
@@ -238,6 +287,7 @@ class PointBank:
     rest: Tensor  # [M, N, 3] float16
     coefficients: Tensor  # [M, N, K, 3] float16
     verb: Tensor  # [M] numbers
+    manner: Tensor  # [M] numbers
     cyclic: Tensor  # [M] 0 or 1
 
     @property
@@ -263,6 +313,7 @@ def write_bank(folder: Path, examples: Examples, count: int, seed: int, report: 
     if not missing:
         return
     report(Started("examples", len(missing) * SHARD))
+    numbers = {manner.name: number for number, manner in enumerate(examples.manners)}
     for number, first in enumerate(missing):
         drawn = [
             examples.draw(step_generator(seed, index, stream=11)) for index in range(first, min(count, first + SHARD))
@@ -271,6 +322,7 @@ def write_bank(folder: Path, examples: Examples, count: int, seed: int, report: 
             "rest": torch.stack([one.rest for one in drawn]).half(),
             "coefficients": torch.stack([one.coefficients for one in drawn]).half(),
             "verb": torch.tensor([examples.verbs.index(one.verb) for one in drawn]),
+            "manner": torch.tensor([numbers.get(one.manner, len(numbers)) for one in drawn]),
             "cyclic": torch.tensor([int(one.cyclic) for one in drawn]),
         }
         with replacing(_shard(folder, first)) as temporary:

@@ -25,6 +25,12 @@ FLOOR = 5e-4
 WORDLESS = 0.1
 """How often the word is left out, for guidance."""
 
+MANNERLESS = 0.5
+"""How often the manner is left open; always where the word is left out."""
+
+SUITS_WEIGHT = 0.05
+"""Of the cross-entropy of the manner that suits a body, against the error of the paths. [ours]"""
+
 MEAN_SHARE = 0.3
 """Of the examples that are seen as noise alone once the flow is learnt."""
 
@@ -38,20 +44,25 @@ class Batch:
 
     told: Told
     coefficients: Tensor  # [B, N, K, 3]
+    manner: Tensor  # [B] numbers; the number of manners of what does not move
 
 
-def draw_batch(bank: PointBank, size: int, num_points: int, num_verbs: int, generator: torch.Generator) -> Batch:
-    """``size`` examples of the bank, ``num_points`` of the points of each, words left out now and then."""
+def draw_batch(bank: PointBank, size: int, num_points: int, model: PointsModel, generator: torch.Generator) -> Batch:
+    """``size`` examples of the bank, ``num_points`` of the points of each, words and manners left out now and then."""
+    num_verbs, num_manners = len(model.verbs), len(model.manners)
     index = torch.randint(0, len(bank.verb), (size,), generator=generator)
     points = torch.randperm(bank.rest.shape[1], generator=generator)[:num_points]
     verb = bank.verb[index].clone()
     verb[torch.rand(size, generator=generator) < WORDLESS] = num_verbs
-    told = Told(bank.rest[index][:, points].float(), verb, bank.cyclic[index])
-    return Batch(told, bank.coefficients[index][:, points].float())
+    manner = bank.manner[index].clone()
+    manner[(torch.rand(size, generator=generator) < MANNERLESS) | (verb == num_verbs)] = num_manners
+    told = Told(bank.rest[index][:, points].float(), verb, manner, bank.cyclic[index])
+    return Batch(told, bank.coefficients[index][:, points].float(), bank.manner[index])
 
 
 def training_loss(model: PointsModel, batch: Batch, generator: torch.Generator, *, flow: bool) -> Tensor:
-    """The error of the clean estimate over the motion's own size, mean over examples."""
+    """The error of the clean estimate over the motion's own size, mean over examples; and how little of the true manner
+    was seen in noise alone."""
     told, size = batch.told, len(batch.told.verb)
     noise = body_noise(told.rest, CHANNELS, generator)
     level = torch.ones(size)
@@ -62,7 +73,7 @@ def training_loss(model: PointsModel, batch: Batch, generator: torch.Generator, 
         noisy = torch.rand(size, generator=generator) >= MEAN_SHARE
         level = torch.where(noisy, drawn.clamp(0.02, 1.0), level)
         if noisy.any():
-            some = Told(told.rest[noisy], told.verb[noisy], told.cyclic[noisy])
+            some = told.select(noisy)
             with torch.no_grad():
                 mean = model.clean(noise[noisy], torch.ones(int(noisy.sum())), some)
             expected = model.coefficients(mean, some.cyclic)
@@ -70,11 +81,17 @@ def training_loss(model: PointsModel, batch: Batch, generator: torch.Generator, 
             truth[noisy] = in_phase(truth[noisy], expected, some.cyclic)
     x0 = model.latents(truth, told.cyclic)
     x_t = (1.0 - level)[:, None, None] * x0 + level[:, None, None] * noise
-    found = model.coefficients(model.clean(x_t, level, told), told.cyclic)
+    clean, suits = model.told_apart(x_t, level, told)
+    found = model.coefficients(clean, told.cyclic)
     with torch.no_grad():
         truth = in_phase(truth, found, told.cyclic * (level == 1.0))
     error = (found - truth).square().sum(dim=(2, 3)).mean(dim=1)
-    return (error / (truth.square().sum(dim=(2, 3)).mean(dim=1) + FLOOR)).mean()
+    loss = (error / (truth.square().sum(dim=(2, 3)).mean(dim=1) + FLOOR)).mean()
+    open_ones = (level == 1.0) & (told.manner == len(model.manners)) & (batch.manner < len(model.manners))
+    open_ones &= told.verb < len(model.verbs)
+    if open_ones.any():
+        loss = loss + SUITS_WEIGHT * nn.functional.cross_entropy(suits[open_ones], batch.manner[open_ones])
+    return loss
 
 
 def in_phase(truth: Tensor, expected: Tensor, cyclic: Tensor) -> Tensor:

@@ -34,16 +34,32 @@ class Verb:
 
 
 @dataclass(frozen=True)
+class Manner:
+    """How one family of bodies makes a motion."""
+
+    name: str  # FAMILY/CLIP
+    verb: str
+
+
+@dataclass(frozen=True)
 class Told:
     """What the network is told of B bodies: where their points are, and which motion they make."""
 
     rest: Tensor  # [B, N, 3]
     verb: Tensor  # [B] numbers of verbs; the number of verbs where none is said
+    manner: Tensor  # [B] numbers of manners; the number of manners where it is left open
     cyclic: Tensor  # [B]
 
     def repeat(self, count: int) -> Told:
         """Each body ``count`` times."""
-        return Told(*(part.repeat_interleave(count, dim=0) for part in (self.rest, self.verb, self.cyclic)))
+        return Told(*(part.repeat_interleave(count, dim=0) for part in self._parts()))
+
+    def select(self, chosen: Tensor) -> Told:
+        """The bodies numbered or marked ``chosen``."""
+        return Told(*(part[chosen] for part in self._parts()))
+
+    def _parts(self) -> tuple[Tensor, ...]:
+        return self.rest, self.verb, self.manner, self.cyclic
 
 
 class PointsModel:
@@ -51,12 +67,14 @@ class PointsModel:
 
     Args:
         network: predicts clean latents.
-        verbs: in the order of the network's numbers.
+        verbs, manners: in the order of the network's numbers.
         scales: [2, K] the usual size of each coefficient, of motions that run through once and of loops.
     """
 
-    def __init__(self, network: AnimusPointsModel, verbs: Sequence[Verb], scales: Tensor) -> None:
-        self.network, self.verbs, self.scales = network, tuple(verbs), scales
+    def __init__(
+        self, network: AnimusPointsModel, verbs: Sequence[Verb], manners: Sequence[Manner], scales: Tensor
+    ) -> None:
+        self.network, self.verbs, self.manners, self.scales = network, tuple(verbs), tuple(manners), scales
         self.parameterization = Parameterization.rectified_flow(1000)
 
     def latents(self, coefficients: Tensor, cyclic: Tensor) -> Tensor:
@@ -71,8 +89,13 @@ class PointsModel:
 
     def clean(self, x_t: Tensor, level: Tensor, told: Told) -> Tensor:
         """The clean estimate [B, 3 K, N] of ``x_t`` at noise ``level`` [B]."""
+        return self.told_apart(x_t, level, told)[0]
+
+    def told_apart(self, x_t: Tensor, level: Tensor, told: Told) -> tuple[Tensor, Tensor]:
+        """The clean estimate, and logits [B, manners] of which manner suits each body."""
         with _precision(x_t.device):
-            return self.network(x_t, level, told.rest, told.verb, told.cyclic).float()
+            clean, suits = self.network(x_t, level, told.rest, told.verb, told.manner, told.cyclic)
+        return clean.float(), suits.float()
 
     def guided(self, x_t: Tensor, level: float, told: Told, guidance: float) -> Tensor:
         """The clean estimate, guided away from that without a word where ``guidance`` is not 1."""
@@ -80,7 +103,13 @@ class PointsModel:
         if guidance == 1.0:
             return self.clean(x_t, levels, told)
         wordless = torch.full_like(told.verb, len(self.verbs))
-        both = Told(told.rest.repeat(2, 1, 1), torch.cat([told.verb, wordless]), torch.cat([told.cyclic, told.cyclic]))
+        open_manner = torch.full_like(told.manner, len(self.manners))
+        both = Told(
+            told.rest.repeat(2, 1, 1),
+            torch.cat([told.verb, wordless]),
+            torch.cat([told.manner, open_manner]),
+            told.cyclic.repeat(2),
+        )
         with_word, without = self.clean(x_t.repeat(2, 1, 1), levels.repeat(2), both).chunk(2)
         return without + guidance * (with_word - without)
 

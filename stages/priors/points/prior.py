@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -26,9 +26,10 @@ from stages.events import Caution, Note, Report
 from stages.gaussians import Frames, Gaussians
 from stages.gaussians.spread import spread_points
 from stages.geometry.trajectories import NUM_FRAMES, basis_of
-from stages.priors.points.model import CHANNELS, PointsModel, Told, Verb
+from stages.priors.points.model import CHANNELS, Manner, PointsModel, Told, Verb
 from stages.priors.points.network import AnimusPointsModel
 from stages.priors.points.noise import body_noise
+from stages.priors.points.variety import unlike
 from stages.priors.prior import ClipShape, Condition, Observation, Text, Viewpoint, Wanted
 from stages.priors.words import Understood, understand
 
@@ -37,6 +38,8 @@ NUM_POINTS = 512
 """Points of an asset that the prior looks at."""
 
 PREVIEW_PX = 192
+SPARE = 3
+"""Samples that are drawn beyond those that are wanted, to choose what differs."""
 
 STATIC = "static"
 """The word for a body that does not move."""
@@ -164,7 +167,8 @@ class PointsPrior:
         picture, numbers = condition.picture, condition.text.pooled
         assert picture is not None and numbers is not None
         picture = picture.expand(batch, -1, -1)
-        return Told(picture[..., :3], numbers[:, 0].expand(batch), picture[:, 0, 3].long())
+        manner = torch.full((batch,), len(self.model.manners), device=picture.device)
+        return Told(picture[..., :3], numbers[:, 0].expand(batch), manner, picture[:, 0, 3].long())
 
     def sample(
         self,
@@ -175,8 +179,47 @@ class PointsPrior:
         steps: int = 12,
         guidance: float = 1.0,
     ) -> Tensor:
-        """``count`` motions as latents [count, 3 K, N]."""
+        """``count`` motions as latents [count, 3 K, N], the manner left open."""
         return self.model.sample(self.told(condition, count), generator, steps=steps, guidance=guidance)
+
+    def varied(
+        self,
+        condition: Condition,
+        generator: torch.Generator,
+        *,
+        count: int,
+        steps: int = 12,
+        guidance: float = 1.0,
+    ) -> tuple[Tensor, list[str]]:
+        """``count`` motions [count, 3 K, N] that differ, and how each is made.
+
+        The manner of the first is left open; the others are made in the manners that suit the body best. What is nearly
+        one of those before it is taken only where there are too few others.
+        """
+        ways = ["", *(manner.name for manner, _ in self.manners(condition, generator)[: count + SPARE])]
+        ways += [""] * (count - len(ways))
+        numbers = {manner.name: number for number, manner in enumerate(self.model.manners)}
+        manner = torch.tensor([numbers.get(way, len(numbers)) for way in ways], device=self.device)
+        told = replace(self.told(condition, len(ways)), manner=manner)
+        drawn = self.model.sample(told, generator, steps=steps, guidance=guidance)
+        chosen = unlike(self.model.coefficients(drawn, told.cyclic), count, cyclic=bool(told.cyclic[0]))
+        return drawn[chosen], [ways[index] for index in chosen]
+
+    def manners(self, condition: Condition, generator: torch.Generator) -> list[tuple[Manner, float]]:
+        """The manners in which the motion can be made, those first that suit the body best, each with its share."""
+        told = self.told(condition, 1)
+        of = [number for number, manner in enumerate(self.model.manners) if manner.verb == self._verb(told)]
+        if not of:
+            return []
+        noise = body_noise(told.rest, CHANNELS, generator)
+        with torch.no_grad():
+            shares = self.model.told_apart(noise, torch.ones(1).to(noise), told)[1][0, of].softmax(dim=0)
+        order = shares.argsort(descending=True).tolist()
+        return [(self.model.manners[of[place]], float(shares[place])) for place in order]
+
+    def _verb(self, told: Told) -> str:
+        number = int(told.verb[0])
+        return self.model.verbs[number].name if number < len(self.model.verbs) else ""
 
     def paths(self, latents: Tensor, viewpoint: Viewpoint) -> Tensor:
         """Coefficients [B, N, K, 3] of the points' paths in the asset's frame and units."""
@@ -194,6 +237,7 @@ class PointsPrior:
             "_class_name": PIPELINE,
             "points": ["animus3d", "AnimusPointsModel"],
             "verbs": [[verb.name, verb.cyclic, round(verb.seconds, 3)] for verb in self.model.verbs],
+            "manners": [[manner.name, manner.verb] for manner in self.model.manners],
             "scales": self.model.scales.tolist(),
         }
         (folder / "model_index.json").write_text(json.dumps(index, indent=1) + "\n")
@@ -203,7 +247,8 @@ class PointsPrior:
         """The prior in ``folder``. Raises whatever diffusers raises of damaged files."""
         network = AnimusPointsModel.from_pretrained(folder / "points").float()
         verbs = [Verb(*verb) for verb in index["verbs"]]
-        return PointsPrior(name, PointsModel(network, verbs, torch.tensor(index["scales"])), device)
+        manners = [Manner(*manner) for manner in index["manners"]]
+        return PointsPrior(name, PointsModel(network, verbs, manners, torch.tensor(index["scales"])), device)
 
 
 def sees_points(prior: Any) -> TypeGuard[PointsPrior]:

@@ -17,6 +17,7 @@ from stages.priors.load import kind_of, load_prior
 from stages.priors.points import PointView
 from stages.priors.points.model import Told
 from stages.priors.points.noise import body_noise
+from stages.priors.points.variety import ALIKE, difference, unlike
 from stages.priors.prior import Viewpoint
 from stages.raster import choose
 from stages.training.points import in_phase
@@ -107,7 +108,7 @@ def test_a_folder_gives_the_same_prior_and_a_damaged_one_is_named(tmp_path: Path
     name = save_tiny(tmp_path / "prior")
     assert kind_of(name) == "points"
     prior, other = tiny_points_prior(), load_prior(name)
-    told = Told(torch.rand(1, 9, 3), torch.tensor([1]), torch.tensor([0]))
+    told = Told(torch.rand(1, 9, 3), torch.tensor([1]), torch.tensor([3]), torch.tensor([0]))
     x, level = torch.randn(1, 3 * NUM_FUNCTIONS, 9), torch.ones(1)
     torch.testing.assert_close(
         other.model.clean(x, level, told), prior.model.clean(x, level, told), rtol=0.02, atol=0.02
@@ -115,3 +116,34 @@ def test_a_folder_gives_the_same_prior_and_a_damaged_one_is_named(tmp_path: Path
     (tmp_path / "prior" / "points" / "diffusion_pytorch_model.safetensors").write_bytes(b"no")
     with pytest.raises(BadInput, match="prior"):
         load_prior(name)
+
+
+def test_varied_samples_differ_and_say_in_whose_manner_they_are() -> None:
+    gaussians, prior = asset(40), tiny_points_prior()
+    view = view_of(gaussians, cyclic=True)
+    [text] = prior.encode_text(["a walking dog"]).split()
+    condition = prior.condition(text, gaussians, view)
+    found, ways = prior.varied(condition, torch.Generator().manual_seed(1), count=3, steps=3)
+    assert ways[0] == "" and set(ways[1:]) == {"dogs/Walk", "cats/Walk"}
+    paths = prior.paths(found, view)
+    assert min(difference(paths[0], paths[k], cyclic=True) for k in (1, 2)) >= ALIKE
+    more, ways = prior.varied(condition, torch.Generator().manual_seed(1), count=7, steps=3)
+    assert len(more) == 7 and ways.count("") == 5  # it knows two manners, and draws the rest with the manner open
+
+
+def test_the_manners_of_a_verb_come_with_shares_that_add_up() -> None:
+    gaussians, prior = asset(40), tiny_points_prior()
+    view = view_of(gaussians, cyclic=True)
+    [text] = prior.encode_text(["a walking dog"]).split()
+    found = prior.manners(prior.condition(text, gaussians, view), torch.Generator().manual_seed(1))
+    assert {manner.name for manner, _ in found} == {"dogs/Walk", "cats/Walk"}
+    assert sum(share for _, share in found) == pytest.approx(1.0, abs=1e-5) and found[0][1] >= found[1][1]
+
+
+def test_of_alike_motions_the_unlike_are_chosen() -> None:
+    basis = basis_of(True)
+    one, other = torch.randn(2, 30, NUM_FUNCTIONS, 3, generator=torch.Generator().manual_seed(0))
+    motions = torch.stack([one, basis.shifted(one, 0.25), other, 1.01 * one])
+    assert unlike(motions, 2, cyclic=True) == [0, 2]
+    assert unlike(motions, 2, cyclic=False) == [0, 1]
+    assert unlike(motions, 3, cyclic=True) == [0, 1, 2]

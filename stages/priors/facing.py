@@ -2,22 +2,23 @@
 
 ::
 
-    assets/facing/facing.json           sizes of the network, temperature of its probabilities, what it was measured at
+    assets/facing/facing.json           sizes of the networks, temperature of their probabilities, what was measured
     assets/facing/weights.safetensors   in half precision
 
-The network says of 24 directions how well each fits a front. By its make, turning the body by the angle between two
-of them turns the answer exactly. It is averaged over draws of points and their mirror images.
+The network says of 24 directions how well each fits a front. By its make, turning the body by the angle between two of
+them turns the answer exactly. The answer is averaged over a few networks, each trained from another beginning, over
+draws of points, and over mirror images.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,8 +52,8 @@ SNAP_DEG = 12.0
 DRAWS = 4
 """Of points, over which the answer is averaged. [ours]"""
 
-FRONT_AT_LEAST = 0.5
-"""Of the probability; with less a body has no front."""
+FRONT_AT_LEAST = 0.25
+"""Of the probability; with less a body has no front: to be asked costs less than to be told nothing. [ours]"""
 
 
 class FacingNetwork(nn.Module):
@@ -169,12 +170,13 @@ def centred(points: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def direction_logits(network: FacingNetwork, points: Tensor) -> Tensor:
-    """Logits as the network's, [NUM_DIRECTIONS + 1]: the mean over draws ``points`` [D, N, 3] and their mirror
-    images."""
+def direction_logits(networks: Sequence[FacingNetwork], points: Tensor) -> Tensor:
+    """Logits as a network's, [NUM_DIRECTIONS + 1]: the mean over ``networks``, draws ``points`` [D, N, 3] and their
+    mirror images."""
     points = centred(points)
     mirror, back = torch.tensor([-1.0, 1.0, 1.0]), -torch.arange(NUM_DIRECTIONS) % NUM_DIRECTIONS
-    said = network(torch.cat([points, points * mirror])).unflatten(0, (2, -1)).mean(dim=1)
+    both = torch.cat([points, points * mirror])
+    said = torch.stack([network(both).unflatten(0, (2, -1)) for network in networks]).mean(dim=(0, 2))
     fronts = 0.5 * (said[0, :-1] + said[1, :-1][back])  # what faced a faces -a
     return torch.cat([fronts, said[:, -1].mean()[None]])
 
@@ -183,7 +185,7 @@ def facing_of(logits: Tensor, temperature: float = 1.0) -> Facing:
     """The direction within ``NEAR_DEG`` of which most of the probability lies, and how much."""
     chances = (logits.double() / temperature).softmax(dim=0)
     none, fronts = float(chances[-1]), chances[:-1]
-    if none > FRONT_AT_LEAST:
+    if none > 1.0 - FRONT_AT_LEAST:
         return Facing(degrees=None, confidence=round(none, 3))
     near = round(NEAR_DEG / STEP_DEG)
     around = torch.stack([fronts.roll(shift) for shift in range(-near, near + 1)])  # [2 near + 1, directions]
@@ -199,7 +201,7 @@ def facing_of(logits: Tensor, temperature: float = 1.0) -> Facing:
 def find_facing(asset: Gaussians) -> Facing:
     """Where ``asset``, y up, faces; the same whenever it is the same. Raises ``BadInput``: the weights are missing."""
     known = shipped()
-    return facing_of(direction_logits(known.network, draws(asset)), known.temperature)
+    return facing_of(direction_logits(known.networks, draws(asset)), known.temperature)
 
 
 def draws(asset: Gaussians) -> Tensor:
@@ -220,43 +222,41 @@ def draws(asset: Gaussians) -> Tensor:
 
 @dataclass(frozen=True)
 class Known:
-    """A trained network."""
+    """Trained networks."""
 
-    network: FacingNetwork
+    networks: tuple[FacingNetwork, ...]
     temperature: float
 
 
 @lru_cache(maxsize=1)
 def shipped() -> Known:
-    """The network of the shipped weights. Raises ``BadInput``: they are missing."""
+    """The networks of the shipped weights. Raises ``BadInput``: they are missing."""
     return load(asset_path(FOLDER))
 
 
 def load(folder: Path) -> Known:
-    """The network in ``folder``. Raises ``BadInput``: it is not there or not whole."""
+    """The networks in ``folder``. Raises ``BadInput``: it is not there or not whole."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        network = FacingNetwork(int(about["width"]), int(about["signals"]), tuple(about["shifts"]))
-        network.load_state_dict({name: value.float() for name, value in load_file(folder / WEIGHTS).items()})
+        sizes = int(about["width"]), int(about["signals"]), tuple(about["shifts"])
+        networks = nn.ModuleList(FacingNetwork(*sizes) for _ in range(int(about["networks"])))
+        networks.load_state_dict({name: value.float() for name, value in load_file(folder / WEIGHTS).items()})
         temperature = float(about["temperature"])
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise BadInput(
             f"The weights in {folder} cannot be read: {first_line(error)}.", "Say where it faces: --facing +z"
         ) from None
-    return Known(network.eval().requires_grad_(False), temperature)
+    networks.eval().requires_grad_(False)
+    return Known(tuple(cast(FacingNetwork, network) for network in networks), temperature)
 
 
-def save(folder: Path, network: FacingNetwork, temperature: float, about: Mapping[str, Any]) -> None:
+def save(folder: Path, networks: Sequence[FacingNetwork], temperature: float, about: Mapping[str, Any]) -> None:
     """Write what ``load`` reads; ``about`` is for people."""
+    first, weights = networks[0], nn.ModuleList(networks).state_dict()
     with replacing(folder / WEIGHTS) as temporary:
-        write_tensors(temporary, {name: value.half() for name, value in network.state_dict().items()})
-    sizes = {
-        "width": network.width,
-        "signals": network.signals,
-        "shifts": list(network.shifts),
-        "temperature": round(temperature, 3),
-    }
-    write_json(folder / ABOUT, {**sizes, **about})
+        write_tensors(temporary, {name: value.half() for name, value in weights.items()})
+    sizes = {"networks": len(networks), "width": first.width, "signals": first.signals, "shifts": list(first.shifts)}
+    write_json(folder / ABOUT, {**sizes, "temperature": round(temperature, 3), **about})

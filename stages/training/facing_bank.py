@@ -23,7 +23,7 @@ POINTS = 256
 DRAWN = 1536
 """Points of a body of which ``POINTS`` are taken: the farthest from each other, and others at random."""
 
-PROCEDURAL_SHARE, PLAIN_SHARE = 0.22, 0.08
+PROCEDURAL_SHARE, PLAIN_SHARE = 0.25, 0.05
 """How often a body is procedural; how often it is a thing without a front that is made here."""
 
 OTHER_REST_SHARE, MOMENT_SHARE = 0.2, 0.35

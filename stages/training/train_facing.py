@@ -44,12 +44,13 @@ from stages.zoo.bodies import bodies
 class TrainFacingConfig:
     """Settings of the training. All [ours]."""
 
-    steps: int = 1200
-    fold_steps: int = 600  # of each training that holds families out
+    networks: int = 3  # of which each sees other draws
+    steps: int = 3000  # of each
+    fold_steps: int = 1500  # of each, where families are held out
     folds: int = 5  # parts that the families are cut into
     folds_tried: int = 1  # of them, each held out in a training of its own
     seed: int = 0
-    num_examples: int = 8000
+    num_examples: int = 10_000
     batch_size: int = 64
     num_points: int = 128  # of each body that a step sees
     learning_rate: float = 2e-3
@@ -58,7 +59,9 @@ class TrainFacingConfig:
     width: int = 64
 
     def __post_init__(self) -> None:
-        check(self, steps=1, fold_steps=1, folds=2, folds_tried=1, num_examples=1, batch_size=1, num_points=1)
+        check(
+            self, networks=1, steps=1, fold_steps=1, folds=2, folds_tried=1, num_examples=1, batch_size=1, num_points=1
+        )
 
 
 def run(out: Path, config: TrainFacingConfig, report: Report) -> None:
@@ -73,24 +76,29 @@ def run(out: Path, config: TrainFacingConfig, report: Report) -> None:
     temperature = best_temperature(torch.cat(judged), torch.cat(right))
     share = share_right(torch.cat(judged), torch.cat(right), temperature)
     report(Note(f"Of families that were held out {100.0 * share:.1f} % are right; temperature {temperature:.2f}."))
-    network = train(bank, config, config.steps, report)
+    networks = train(bank, config, config.steps, report)
     minutes = (time.monotonic() - started) / 60.0
     about = {"right_of_held_out_families": round(share, 3), "bodies": len(entries), "steps": config.steps}
-    save(out, network, temperature, about)
+    save(out, networks, temperature, about)
     report(Note(f"Wrote {out} after {minutes:.1f} minutes."))
 
 
-def train(bank: FacingBank, config: TrainFacingConfig, steps: int, report: Report) -> FacingNetwork:
+def train(bank: FacingBank, config: TrainFacingConfig, steps: int, report: Report) -> list[FacingNetwork]:
+    """Networks trained on ``bank``."""
+    return [train_one(bank, config, steps, config.seed + number, report) for number in range(config.networks)]
+
+
+def train_one(bank: FacingBank, config: TrainFacingConfig, steps: int, seed: int, report: Report) -> FacingNetwork:
     """A network trained on ``bank``: the moving average of its weights."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.manual_seed(seed)
         network = FacingNetwork(config.width)
     average = copy.deepcopy(network)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     report(Started("train-facing", steps))
     running = math.log(NUM_DIRECTIONS)
     for step in range(steps):
-        points, target = draw_batch(bank, config, step_generator(config.seed, step, stream=22))
+        points, target = draw_batch(bank, config, step_generator(seed, step, stream=22))
         loss = torch.nn.functional.cross_entropy(network(points), target)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -130,7 +138,7 @@ def draw_batch(bank: FacingBank, config: TrainFacingConfig, generator: torch.Gen
 SHARPNESS = 14.0
 """Of the directions that count as right: a von Mises distribution of about 15 degrees."""
 
-JITTER, TILT_DEG, SQUEEZE, BEND, CUT = 0.02, 5.0, 0.12, 0.05, 0.15
+JITTER, TILT_DEG, SQUEEZE, BEND, CUT = 0.02, 5.0, 0.12, 0.07, 0.1
 """Largest deviation of jitter; deviations of the angle of a tilt, of the logarithms of the axes, of a smooth bending;
 the share of bodies that lack what is beyond a plane. [ours]"""
 
@@ -166,20 +174,20 @@ def held_out_in_turn(bank: FacingBank, config: TrainFacingConfig, report: Report
     found = []
     for fold in range(config.folds_tried):
         out = torch.isin(bank.family, torch.tensor(order[fold :: config.folds]))
-        network = train(bank.select((~out).nonzero()[:, 0]), config, config.fold_steps, report)
-        found.append(judge(network, bank.select(out.nonzero()[:, 0]), step_generator(config.seed, fold, stream=23)))
+        networks = train(bank.select((~out).nonzero()[:, 0]), config, config.fold_steps, report)
+        found.append(judge(networks, bank.select(out.nonzero()[:, 0]), step_generator(config.seed, fold, stream=23)))
     return found
 
 
 def judge(
-    network: FacingNetwork, bank: FacingBank, generator: torch.Generator, most: int = 300
+    networks: Sequence[FacingNetwork], bank: FacingBank, generator: torch.Generator, most: int = 300
 ) -> tuple[Tensor, Tensor]:
     """Logits of bodies at random yaws, and where they face."""
     logits, truth = [], []
     for index in range(min(most, len(bank.front))):
         degrees = 360.0 * float(torch.rand((), generator=generator)) - 180.0
         points = bank.points[index].float() @ turn_about_y(degrees).T
-        logits.append(direction_logits(network, points))
+        logits.append(direction_logits(networks, points))
         truth.append(degrees if bank.front[index] else math.nan)
     return torch.stack(logits), torch.tensor(truth)
 

@@ -35,13 +35,13 @@ def turned(asset: Gaussians, degrees: float) -> Gaussians:
 
 def test_turning_and_mirroring_the_points_turns_and_mirrors_the_answer() -> None:
     torch.manual_seed(0)
-    network, points = FacingNetwork(width=16, signals=8).eval(), torch.randn(2, 60, 3)
-    logits = direction_logits(network, points)
+    networks, points = [FacingNetwork(width=16, signals=8) for _ in range(2)], torch.randn(2, 60, 3)
+    logits = direction_logits(networks, points)
     assert logits.shape == (NUM_DIRECTIONS + 1,) and logits[:-1].std() > 1e-3
     for number in (1, 7, 18):
-        seen = direction_logits(network, points @ turn_about_y(number * STEP_DEG).T)
+        seen = direction_logits(networks, points @ turn_about_y(number * STEP_DEG).T)
         torch.testing.assert_close(seen[:-1], logits[:-1].roll(number), atol=1e-4, rtol=0)
-    mirrored = direction_logits(network, points * torch.tensor([-1.0, 1.0, 1.0]))
+    mirrored = direction_logits(networks, points * torch.tensor([-1.0, 1.0, 1.0]))
     torch.testing.assert_close(mirrored[:-1].flip(0).roll(1), logits[:-1], atol=1e-4, rtol=0)
     torch.testing.assert_close(mirrored[-1], logits[-1], atol=1e-4, rtol=0)
 
@@ -79,7 +79,7 @@ def test_tiny_assets_have_an_answer() -> None:
 def test_weights_that_are_damaged_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="--facing"):
         load(tmp_path)
-    save(tmp_path, FacingNetwork(width=16, signals=8), 1.5, {"bodies": 3})
+    save(tmp_path, [FacingNetwork(width=16, signals=8)], 1.5, {"bodies": 3})
     assert load(tmp_path).temperature == 1.5
     (tmp_path / "weights.safetensors").write_bytes(b"short")
     with pytest.raises(BadInput, match="cannot be read"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -12,6 +13,7 @@ from stages.cameras import Camera, fitting_radius, orbit_camera
 from stages.gaussians import Gaussians
 from stages.gaussians.facing import AXES, Facing
 from stages.gaussians.normalised import normalised
+from stages.priors.facing import turn_about_y
 from stages.raster import Rasterizer, render
 
 SIZE_PX, FINER = 512, 4
@@ -19,6 +21,9 @@ SIZE_PX, FINER = 512, 4
 
 FOV_DEG, ASIDE_DEG, ELEVATION_DEG = 30.0, 32.0, 28.0
 """The camera stands beside where the asset faces, and above."""
+
+LABEL, MARGIN_PX = 1.62, 24
+"""How far from the middle the name of its direction stands, in radii of the ring; what stays free around all."""
 
 PAPER, DISC, RING, ARROW, INK = (255, 255, 255), (243, 243, 240), (205, 204, 198), (217, 89, 38), (96, 96, 92)
 
@@ -31,23 +36,34 @@ def draw_facing(asset: Gaussians, facing: Facing, rasterizer: Rasterizer) -> Ten
     body = normalised(asset)
     body = body.select(body.body)
     low, high = body.bounds()
-    reach = 1.12 * float(body.means[:, [0, 2]].norm(dim=1).quantile(0.999, interpolation="nearest")) or 0.1
+    far = body.means[:, [0, 2]].norm(dim=1)
+    reach = 1.12 * float(far.kthvalue(max(1, round(0.999 * len(far)))).values) or 0.1
     ground = float(low[1]) - 0.02 * float((high - low).max())
-    tip = 1.42 * reach
-    corner = torch.tensor([tip, 0.0, tip])
-    bottom = torch.tensor([0.0, ground, 0.0]) - 0.8 * corner
-    top = torch.tensor([0.0, float(high[1]), 0.0]) + 0.8 * corner
+    tip = LABEL * reach * turn_about_y(facing.used_deg)[:, 2] + torch.tensor([0.0, ground, 0.0])
+    ring = reach * torch.tensor([[1.25, 0.0, 0.0], [-1.25, 0.0, 0.0], [0.0, 0.0, 1.25], [0.0, 0.0, -1.25]])
+    shown = torch.cat([body.means, tip[None], ring + torch.tensor([0.0, ground, 0.0])])
     camera = orbit_camera(
         azimuth_deg=facing.used_deg + ASIDE_DEG,
         elevation_deg=ELEVATION_DEG,
-        radius=fitting_radius(bottom, top, FOV_DEG, fill=1.05),
+        radius=fitting_radius(shown.amin(dim=0), shown.amax(dim=0), FOV_DEG),
         fov_deg=FOV_DEG,
         width=SIZE_PX,
         height=SIZE_PX,
-        target=0.5 * (bottom + top),
+        target=0.5 * (shown.amin(dim=0) + shown.amax(dim=0)),
     )
+    camera = _framed(camera, shown)
     floor = _floor(camera, facing, reach, ground)
     return render(body, [camera], rasterizer, background=floor[None]).rgb[0].clamp(0.0, 1.0)
+
+
+def _framed(camera: Camera, points: Tensor) -> Camera:
+    """The camera with the middle and the size of its picture such that ``points`` [N, 3] fill it."""
+    pixels = camera.project(points)
+    low, high = pixels.amin(dim=0), pixels.amax(dim=0)
+    zoom = (SIZE_PX - 2.0 * MARGIN_PX) / float((high - low).max().clamp(min=1.0))
+    fit = torch.diag(torch.tensor([zoom, zoom, 1.0]))
+    fit[:2, 2] = 0.5 * SIZE_PX - zoom * 0.5 * (low + high)
+    return replace(camera, K=fit @ camera.K)
 
 
 def _floor(camera: Camera, facing: Facing, reach: float, ground: float) -> Tensor:
@@ -69,7 +85,7 @@ def _floor(camera: Camera, facing: Facing, reach: float, ground: float) -> Tenso
     for name, degrees in AXES.items():
         own = facing.degrees is not None and abs((facing.degrees - degrees + 180.0) % 360.0 - 180.0) < 20.0
         a = math.radians(degrees)
-        at = (1.62 if own else 1.16) * reach
+        at = (LABEL if own else 1.16) * reach
         (where,) = on_ground([(at * math.sin(a), at * math.cos(a))])
         draw.text(where, name, fill=ARROW if own else INK, font=font, anchor="mm")
     if facing.degrees is not None:

@@ -8,7 +8,7 @@ their sources and fills in what it measures.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class BodyClip:
     cyclic: bool
     seconds: float = 0.0  # measured, as the next
     large_root_motion: bool = False  # it goes further than half its length, and does not jump
+    part: tuple[float, float] | None = None  # the seconds of the source's clip that it is, where it is not all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,7 @@ def _entry(raw: Any, path: Path) -> BodyEntry:
         parts = {
             "nouns": _words(raw["nouns"]),
             "rest": tuple(RestPose(**pose) for pose in raw["rest"]),
-            "clips": tuple(BodyClip(**clip) for clip in raw["clips"]),
+            "clips": tuple(_clip(clip) for clip in raw["clips"]),
             "color": None if raw.get("color") is None else tuple(float(value) for value in raw["color"]),
         }
         entry = BodyEntry(**(raw | parts))
@@ -128,6 +129,12 @@ def _entry(raw: Any, path: Path) -> BodyEntry:
     if wrong:
         raise BadInput(f"{path}: {name!r} {wrong}.")
     return entry
+
+
+def _clip(raw: dict[str, Any]) -> BodyClip:
+    """One clip of a body."""
+    part = raw.get("part")
+    return BodyClip(**(raw | {"part": None if part is None else (float(part[0]), float(part[1]))}))
 
 
 def _words(raw: Any) -> tuple[str, ...]:
@@ -164,6 +171,3 @@ def _wrong(entry: BodyEntry) -> str:
     if entry.held_out and not entry.reason:
         return "is held out for no reason"
     return ""
-
-
-FIELDS = tuple(field.name for field in fields(BodyEntry))

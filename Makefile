@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := demo
 VERBS := bench-verbs
+POINTS := # options of bench-points, such as --distill --processes 2 or --prior FOLDER
 GPU := # options of gpu, such as --again or the names of parts
 PUBLISHED := # options of bench-published, such as --model THUDM/CogVideoX-5b
 ONE_THREAD := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: demo test test-slow pictures check bench bench-ablation bench-busy bench-evaluations bench-exact bench-memory bench-orientation bench-published bench-raster bench-step bench-undecided bench-verbs bench-verbs-full samples wheel clean gpu
+.PHONY: demo test test-slow pictures check bench bench-ablation bench-busy bench-evaluations bench-exact bench-memory bench-orientation bench-points bench-published bench-raster bench-step bench-undecided bench-verbs bench-verbs-full samples wheel clean gpu
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -77,6 +78,9 @@ bench-published: $(STAMP)  ## seconds, utilisation, memory and minutes of a publ
 
 gpu:  ## everything that only a card can say, in six minutes, with the Python that is there; results as above
 	@$(PYTHON) -m tests.bench.gpu $(GPU)
+
+bench-points: $(STAMP)  ## the points prior on bodies never trained on, against their own trajectories; the last line is JSON
+	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_points $(POINTS)
 
 bench-verbs: $(STAMP)  ## what a classifier sees in bodies never trained on, from saved results; the last line is JSON
 	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_verbs

@@ -28,6 +28,7 @@ from animus3d_cli.commands import (
     refine,
     render,
     report,
+    sample,
     status,
     train_prior,
     view,
@@ -90,6 +91,7 @@ def common(
 
 app.command("reconstruct")(reconstruct.command)
 app.command("fit-lora")(fit_lora.command)
+app.command("sample")(sample.command)
 app.command("distill")(distill.command)
 app.command("refine")(refine.command)
 app.command("render")(render.command)

@@ -52,7 +52,7 @@ Prior = Annotated[
     typer.Option(
         "--prior",
         metavar="NAME",
-        help="Video prior: 'embedded', a folder in diffusers' format, or a hub id.",
+        help="Prior: 'points' (sees the asset in 3D), 'embedded', a folder in diffusers' format, or a hub id.",
         show_default=False,
     ),
 ]

@@ -65,9 +65,9 @@ def preset_for(preset: str | None, prior: str | None) -> str:
     """The preset that was asked for, or the one that suits the prior."""
     if preset is not None or prior is None or prior == "embedded":
         return preset or "default"
-    from stages.priors.load import is_embedded_kind
+    from stages.priors.load import kind_of
 
-    return "default" if is_embedded_kind(prior) else "published"
+    return {"video": "default", "points": "points", "published": "published"}[kind_of(prior)]
 
 
 def resolve_device(name: str) -> str:

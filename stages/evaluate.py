@@ -32,7 +32,7 @@ from stages.files import write_json
 from stages.gaussians.neighbours import nearest_neighbours
 from stages.media.contact_sheet import to_bytes
 from stages.metrics import trajectory
-from stages.metrics.catalogue import CATALOGUE, MORE_FRAMES, TRUTH, Entry, measured, missing
+from stages.metrics.catalogue import CATALOGUE, LOOPS, MORE_FRAMES, TRUTH, Entry, measured, missing
 from stages.metrics.image import colour_drift, off_object_alpha, psnr, ssim
 from stages.metrics.motion import jerk, motion_amplitude, neighbour_distance_change
 from stages.metrics.video import is_dynamic, smoothness
@@ -203,6 +203,8 @@ def on_renders(asset: MovingAsset, views: list[Filmed], config: EvaluateConfig) 
         "dynamic_degree_gaussians": mean([float(is_dynamic(view.flow)) for view in views]),
     }
     entries = {name: measured(name, value, **where) for name, value in found.items()}
+    if asset.closes:
+        entries |= {name: missing(name, LOOPS) for name in ("canonical_psnr", "canonical_ssim")}
     name = "smoothness_gaussians"
     if config.frames < 3:
         return entries | {name: missing(name, MORE_FRAMES)}

@@ -68,6 +68,7 @@ class FitLoraConfig:
 
 PRESETS = {
     "default": FitLoraConfig(),
+    "points": FitLoraConfig(prior="points", steps=60),
     # for published models; the paper's numbers but for fewer and larger steps, not tried with published weights
     "published": FitLoraConfig(steps=300, learning_rate=1e-4, batch_size=1, views=ViewsConfig(num_cameras=8)),
     "paper": FitLoraConfig(steps=3000, learning_rate=1e-5, batch_size=1),

@@ -67,6 +67,9 @@ class RefineConfig:
 
 PRESETS = {
     "default": RefineConfig(),
+    "points": RefineConfig(
+        prior="points", guidance=1.0, regularizers=RegularizerConfig(tv_weight=0.0, arap_weight=5.0)
+    ),
     # not tried with published weights
     "published": RefineConfig(denoise_steps=20, guidance=5.0, max_gaussians=100_000),
 }

@@ -39,7 +39,7 @@ class TrainPointsConfig:
     seed: int = 0
     num_examples: int = 24_000
     batch_size: int = 24
-    num_points: int = 256  # of each example that a step sees
+    num_points: int = 128  # of each example that a step sees
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     ema_decay: float = 0.995

@@ -24,7 +24,7 @@ LAYERS: tuple[set[str], ...] = (
     {"distilling", "training", "exporting", "reporting", "ablation", "evaluating"},
     {
         "reconstruct", "reconstruct_photos", "fit_lora", "distill", "refine", "render", "export", "evaluate",
-        "train_prior", "train_points", "status", "view", "doctor", "report", "prefer",
+        "train_prior", "train_points", "sample", "status", "view", "doctor", "report", "prefer",
     },
     {"ablate"},
 )  # fmt: skip
@@ -35,7 +35,8 @@ OWNERS = {
     "gsplat": {"stages/raster/gsplat_cuda.py"},
     "numba": {"stages/raster/cpu.py", "stages/gaussians/deformation_cpu.py"},
     "diffusers": {"stages/priors"},
-    "transformers": {"stages/priors", "stages/metrics/pretrained.py"},
+    "transformers": {"stages/priors", "stages/metrics/pretrained.py", "stages/training/build_words.py"},
+    "lemminflect": {"stages/training/build_words.py"},
     "efficientnet_lite_pytorch": {"stages/metrics/builtin.py"},
     "tokenizers": {"stages/priors"},
     "peft": {"stages/priors"},

@@ -24,6 +24,16 @@ def command(
     guidance: Annotated[
         float | None, typer.Option("--guidance", help="Classifier-free guidance; 1 is none.", show_default=False)
     ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option("--sample", min=1, help="Follow this one of the run's samples.", show_default=False),
+    ] = None,
+    amplitude: Annotated[
+        float | None,
+        typer.Option(
+            "--amplitude", min=0.5, max=1.5, help="How far a sampled motion goes; 1 is as sampled.", show_default=False
+        ),
+    ] = None,
     steps: options.Steps = None,
     seed: options.Seed = None,
     prior: options.Prior = None,
@@ -57,9 +67,12 @@ def command(
     from stages.distill import PRESETS, check_prompt
     from stages.distill import run as distill
 
+    if sample is not None and prior is None:
+        prior = "points"  # whose samples they are
     flags = {
         "prompt": prompt, "score.objective": objective, "score.guidance": guidance, "steps": steps, "seed": seed,
-        "prior": prior, "raster": raster, "profile": profile, "device": resolve_device(device),
+        "match.sample": sample, "match.amplitude": amplitude, "prior": prior, "raster": raster, "profile": profile,
+        "device": resolve_device(device),
     }  # fmt: skip
     config = build_config(PRESETS, preset_for(preset, prior), flags, settings or [])
     check_prompt(config)

@@ -32,13 +32,15 @@ class ObjectiveConfig:
     pixel_flow: PixelFlowConfig = field(default_factory=PixelFlowConfig)
 
 
-def terms(prior: Prior, config: ObjectiveConfig, *, steps: int, seed: int) -> list[ScoreTerm]:
+def terms(
+    prior: Prior, config: ObjectiveConfig, *, steps: int, seed: int, drawn: Tensor | None = None
+) -> list[ScoreTerm]:
     """The objectives that ``config`` asks for and ``prior`` can serve: the one table of them."""
     score, match, pixel_flow, found = config.score, config.match, config.pixel_flow, list[ScoreTerm]()
     if score.weight:
         found.append(Score(prior, score, steps=steps, seed=seed))
     if match.weight and sees_points(prior):
-        found.append(Match(prior, match, seed=seed))
+        found.append(Match(prior, match, seed=seed, drawn=drawn))
     if pixel_flow.weight and predicts_pixel_flow(prior):
         found.append(PixelFlow(prior, pixel_flow, (score.timestep_min, score.timestep_max), seed=seed))
     return found
@@ -54,6 +56,7 @@ class Distillation:
         prompts: the sentence, what to move away from, and that of the static LoRA ("" without one).
         config: the objectives.
         steps, seed: of the whole optimisation.
+        drawn: samples of the motion that the prior has drawn before, of which one is matched.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Distillation:
         *,
         steps: int,
         seed: int,
+        drawn: Tensor | None = None,
     ) -> None:
         self.asset, self.prior, self.config, self.steps, self.seed = asset, prior, config, steps, seed
         self.times = prior.frame_times(viewpoints[0])
@@ -73,7 +77,7 @@ class Distillation:
             motion, negative, static = prior.encode_text(prompts).split()
         encoded = Prompts(motion=motion, negative=negative, static=static)
         self.views = [View(index, at, asset, prior, encoded) for index, at in enumerate(viewpoints)]
-        self.terms = terms(prior, config, steps=steps, seed=seed)
+        self.terms = terms(prior, config, steps=steps, seed=seed, drawn=drawn)
 
     def step(self, motion: Motion, regularizers: Sequence[Regularizer], step: int) -> dict[str, Tensor]:
         """Values of all terms in optimiser step ``step``, by name; "loss" is their weighted sum."""

@@ -32,12 +32,19 @@ class MatchConfig:
 
 
 class Match:
-    """A ``ScoreTerm``."""
+    """A ``ScoreTerm``.
+
+    Args:
+        prior: draws the samples.
+        config: how many, and which is followed.
+        seed: of the samples.
+        drawn: [B, 3 K, N] samples that were drawn before, to take in their place.
+    """
 
     name = "match"
 
-    def __init__(self, prior: PointsPrior, config: MatchConfig, *, seed: int) -> None:
-        self.prior, self.config, self.weight, self.seed = prior, config, config.weight, seed
+    def __init__(self, prior: PointsPrior, config: MatchConfig, *, seed: int, drawn: Tensor | None = None) -> None:
+        self.prior, self.config, self.weight, self.seed, self.drawn = prior, config, config.weight, seed, drawn
         self._targets: dict[int, Tensor] = {}
 
     def wanted(self, step: int) -> Sequence[Wanted]:
@@ -51,7 +58,7 @@ class Match:
     def target(self, view: View) -> Tensor:
         """What is followed, [1, 3 K, N]."""
         if view.index not in self._targets:
-            found = self.samples(view)
+            found = self.samples(view) if self.drawn is None else self.drawn
             number = self.config.sample
             chosen = found[number - 1 : number] if number else consensus(found)
             self._targets[view.index] = self.config.amplitude * chosen

@@ -16,8 +16,7 @@ def sampled_motion(prior: PointsPrior, latents: Tensor, asset: Gaussians, view: 
     """The motion of ``asset`` whose points go along the paths that ``latents`` [1, 3 K, N] are."""
     points = asset.means[view.indices]
     motion = PointPaths(PointPathsConfig(num_points=len(points)), points, cyclic=view.cyclic)
-    with torch.no_grad():
-        motion.paths.copy_(prior.paths(latents, view)[0])
+    motion.set_paths(prior.paths(latents, view)[0].to(points))
     return motion.to(asset.means.device)
 
 

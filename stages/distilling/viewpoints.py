@@ -45,8 +45,7 @@ def look_at(
     cameras = sample_viewpoints(asset, prior.clip, config, rasterizer, seed=seed, stream=stream)
     if not sees_points(prior):
         return cameras
-    verb = prior.verb_of(prompt)
-    cyclic = verb is not None and verb.cyclic
+    cyclic = prior.verb_of(prompt).cyclic
     return [prior.look_at(asset, cameras[0], cyclic=cyclic, facing_deg=facing_deg, seed=seed)]
 
 

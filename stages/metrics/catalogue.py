@@ -24,6 +24,7 @@ EXTRA = "pip install 'animus3d[metrics]', with networks.builtin=true as by defau
 REFERENCE = "--reference RUN, or a folder of videos or frames"
 TRUTH = "--truth FILE.glb#Clip, or --truth RUN with the same asset"
 MORE_FRAMES = "--set frames=3 or more"
+LOOPS = "a motion that begins at rest; this one is a loop"
 PROMPT = "a run that was distilled from a sentence"
 
 

@@ -20,6 +20,9 @@ from stages.motion.interface import Regularizer
 from stages.motion.regularizers import AsRigidAsPossible, RegularizerConfig
 from stages.settings import check
 
+USUAL_SIZE = 0.1
+"""Of the slowest function of a path, in half sides of the asset's box. [ours]"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PointPathsConfig:
@@ -48,7 +51,7 @@ class PointPaths(nn.Module):
         self.config, self.basis = config, basis_of(cyclic)
         self.points: Tensor
         self.register_buffer("points", points.float().clone())
-        self.paths = nn.Parameter(torch.zeros(len(points), NUM_FUNCTIONS, 3))
+        self.paths = nn.Parameter(torch.zeros(len(points), NUM_FUNCTIONS, 3))  # over their usual sizes
         self._near: tuple[Tensor, Tensor, Tensor] | None = None  # what was asked last, and which points it follows
 
     def at(self, asset: Gaussians, frame_times: Tensor) -> Frames:
@@ -59,7 +62,17 @@ class PointPaths(nn.Module):
         """See ``Motion.displacements``."""
         indices, weights = self._followed(points)
         paths = torch.einsum("pn,pnkd->kpd", weights, self.paths[indices])
-        return torch.einsum("tk,kpd->tpd", self.basis.at(frame_times).to(paths), paths)
+        return torch.einsum("tk,kpd->tpd", (self.basis.at(frame_times) * self._sizes()).to(paths), paths)
+
+    def set_paths(self, coefficients: Tensor) -> None:
+        """Give the points the paths of ``coefficients`` [M, K, 3]."""
+        with torch.no_grad():
+            self.paths.copy_(coefficients / self._sizes().to(coefficients)[:, None])
+
+    def _sizes(self) -> Tensor:
+        """The usual sizes [K] of coefficients: quick waves are small. An optimiser's steps are alike for all."""
+        order = torch.arange(NUM_FUNCTIONS, device=self.paths.device)
+        return USUAL_SIZE / (1.0 + ((order + 1) // 2 if self.basis.cyclic else order))
 
     def _followed(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Which points [P, n] each of ``points`` [P, 3] follows, and by how much [P, n]."""

@@ -38,7 +38,14 @@ class MovingAsset:
     def times(self, num_frames: int) -> Tensor:
         """``frame_time`` values [T] of ``num_frames`` frames; the last of a loop is the one before the first."""
         device = self.gaussians.means.device
-        return torch.arange(num_frames, device=device) / num_frames if self.loop else frame_times(num_frames, device)
+        if self.loop or self.closes:
+            return torch.arange(num_frames, device=device) / num_frames
+        return frame_times(num_frames, device)
+
+    @property
+    def closes(self) -> bool:
+        """Whether the motion is a loop by itself: it does not begin at rest then."""
+        return self.motion is not None and self.motion.metadata().get("cyclic") == "true"
 
     @torch.no_grad()
     def at(self, times: Tensor) -> Frames:
@@ -70,10 +77,10 @@ class MovingAsset:
 
         A loop leaves out the first ``LOOP_OVERLAP`` of the clip; its end is cross-faded into that skipped part, so that
         time 1 is time 0 again, at the same speed. Bodies go on walking, where a motion played to and fro would have
-        them walk backwards.
+        them walk backwards. A motion that ``closes`` is a loop as it is.
         """
         assert self.motion is not None
-        if not self.loop:
+        if not self.loop or self.closes:
             return self.motion.displacements(points, times)
         late = LOOP_OVERLAP + times * (1.0 - LOOP_OVERLAP)
         early = (late - (1.0 - LOOP_OVERLAP)).clamp(min=0.0)  # 0 until the overlap begins

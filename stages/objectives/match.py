@@ -7,7 +7,7 @@ from torch import Tensor
 
 from stages.priors.prior import Observation
 
-EPSILON = 1e-3
+EPSILON = 0.03
 """Where the distance turns from square to linear, in units of latents."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from diffusers import DDIMScheduler
@@ -125,12 +125,13 @@ def load_embedded(name: str, device: torch.device | str = "cpu") -> EmbeddedPrio
     return _load_embedded(name, folder, index, device)
 
 
-def is_embedded_kind(name: str) -> bool:
-    """Whether a prior is of this project's own kind, whose defaults suit it, and not a published model.
+def kind_of(name: str) -> Literal["points", "video", "published"]:
+    """Whether a prior is one of this project's own, which have defaults of their own, or a published model.
 
     Of a hub id no more than the index is downloaded for that.
     """
-    return bool(read_index(_find(name, ())).get("_class_name") == PIPELINE)
+    kind = read_index(_find(name, ())).get("_class_name")
+    return "points" if kind == POINTS_PIPELINE else "video" if kind == PIPELINE else "published"
 
 
 def is_points_kind(name: str) -> bool:

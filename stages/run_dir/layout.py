@@ -23,6 +23,7 @@ class StageLayout:
 
 
 FIT = StageLayout(folder="reconstruction", command="reconstruct", result="gaussians.safetensors", reads=())
+SAMPLES = StageLayout(folder="samples", command="sample", result="samples.safetensors")
 LORA = StageLayout(folder="lora", command="fit-lora", result="adapter.safetensors")
 MOTION = StageLayout(
     folder="motion",
@@ -36,7 +37,7 @@ REFINED = StageLayout(folder="refined", command="refine", result="motion.safeten
 PIPELINE = (LORA, MOTION, REFINED)
 """The stages that start from an asset, in their order."""
 
-BY_FOLDER = {stage.folder: stage for stage in (FIT, *PIPELINE)}
+BY_FOLDER = {stage.folder: stage for stage in (FIT, SAMPLES, *PIPELINE)}
 MADE_BY = {stage.folder: stage.command for stage in PIPELINE}
 """Folder -> the command that fills it, in the order of the pipeline."""
 

@@ -73,6 +73,7 @@ class RiggedFile:
     faces: Tensor  # [F, 3]
     painted: tuple[Painted, ...]  # the colours
     weights: Tensor  # [V, S]
+    names: list[str]  # of the J nodes
     parents: list[int]
     joints: list[int]
     inverse_bind: Tensor  # [S, 4, 4]
@@ -231,6 +232,7 @@ def _take_apart(file: GltfFile, parts: list[Primitive]) -> RiggedFile:
         faces=torch.from_numpy(np.concatenate(faces)),
         painted=tuple(painted),
         weights=torch.from_numpy(np.concatenate(weights)).float(),
+        names=[file.gltf.nodes[node].name or f"node{node}" for node in order],
         parents=parents,
         joints=joints,
         inverse_bind=torch.from_numpy(np.stack(inverse_bind)).float(),

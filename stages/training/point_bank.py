@@ -22,6 +22,7 @@ from stages.conventions import step_generator
 from stages.events import Finished, Progress, Report, Started
 from stages.files import replacing, write_tensors
 from stages.geometry.trajectories import NUM_FUNCTIONS, basis_of
+from stages.priors.points.prior import STATIC
 from stages.skeletons.rigged import RiggedFile
 from stages.skeletons.skeleton import Pose
 from stages.zoo.bodies import BodyEntry, open_body
@@ -41,8 +42,8 @@ from stages.zoo.trajectories import (
 NUM_POINTS = 384
 """Points that an example holds; each training step takes some of them."""
 
-STATIC, STATIC_SHARE = "static", 0.03
-"""The word for a body that does not move, and how often it is drawn: negative prompts and the static LoRA say it."""
+STATIC_SHARE = 0.03
+"""How often a body that does not move is drawn: negative prompts and the static LoRA say so."""
 
 FARTHEST = 2.5
 """Root mean square displacement of an example, in half sides of the box, beyond which it is drawn again."""

@@ -43,7 +43,7 @@ class BodyClip:
     said: str  # what this body's motion is more exactly: "gallop" where the verb is "run"
     cyclic: bool
     seconds: float = 0.0  # measured, as the next
-    large_root_motion: bool = False  # it goes further than half its length, and does not jump
+    large_root_motion: bool = False  # it goes further than half its length along the ground
     part: tuple[float, float] | None = None  # the seconds of the source's clip that it is, where it is not all
 
 

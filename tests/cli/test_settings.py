@@ -36,7 +36,7 @@ def test_flags_and_assignments_override_in_order() -> None:
     [
         ("inversion_step=3", r"no setting 'inversion_step'. Did you mean score\.inversion_steps"),
         ("feature=3", r"Did you mean motion\.hexplane\.features"),
-        ("guidance=3", r"several settings 'guidance'.*score\.guidance, pixel_flow\.guidance"),
+        ("guidance=3", r"several settings 'guidance'.*score\.guidance, match\.guidance, pixel_flow\.guidance"),
         ("hexplane=3", "no setting 'hexplane'"),
         ("steps.x=3", "no setting"),
         ("steps=many", "steps must be a whole number, not 'many'"),

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.errors import BadInput
+from stages.events import Caution, Note, Report
 from stages.gaussians import Frames, Gaussians
 from stages.gaussians.spread import spread_points
 from stages.geometry.trajectories import NUM_FRAMES, basis_of
@@ -29,12 +30,16 @@ from stages.priors.points.model import CHANNELS, PointsModel, Told, Verb
 from stages.priors.points.network import AnimusPointsModel
 from stages.priors.points.noise import body_noise
 from stages.priors.prior import ClipShape, Condition, Observation, Text, Viewpoint, Wanted
+from stages.priors.words import Understood, understand
 
 PIPELINE = "AnimusPointsPipeline"
 NUM_POINTS = 512
 """Points of an asset that the prior looks at."""
 
 PREVIEW_PX = 192
+
+STATIC = "static"
+"""The word for a body that does not move."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,6 @@ class PointsPrior:
         name: str,
         model: PointsModel,
         device: torch.device | str = "cpu",
-        words: Mapping[str, list[str]] | None = None,
     ) -> None:
         self.name, self.model, self.device = name, model, torch.device(device)
         self.denoiser: AnimusPointsModel = model.network
@@ -73,12 +77,30 @@ class PointsPrior:
         self.parameterization = model.parameterization
         self.clip = ClipShape(NUM_FRAMES, PREVIEW_PX, PREVIEW_PX)
         self.numbers = {verb.name: number for number, verb in enumerate(model.verbs)}
-        self.motions = dict(words or {verb.name: [verb.name] for verb in model.verbs})
+        self.motions = {verb.name: [verb.name] for verb in model.verbs}
 
-    def verb_of(self, prompt: str) -> Verb | None:
-        """The motion that ``prompt`` says; None where it says none that is known."""
-        found = motion_said(self.motions, prompt)
-        return self.model.verbs[self.numbers[found]] if found in self.numbers else None
+    def understand(self, prompt: str) -> Understood:
+        """Which of the prior's motions ``prompt`` asks for."""
+        return understand(prompt, list(self.numbers))
+
+    def verb_of(self, prompt: str) -> Verb:
+        """The motion that ``prompt`` asks for, or the nearest that the prior knows."""
+        return self.model.verbs[self.numbers[self.understand(prompt).nearest]]
+
+    def tell(self, prompt: str, report: Report) -> None:
+        """Say which motion was understood, and how sure that is; a ``Caution`` where none is known."""
+        found = self.understand(prompt)
+        if found.verb is None:
+            known = ", ".join(verb.name for verb in self.model.verbs if verb.name != STATIC)
+            report(
+                Caution(
+                    f"{prompt!r} names no motion that this prior was taught; the nearest is {found.nearest!r}, and "
+                    f"that is what it will do. It knows: {known}."
+                )
+            )
+            return
+        others = f"; left out: {', '.join(found.others)}" if found.others else ""
+        report(Note(f"Understood: {found.verb} ({100 * found.confidence:.0f} % sure){others}."))
 
     def look_at(
         self, asset: Gaussians, viewpoint: Viewpoint, *, cyclic: bool, facing_deg: float, seed: int
@@ -97,8 +119,8 @@ class PointsPrior:
 
     def encode_text(self, prompts: Sequence[str]) -> Text:
         """See ``Prior.encode_text``: of each prompt the number of its motion, that of none for a null prompt."""
-        found = [self.verb_of(prompt) for prompt in prompts]
-        numbers = [len(self.numbers) if verb is None else self.numbers[verb.name] for verb in found]
+        wordless = len(self.numbers)
+        numbers = [self.numbers[self.verb_of(prompt).name] if prompt.strip() else wordless for prompt in prompts]
         return Text(tuple(prompts), pooled=torch.tensor(numbers, device=self.device)[:, None])
 
     def observe(
@@ -173,7 +195,6 @@ class PointsPrior:
             "points": ["animus3d", "AnimusPointsModel"],
             "verbs": [[verb.name, verb.cyclic, round(verb.seconds, 3)] for verb in self.model.verbs],
             "scales": self.model.scales.tolist(),
-            "motions": self.motions,
         }
         (folder / "model_index.json").write_text(json.dumps(index, indent=1) + "\n")
 
@@ -182,21 +203,12 @@ class PointsPrior:
         """The prior in ``folder``. Raises whatever diffusers raises of damaged files."""
         network = AnimusPointsModel.from_pretrained(folder / "points").float()
         verbs = [Verb(*verb) for verb in index["verbs"]]
-        return PointsPrior(name, PointsModel(network, verbs, torch.tensor(index["scales"])), device, index["motions"])
+        return PointsPrior(name, PointsModel(network, verbs, torch.tensor(index["scales"])), device)
 
 
 def sees_points(prior: Any) -> TypeGuard[PointsPrior]:
     """Whether a prior is a ``PointsPrior``."""
     return isinstance(prior, PointsPrior)
-
-
-def motion_said(motions: Mapping[str, Sequence[str]], prompt: str) -> str | None:
-    """The first motion of which ``prompt`` has a word."""
-    for word in prompt.lower().replace(",", " ").replace(".", " ").split():
-        for motion, forms in motions.items():
-            if word in forms:
-                return motion
-    return None
 
 
 def _seen(viewpoint: Viewpoint) -> PointView:

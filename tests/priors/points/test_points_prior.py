@@ -1,0 +1,117 @@
+"""The points prior: what it sees, predicts and samples; and the training step that it learns by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from stages.cameras import Camera
+from stages.errors import BadInput
+from stages.gaussians import Frames, Gaussians
+from stages.geometry.trajectories import NUM_FUNCTIONS, basis_of
+from stages.priors.load import kind_of, load_prior
+from stages.priors.points import PointView
+from stages.priors.points.model import Told
+from stages.priors.points.noise import body_noise
+from stages.priors.prior import Viewpoint
+from stages.raster import choose
+from stages.training.points import in_phase
+from tests.motion.test_hexplane import asset
+from tests.priors.points.tiny import save_tiny, tiny_points_prior
+
+
+def view_of(gaussians: Gaussians, *, cyclic: bool, facing_deg: float = 0.0) -> PointView:
+    camera = Camera(viewmat=torch.eye(4), K=torch.eye(3), width=16, height=16)
+    viewpoint = Viewpoint(camera, torch.ones(3), choose("cpu"))
+    return tiny_points_prior().look_at(gaussians, viewpoint, cyclic=cyclic, facing_deg=facing_deg, seed=0)
+
+
+def moved(gaussians: Gaussians, cyclic: bool) -> tuple[Frames, Tensor]:
+    """Frames whose points have the returned coefficients [N, K, 3]."""
+    basis = basis_of(cyclic)
+    coefficients = 0.1 * torch.randn(
+        gaussians.num_gaussians, NUM_FUNCTIONS, 3, generator=torch.Generator().manual_seed(3)
+    )
+    away = basis.displacements(coefficients, basis.times())  # [N, T, 3]
+    return Frames(gaussians, gaussians.means + away.transpose(0, 1)), coefficients
+
+
+@pytest.mark.parametrize("facing_deg", [0.0, 90.0, -30.0])
+def test_what_it_observes_gives_the_paths_back_however_the_body_faces(facing_deg: float) -> None:
+    gaussians, prior = asset(40), tiny_points_prior()
+    view = view_of(gaussians, cyclic=True, facing_deg=facing_deg)
+    frames, coefficients = moved(gaussians, cyclic=True)
+    latents = prior.observe(frames, view).latents
+    assert latents is not None
+    torch.testing.assert_close(prior.paths(latents, view)[0], coefficients[view.indices], rtol=1e-4, atol=1e-5)
+
+
+def test_a_body_that_faces_x_is_seen_as_one_that_faces_z() -> None:
+    gaussians = asset(40)
+    turned = gaussians.means[:, [2, 1, 0]] * torch.tensor([1.0, 1.0, -1.0])  # +z to +x
+    rest = view_of(gaussians, cyclic=False).rest(gaussians)
+    other = replace(gaussians, means=turned)
+    torch.testing.assert_close(view_of(other, cyclic=False, facing_deg=90.0).rest(other), rest, rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_reach_the_means_that_are_looked_at() -> None:
+    gaussians, prior = asset(40), tiny_points_prior()
+    view = view_of(gaussians, cyclic=False)
+    means = gaussians.means.expand(16, -1, -1).clone().requires_grad_()
+    latents = prior.observe(Frames(gaussians, means), view).latents
+    assert latents is not None
+    latents.square().sum().backward()
+    assert latents.abs().max() < 1e-5  # nothing moves
+    assert means.grad is not None
+
+
+def test_samples_are_its_own_prediction_denoised_and_the_same_for_the_same_seed() -> None:
+    gaussians, prior = asset(40), tiny_points_prior()
+    view = view_of(gaussians, cyclic=True)
+    [text] = prior.encode_text(["a walking dog"]).split()
+    condition = prior.condition(text, gaussians, view)
+    first, again = (prior.sample(condition, torch.Generator().manual_seed(1), count=2, steps=3) for _ in range(2))
+    assert torch.equal(first, again) and first.shape == (2, 3 * NUM_FUNCTIONS, 40)
+    assert not torch.equal(first[0], first[1])
+
+
+def test_words_are_numbers_and_no_word_is_another() -> None:
+    text = tiny_points_prior().encode_text(["a dog trots along", "it leaps", "a statue", ""])
+    assert text.pooled is not None and text.pooled[:, 0].tolist()[0] == 0 and text.pooled[3, 0] == 3
+    assert text.pooled[1, 0] == 1
+
+
+def test_noise_has_variance_one_and_is_alike_where_points_are_near() -> None:
+    points = torch.rand(1, 400, 3, generator=torch.Generator().manual_seed(0)) * 2.0 - 1.0
+    points[0, 200:] = points[0, :200] + 0.01
+    noise = body_noise(points, 300, torch.Generator().manual_seed(1))[0]
+    assert 0.9 < float(noise.var()) < 1.1
+    near = float((noise[:, :200] * noise[:, 200:]).mean())
+    assert 0.6 < near < 0.8  # all but the white share
+
+
+def test_a_loop_is_brought_into_phase_and_other_motions_are_left() -> None:
+    basis = basis_of(True)
+    truth = torch.randn(2, 30, NUM_FUNCTIONS, 3)
+    shifted = torch.stack([basis.shifted(one, 5 / 16) for one in truth])
+    found = in_phase(truth, shifted, torch.tensor([1, 0]))
+    torch.testing.assert_close(found[0], shifted[0], rtol=1e-4, atol=1e-5)
+    assert torch.equal(found[1], truth[1])
+
+
+def test_a_folder_gives_the_same_prior_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    name = save_tiny(tmp_path / "prior")
+    assert kind_of(name) == "points"
+    prior, other = tiny_points_prior(), load_prior(name)
+    told = Told(torch.rand(1, 9, 3), torch.tensor([1]), torch.tensor([0]))
+    x, level = torch.randn(1, 3 * NUM_FUNCTIONS, 9), torch.ones(1)
+    torch.testing.assert_close(
+        other.model.clean(x, level, told), prior.model.clean(x, level, told), rtol=0.02, atol=0.02
+    )
+    (tmp_path / "prior" / "points" / "diffusion_pytorch_model.safetensors").write_bytes(b"no")
+    with pytest.raises(BadInput, match="prior"):
+        load_prior(name)

@@ -139,7 +139,8 @@ class Console:
         from rich.text import Text
 
         count = "" if status.num_gaussians is None else f", {status.num_gaussians:,} Gaussians"
-        self.note(f"{status.run}: {status.source or 'no asset yet'}{count}, {_size(status.bytes)}")
+        faces = f", faces {status.facing}" if status.facing else ""
+        self.note(f"{status.run}: {status.source or 'no asset yet'}{count}{faces}, {_size(status.bytes)}")
         right = ("step", "time", "size")
         heads = ("stage", "state", *right, "changed settings, inputs")
         columns = (Column(h, justify="right" if h in right else "left", no_wrap=h != heads[-1]) for h in heads)

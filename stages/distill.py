@@ -23,6 +23,7 @@ from stages.distilling.score import ScoreConfig
 from stages.distilling.viewpoints import ViewsConfig, is_loop, look_at
 from stages.errors import BadInput, MissingStage
 from stages.events import Caution, Finished, Note, Progress, Report, Started, Wrote
+from stages.facing.keep import facing_input
 from stages.gaussians.normalised import normalised
 from stages.gaussians.stand_in import stand_in
 from stages.media.preview import write_preview
@@ -136,12 +137,13 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         check_objectives(config)
     # 1. what it works on
     asset = normalised(run_dir.load_asset())
-    facing_deg = 0.0
+    facing_deg = run_dir.facing().used_deg
     low, high = asset.bounds()
     if torch.equal(low, high):
         raise BadInput("All Gaussians of the asset are at one place: there is nothing to bend.", "Take another asset.")
     folder = run_dir.stage(MOTION.folder)
     inputs = {"asset": run_dir.asset_hash(), "prior": prior_fingerprint(config.prior)}
+    inputs |= facing_input(run_dir, config.prior)
     if config.score.compares:
         inputs["lora"] = lora_hash(run_dir, config, inputs["prior"])
     if chosen is not None:

@@ -19,6 +19,7 @@ from stages.conventions import step_generator
 from stages.distilling.sampled import film
 from stages.distilling.viewpoints import ViewsConfig, look_at
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
+from stages.facing.keep import facing_input
 from stages.gaussians import Gaussians
 from stages.gaussians.normalised import normalised
 from stages.media.preview import write_preview
@@ -78,7 +79,9 @@ def run(run_dir: RunDir, config: FitLoraConfig, report: Report, *, force: bool =
     """Write ``lora/adapter.safetensors`` into the run. Raises ``MissingStage`` when the run has no asset."""
     asset = normalised(run_dir.load_asset()).to(config.device)
     folder = run_dir.stage(LORA.folder)
+    facing_deg = run_dir.facing().used_deg
     inputs = {"asset": run_dir.asset_hash(), "prior": prior_fingerprint(config.prior)}
+    inputs |= facing_input(run_dir, config.prior)
     begin = folder.begin(
         config=asdict(config), defaults=asdict(FitLoraConfig()), inputs=inputs, total_steps=config.steps, force=force
     )
@@ -97,7 +100,7 @@ def run(run_dir: RunDir, config: FitLoraConfig, report: Report, *, force: bool =
     )
     text = prior.encode_text([config.static_prompt.format(object=config.object)])
     viewpoints = look_at(
-        prior, asset, config.views, rasterizer, prompt=config.static_prompt, facing_deg=0.0, seed=config.seed
+        prior, asset, config.views, rasterizer, prompt=config.static_prompt, facing_deg=facing_deg, seed=config.seed
     )
     with torch.no_grad():
         clips = [

@@ -9,6 +9,7 @@
 3. Drop what is not the asset: floaters, what is outside a crop, what is not connected.
 4. Centre and scale it.
 5. Write ``asset/canonical.ply``, which every other stage works on.
+6. Find where it faces, for priors that see points in the frame of the body.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from torch import Tensor
 from stages.conventions import step_generator
 from stages.errors import BadInput
 from stages.events import Caution, Note, Report, Wrote
+from stages.facing.keep import keep_facing
 from stages.gaussians import Gaussians, cleaning
+from stages.gaussians.facing import AUTO, parse_facing
 from stages.gaussians.formats import READERS, is_mesh_ply, read_splat, splat_format
 from stages.gaussians.normalised import snap_scales
 from stages.gaussians.transform import centre, looks_upside_down, mirror, rescale, turn_upright
@@ -46,6 +49,7 @@ class ReconstructConfig:
     largest: bool = False  # keep the largest connected body that is not a flat sheet
     center: bool = False  # the middle of the box comes to the origin
     scale: float = 1.0  # after centring
+    facing: str = AUTO  # found from its shape; or none, +x, -x, +z, -z, degrees about +y from +z towards +x
     seed: int = 0
 
 
@@ -57,7 +61,8 @@ def run(run: RunDir, config: ReconstructConfig, report: Report, *, file: Path, f
     gaussians = load_asset(file, config, report)
     if run.put_asset(gaussians, str(file), force=force):
         report(Wrote(run.canonical_ply, f"{gaussians.num_gaussians} Gaussians, SH degree {gaussians.sh_degree}"))
-    else:
+        keep_facing(run, gaussians, config.facing, report)
+    elif not keep_facing(run, gaussians, config.facing, report, force=force):
         report(Note(f"{run.path} already holds this asset; nothing to do."))
 
 
@@ -87,6 +92,7 @@ def load_asset(path: Path, config: ReconstructConfig, report: Report) -> Gaussia
 
 def _check(config: ReconstructConfig) -> None:
     """Raise ``BadInput`` for settings that no file can meet."""
+    parse_facing(config.facing)
     if config.num_gaussians < 1:
         raise BadInput(f"--num-gaussians must be at least 1, not {config.num_gaussians}.")
     if len(config.crop) not in (0, 1, 4, 6):

@@ -6,7 +6,7 @@
 1. Read cameras and photos; some views are held out.
 2. Start from the visual hull of the masks, COLMAP's points, or anywhere in the box that the cameras see.
 3. Optimise a fixed number of Gaussians (Kerbl et al. 2023), coarse pictures first; those that fade move to others.
-4. Measure the held-out views, and write ``asset/canonical.ply``.
+4. Measure the held-out views, write ``asset/canonical.ply``, and find where it faces.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ from stages.captures.read import read_photos
 from stages.conventions import step_generator
 from stages.errors import BadInput, SettingsDiffer
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
+from stages.facing.keep import keep_facing
 from stages.files import file_hash, write_json
 from stages.fitting.parameters import assemble, make_optimiser, relocate, stored
 from stages.fitting.photo_loss import PhotoLoss, compare, measure
 from stages.fitting.relocation import DEAD_OPACITY
 from stages.fitting.start import gaussians_at, spread
 from stages.gaussians import Gaussians
+from stages.gaussians.facing import AUTO, parse_facing
 from stages.media.contact_sheet import contact_sheet, write_png
 from stages.raster import Rasterizer, choose
 from stages.run_dir import RunDir, StageFolder
@@ -56,6 +58,7 @@ class PhotosConfig:
     steps: int = 600
     seed: int = 0
     up: Literal["auto", "y", "-y", "z", "-z", "x", "-x"] = "auto"  # auto: what is up in the pictures
+    facing: str = AUTO  # as of reconstruct's other inputs
     size_px: int = 256  # photos are reduced to this on their longer side
     hold_out: int = 6  # every n-th view is held out for evaluation; 0: none. A test split of the file goes before
     sh_degree: int = 1
@@ -76,6 +79,7 @@ class PhotosConfig:
 
     def __post_init__(self) -> None:
         check(self, steps=1, size_px=1, batch_size=1, hold_out=0, relocate_every=1, checkpoint_every=1, preview_every=0)
+        parse_facing(self.facing)
         for name, least, most in (
             ("num_gaussians", MIN_GAUSSIANS, MAX_GAUSSIANS),
             ("sh_degree", 0, MAX_SH_DEGREE),
@@ -103,12 +107,15 @@ def run(run: RunDir, config: PhotosConfig, report: Report, *, file: Path, force:
     photos = read_photos(capture, config.size_px)
     held_out, training = split(capture, photos, config.hold_out)
     masked = has_masks(photos)
+    tracked, usual = asdict(config), asdict(PhotosConfig())
+    for settings in (tracked, usual):
+        del settings["facing"]  # the fit does not depend on it
     begin = folder.begin(
-        config=asdict(config), defaults=asdict(PhotosConfig()), total_steps=config.steps, force=force,
+        config=tracked, defaults=usual, total_steps=config.steps, force=force,
         inputs={"photos": fingerprint(capture), "file": str(file)},
     )  # fmt: skip
     if begin.done:
-        put(run, result_of(folder), file, report, force)
+        put(run, result_of(folder), file, config.facing, report, force)
         return
 
     # 2. where to start
@@ -159,7 +166,7 @@ def run(run: RunDir, config: PhotosConfig, report: Report, *, file: Path, force:
     report(Wrote(sheet, "photos, and beside each what was reconstructed"))
     folder.write_result("gaussians.safetensors", stored(fitted.to("cpu")), {})
     folder.finish(config.steps)
-    put(run, result_of(folder), file, report, force)  # as a later call reads it, to the last bit
+    put(run, result_of(folder), file, config.facing, report, force)  # as a later call reads it, to the last bit
 
 
 def refuse_other_asset(run: RunDir, folder: StageFolder, steps: int, force: bool) -> None:
@@ -170,11 +177,12 @@ def refuse_other_asset(run: RunDir, folder: StageFolder, steps: int, force: bool
         )
 
 
-def put(run: RunDir, gaussians: Gaussians, file: Path, report: Report, force: bool) -> None:
+def put(run: RunDir, gaussians: Gaussians, file: Path, facing: str, report: Report, force: bool) -> None:
     """Make the result the asset of the run, if it is not already."""
     if run.put_asset(gaussians, str(file), force=force, fitted=True):
         report(Wrote(run.canonical_ply, f"{gaussians.num_gaussians} Gaussians, SH degree {gaussians.sh_degree}"))
-    else:
+        keep_facing(run, gaussians, facing, report)
+    elif not keep_facing(run, gaussians, facing, report, force=force):
         report(Note(f"{run.path} already holds this asset; nothing to do."))
 
 

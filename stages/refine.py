@@ -18,6 +18,7 @@ from stages.distilling.repairs import RepairedPaths, RepairedVideos, Repairs, Sd
 from stages.distilling.viewpoints import ViewsConfig, film, look_at
 from stages.errors import BadInput
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
+from stages.facing.keep import facing_input
 from stages.gaussians import Gaussians
 from stages.gaussians.normalised import Placement
 from stages.gaussians.stand_in import stand_in
@@ -85,6 +86,7 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
         "asset": run_dir.asset_hash(),
         "motion": run_dir.stage(MOTION.folder).result_hash(MOTION.result),
         "prior": prior_fingerprint(config.prior),
+        **facing_input(run_dir, config.prior),
     }
     begin = folder.begin(
         config=asdict(config), defaults=asdict(RefineConfig()), inputs=inputs, total_steps=config.steps, force=force
@@ -105,7 +107,7 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
     )
     prior.encode_text([metadata["prompt"], ""])  # before the denoiser needs the memory
     motion = load_motion(tensors, metadata, config.device, placement)
-    repairs = new_repairs(prior, asset, metadata["prompt"], config, rasterizer, facing_deg=0.0)
+    repairs = new_repairs(prior, asset, metadata["prompt"], config, rasterizer, facing_deg=run_dir.facing().used_deg)
     seen = repairs.viewpoints[0]
     del prior  # the repairs let it go, for the motion needs the memory
     report(Started("repairing what the prior sees", len(repairs.viewpoints)))

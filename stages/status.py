@@ -48,6 +48,7 @@ class RunStatus:
     run: str  # its folder
     source: str  # the file that its asset came from
     num_gaussians: int | None
+    facing: str  # "+z (98 % sure)"; nothing where it is not known
     running: Holder | None  # the command that is working on it: {"command", "pid", "host", "started"}, or null
     stages: list[StageStatus]  # in the order of the pipeline
     bytes: int
@@ -69,6 +70,7 @@ def run(run: RunDir) -> RunStatus:
         run=str(run.path),
         source=str((read_json(run.path / "run.json") or {}).get("source") or (stages[0].read or {}).get("file", "")),
         num_gaussians=_count(run.canonical_ply),
+        facing=_facing(run),
         running=holder,
         stages=stages,
         bytes=_size(run.path),
@@ -196,6 +198,14 @@ def _count(ply: Path) -> int | None:
         return int(head[1].split(None, 1)[0])
     except (OSError, IndexError, ValueError):
         return None
+
+
+def _facing(run: RunDir) -> str:
+    """Where the asset faces, in words."""
+    kept = run.kept_facing()
+    if kept is None:
+        return ""
+    return kept.words if kept.confidence is None else f"{kept.words} ({100.0 * kept.confidence:.0f} % sure)"
 
 
 def _size(path: Path) -> int:

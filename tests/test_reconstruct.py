@@ -77,6 +77,7 @@ def test_a_rigged_file_rests_in_the_pose_that_is_named() -> None:
         ("good.splat --flip w", "not an axis"),
         ("good.splat --up-axis up", "not an axis"),
         ("good.splat --pose Walk", "has no poses"),
+        ("good.splat --facing forward", "facing cannot be 'forward'"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(

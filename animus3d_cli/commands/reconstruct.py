@@ -111,6 +111,16 @@ def command(
     scale: Annotated[
         float | None, typer.Option("--scale", help="Make it this many times as large.", show_default=False)
     ] = None,
+    facing: Annotated[
+        str | None,
+        typer.Option(
+            "--facing",
+            metavar="WHERE",
+            help="Where it faces: +x, -x, +z, -z, degrees from +z towards +x, or none. Default: auto, found from its "
+            "shape",
+            show_default=False,
+        ),
+    ] = None,
     steps: options.Steps = None,
     seed: options.Seed = None,
     device: Annotated[
@@ -125,7 +135,8 @@ def command(
     A splat is checked; a mesh becomes flat Gaussians sampled on its surface; to photos with known cameras Gaussians
     are fitted, for --steps steps, and views that were held out are measured.
 
-    Reads FILE, writes asset/canonical.ply, which every later stage works on. Next: animus3d fit-lora
+    Reads FILE, writes asset/canonical.ply, which every later stage works on, and asset/preview.png, which shows where
+    it faces. Next: animus3d fit-lora
 
     Example: animus3d reconstruct capture.spz --up-axis -y --largest
 
@@ -133,7 +144,7 @@ def command(
     """
     from stages.captures import is_capture
 
-    shared = {"num_gaussians": num_gaussians, "up": up, "seed": seed}
+    shared = {"num_gaussians": num_gaussians, "up": up, "facing": facing, "seed": seed}
     placing = {
         "pose": pose, "texture": str(texture) if texture else None, "flip": flip, "min_opacity": min_opacity,
         "max_size": max_size, "crop": _numbers(crop), "largest": largest or None, "center": center or None,

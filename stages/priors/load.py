@@ -134,6 +134,11 @@ def kind_of(name: str) -> Literal["points", "video", "published"]:
     return "points" if kind == POINTS_PIPELINE else "video" if kind == PIPELINE else "published"
 
 
+def is_points_kind(name: str) -> bool:
+    """Whether a prior sees points and not videos. As ``is_embedded_kind``, no more than its index is read."""
+    return bool(read_index(_find(name, ())).get("_class_name") == POINTS_PIPELINE)
+
+
 def family_of(name: str, index: dict[str, Any]) -> type[PublishedPrior]:
     """The family of a published model.
 

@@ -5,6 +5,8 @@
     RUN/
       run.json               format version, asset hash, versions, when and on what
       asset/canonical.ply    the asset every stage works on
+      asset/facing.json      where it faces; without it, +z
+      asset/preview.png      a picture that shows that
       reconstruction/        a ``StageFolder`` too, when the asset was fitted to photos
       lora/ motion/ refined/ one ``StageFolder`` a stage
       renders/ eval/ tensorboard/
@@ -22,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.errors import BadInput, MissingStage, NotFinite, SettingsDiffer
+from stages.errors import BadInput, CorruptCheckpoint, MissingStage, NotFinite, SettingsDiffer
 from stages.events import Report, silent
 from stages.files import file_hash, read_json, write_json, writing
 from stages.run_dir.layout import FIT, FORMAT, MADE_BY, PIPELINE
@@ -32,6 +34,9 @@ from stages.run_dir.stage_folder import StageFolder
 
 if TYPE_CHECKING:
     from stages.gaussians import Gaussians
+    from stages.gaussians.facing import Facing
+
+FACING = "facing.json"
 
 
 def resolve_run_path(option: Path | None) -> Path:
@@ -56,6 +61,38 @@ class RunDir:
         """The asset of the run."""
         return self.path / "asset" / "canonical.ply"
 
+    @property
+    def facing_png(self) -> Path:
+        """A picture of where the asset faces."""
+        return self.path / "asset" / "preview.png"
+
+    def kept_facing(self) -> Facing | None:
+        """Where the asset faces; None when the run does not say. Raises ``CorruptCheckpoint``."""
+        from stages.gaussians.facing import Facing
+
+        path = self.path / "asset" / FACING
+        kept = read_json(path)
+        if kept is None:
+            return None
+        try:
+            degrees, confidence = kept["degrees"], kept["confidence"]
+            return Facing(
+                degrees=None if degrees is None else float(degrees),
+                confidence=None if confidence is None else float(confidence),
+            )
+        except (KeyError, TypeError, ValueError):
+            raise CorruptCheckpoint(f"{path} does not say where the asset faces.", "Remove it.") from None
+
+    def facing(self) -> Facing:
+        """Where the asset faces: +z, of unknown confidence, when the run does not say. Raises ``CorruptCheckpoint``."""
+        from stages.gaussians.facing import Facing
+
+        return self.kept_facing() or Facing(degrees=0.0)
+
+    def put_facing(self, facing: Facing) -> None:
+        """Keep where the asset faces."""
+        write_json(self.path / "asset" / FACING, {"degrees": facing.degrees, "confidence": facing.confidence})
+
     def stage(self, name: str) -> StageFolder:
         """The folder of a stage: "reconstruction", "lora", "motion" or "refined"."""
         return StageFolder(self.path / name)
@@ -70,6 +107,8 @@ class RunDir:
     def hashes(self) -> dict[str, str]:
         """Short hashes of what the run holds now, by the names under which stages note what they read."""
         found = {"asset": (read_json(self.path / "run.json") or {}).get("asset")}
+        if self.canonical_ply.exists():
+            found["facing"] = f"{self.facing().used_deg:g}"  # by which those that see points note it
         for stage in PIPELINE:
             folder = self.stage(stage.folder)
             if folder.result_path(stage.result).exists():
@@ -131,6 +170,8 @@ class RunDir:
             with writing(self.canonical_ply):
                 for name in MADE_BY if fitted else (FIT.folder, *MADE_BY):
                     shutil.rmtree(self.path / name, ignore_errors=True)
+                for name in (FACING, self.facing_png.name):  # of another asset
+                    (self.path / "asset" / name).unlink(missing_ok=True)
                 candidate.replace(self.canonical_ply)
         finally:
             candidate.unlink(missing_ok=True)

@@ -1,0 +1,62 @@
+"""Find or take over where an asset faces, keep it in the run, and tell."""
+
+from __future__ import annotations
+
+from stages.errors import SettingsDiffer
+from stages.events import Caution, Note, Report, Wrote
+from stages.facing.picture import draw_facing
+from stages.gaussians import Gaussians
+from stages.gaussians.facing import Facing, parse_facing
+from stages.media.contact_sheet import write_png
+from stages.priors.facing import find_facing
+from stages.priors.load import is_points_kind
+from stages.raster import choose
+from stages.run_dir import RunDir
+
+UNSURE = 0.6
+"""Confidence below which a person is asked to look."""
+
+
+def keep_facing(run: RunDir, asset: Gaussians, said: str, report: Report, *, force: bool = False) -> bool:
+    """Have the run know where ``asset``, which is its asset, faces; False when it already does.
+
+    Args:
+        said: what ``--facing`` says. "auto" finds it, and leaves what the run already knows.
+        force: find it again, or take over what differs.
+
+    Raises:
+        BadInput: ``said`` is no direction.
+        SettingsDiffer: the run knows another direction than ``said``, and ``force`` is not set.
+    """
+    told, known = parse_facing(said), run.kept_facing()
+    if known is not None and not force:
+        if told is None or told.degrees == known.degrees:
+            return False
+        raise SettingsDiffer(
+            f"The asset of {run.path} faces {known.words}, not {told.words}.",
+            "Use --force to change it: what was made by a prior that sees points is outdated then.",
+        )
+    facing = told or find_facing(asset)
+    run.put_facing(facing)
+    write_png(run.facing_png, draw_facing(asset, facing, choose("cpu")))
+    report(what_to_say(facing))
+    report(Wrote(run.facing_png, "where it faces"))
+    return True
+
+
+def what_to_say(facing: Facing) -> Note | Caution:
+    """One line about it; a caution where it is not sure."""
+    if facing.confidence is None:
+        taken = " and is taken to face +z" if facing.degrees is None else ""
+        return Note(f"It faces {facing.words}{taken}, as --facing says.")
+    sure = f"{100.0 * facing.confidence:.0f} % sure"
+    if facing.degrees is None:
+        return Note(f"It has no front that can be told ({sure}) and is taken to face +z; --facing says otherwise.")
+    if facing.confidence < UNSURE:
+        return Caution(f"It may face {facing.words}, but that is no more than a guess ({sure}): --facing says it.")
+    return Note(f"It faces {facing.words} ({sure}); --facing says otherwise.")
+
+
+def facing_input(run: RunDir, prior: str) -> dict[str, str]:
+    """Where the asset faces as an input of a stage: only where ``prior`` sees points, for others do not ask."""
+    return {"facing": f"{run.facing().used_deg:g}"} if is_points_kind(prior) else {}

@@ -21,6 +21,7 @@ from stages.distilling.sampled import sampled_motion
 from stages.distilling.viewpoints import ViewsConfig, look_at
 from stages.errors import BadInput, NotAvailable
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
+from stages.facing.keep import facing_input
 from stages.files import replacing
 from stages.gaussians import Frames
 from stages.gaussians.normalised import normalised
@@ -75,6 +76,7 @@ def run(run_dir: RunDir, config: SampleConfig, report: Report, *, force: bool = 
     asset = stand_in(normalised(run_dir.load_asset()), config.max_gaussians).to(config.device)
     folder = run_dir.stage(SAMPLES.folder)
     inputs = {"asset": run_dir.asset_hash(), "prior": prior_fingerprint(config.prior)}
+    inputs |= facing_input(run_dir, config.prior)
     begin = folder.begin(
         config=asdict(config),
         defaults=asdict(SampleConfig()),
@@ -90,8 +92,8 @@ def run(run_dir: RunDir, config: SampleConfig, report: Report, *, force: bool = 
     if not sees_points(prior):
         raise NotAvailable(f"The prior {config.prior!r} does not sample here.", "Take: --prior points")
     prior.tell(config.prompt, report)
-    views = ViewsConfig(num_cameras=1)
-    [view] = look_at(prior, asset, views, rasterizer, prompt=config.prompt, facing_deg=0.0, seed=config.seed)
+    views, facing_deg = ViewsConfig(num_cameras=1), run_dir.facing().used_deg
+    [view] = look_at(prior, asset, views, rasterizer, prompt=config.prompt, facing_deg=facing_deg, seed=config.seed)
     assert isinstance(view, PointView)
 
     # 2. the samples

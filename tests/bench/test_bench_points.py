@@ -42,7 +42,9 @@ def prior(tmp_path_factory: pytest.TempPathFactory) -> str:
     network = AnimusPointsModel([verb.name for verb in VERBS], width=32, num_layers=1, num_octaves=2)
     torch.nn.init.normal_(network.leave.weight, std=0.2)
     folder = tmp_path_factory.mktemp("points")
-    PointsPrior("tiny", PointsModel(network, VERBS, [Manner("walk", "walk")], torch.full((2, NUM_FUNCTIONS), 0.1))).save(folder)
+    PointsPrior(
+        "tiny", PointsModel(network, VERBS, [Manner("walk", "walk")], torch.full((2, NUM_FUNCTIONS), 0.1))
+    ).save(folder)
     return str(folder)
 
 

@@ -53,7 +53,8 @@ def test_it_is_kept_and_changed_only_when_forced(tmp_path: Path, ply: Path) -> N
 
 def test_it_is_found_where_it_is_not_said(tmp_path: Path, ply: Path) -> None:
     run = RunDir(tmp_path / "run")
-    run.put_asset(splat(0, count=60), "a.ply", force=False)  # as an earlier version left it
+    reconstruct(run, ReconstructConfig(), silent, file=ply)
+    (run.path / "asset" / "facing.json").unlink()  # as an earlier version left it
     reconstruct(run, ReconstructConfig(), silent, file=ply)
     kept = run.kept_facing()
     assert kept is not None and kept.confidence is not None

@@ -47,12 +47,27 @@ Settings = Annotated[
         show_default=False,
     ),
 ]
+
+
+def _by_its_name(prior: str | None) -> str | None:
+    if prior == "embedded":
+        typer.secho(
+            "Caution: the prior 'embedded' is called 'embedded-video' now; 'points' is the default, and moves better.",
+            err=True,
+            fg=typer.colors.YELLOW,
+        )
+        return "embedded-video"
+    return prior
+
+
 Prior = Annotated[
     str | None,
     typer.Option(
         "--prior",
         metavar="NAME",
-        help="Prior: 'points' (sees the asset in 3D), 'embedded', a folder in diffusers' format, or a hub id.",
+        callback=_by_its_name,
+        help="points (sees the asset in 3D), embedded-video, a folder in diffusers' format, or a hub id. "
+        "Default: points",
         show_default=False,
     ),
 ]

@@ -63,11 +63,29 @@ def session(
 
 def preset_for(preset: str | None, prior: str | None) -> str:
     """The preset that was asked for, or the one that suits the prior."""
-    if preset is not None or prior is None or prior == "embedded":
+    if preset is not None or prior is None or prior == "points":
         return preset or "default"
     from stages.priors.load import kind_of
 
-    return {"video": "default", "points": "points", "published": "published"}[kind_of(prior)]
+    return {"video": "video", "points": "default", "published": "published"}[kind_of(prior)]
+
+
+def objective_preset(objective: str | None, prior: str | None) -> str | None:
+    """The preset of ``distill`` with which a prior is asked for an ``objective`` that is not its usual one; None where
+    that of the prior will do.
+
+    Raises:
+        BadInput: there is no such objective, or the prior cannot serve it.
+    """
+    from stages.errors import BadInput
+    from stages.priors.load import is_points_kind
+
+    if objective not in (None, "match", "msd", "sds"):
+        raise BadInput(f"There is no objective {objective!r}.", "Choose one of: match, msd, sds.")
+    sees_points = prior is None or is_points_kind(prior)
+    if objective == "match" and not sees_points:
+        raise BadInput(f"The prior {prior!r} samples no paths to match.", "Take --prior points, or --objective msd.")
+    return "points-msd" if sees_points and objective in ("msd", "sds") else None
 
 
 def resolve_device(name: str) -> str:

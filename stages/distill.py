@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import torch
@@ -24,12 +25,16 @@ from stages.distilling.viewpoints import ViewsConfig, is_loop, look_at
 from stages.errors import BadInput, MissingStage
 from stages.events import Caution, Finished, Note, Progress, Report, Started, Wrote
 from stages.facing.keep import facing_input
+from stages.gaussians import Gaussians
 from stages.gaussians.normalised import normalised
 from stages.gaussians.stand_in import stand_in
 from stages.media.preview import write_preview
-from stages.motion.kinds import MotionConfig, checkpoint_tensors, new_motion
+from stages.motion.interface import Motion
+from stages.motion.kinds import MotionConfig, checkpoint_state, checkpoint_tensors, motions_before, new_motion
 from stages.motion.regularizers import STIFF, RegularizerConfig
-from stages.priors.load import load_prior, prior_fingerprint
+from stages.motion.sequence import is_closed, joined
+from stages.motion.timing import Timing, timing, timings
+from stages.priors.load import EMBEDDED, POINTS, load_prior, prior_fingerprint
 from stages.priors.lora import load_adapter
 from stages.priors.points import sees_points
 from stages.priors.prior import Prior, motions_named, predicts_pixel_flow
@@ -40,18 +45,27 @@ from stages.run_dir.layout import LORA, MOTION, SAMPLES
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 from stages.settings import check
 
+SHORTEST, LONGEST = 0.1, 120.0
+"""Seconds that a motion may last."""
+
+USUAL_SECONDS = 2.0
+"""Of a motion in a sequence whose prior does not say how long it takes. [ours]"""
+
 NEGATIVE_PROMPT = "low motion, static statue, not moving, no motion"
 """What the moving branch is guided away from (TC4D, 4D-fy)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DistillConfig(ObjectiveConfig):
-    """Settings of ``distill``: its own, and those of the parts it is made of. The defaults suit the embedded prior. A
-    large prior will want others: guidance 3, two inversion steps, fixed noise, all timesteps and a blur that is gone
-    halfway are best for MSD on the exact prior (``make bench-exact``, ``make bench-evaluations``).
+    """Settings of ``distill``: its own, and those of the parts it is made of. As they stand here they suit the embedded
+    video prior; ``PRESETS`` has those for others. A large prior will want others: guidance 3, two inversion steps,
+    fixed noise, all timesteps and a blur gone halfway are best for MSD on the exact prior (``make bench-exact``,
+    ``make bench-evaluations``).
     """
 
     prompt: str = ""
+    then: tuple[str, ...] = ()  # sentences that follow it, each for as many steps
+    seconds: float | None = None  # that the motion lasts; None: as long as such motions do, where the prior knows that
     negative_prompt: str = NEGATIVE_PROMPT
     steps: int = 240
     seed: int = 0
@@ -60,7 +74,7 @@ class DistillConfig(ObjectiveConfig):
     regularizers: RegularizerConfig = field(default_factory=RegularizerConfig)
     learning_rate: float = 6e-3  # of the fastest of the motion's parameters
     max_gaussians: int = 10_000  # a larger asset is moved through a stand-in, see ``stages.gaussians.stand_in``
-    prior: str = "embedded"
+    prior: str = EMBEDDED
     num_frames: int | None = None  # of the prior's clips; None: as it was made for
     size_px: int | None = None  # likewise
     profile: ProfileName = "24gb"
@@ -81,13 +95,28 @@ class DistillConfig(ObjectiveConfig):
             checkpoint_every=1,
             preview_every=0,
         )
+        if self.seconds is not None and not SHORTEST <= self.seconds <= LONGEST:
+            raise BadInput(f"seconds must lie between {SHORTEST:g} and {LONGEST:g}, not {self.seconds:g}.")
+        if not all(sentence.strip() for sentence in self.then):
+            raise BadInput("A sentence of --then is empty.", 'For example: --then "it jumps"')
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What the asset does, one after the other."""
+        return (self.prompt, *self.then)
+
+    def for_sentence(self, number: int) -> DistillConfig:
+        """The settings for one of the sentences; a sample that was chosen is of the first."""
+        if number == 0:
+            return self
+        match = replace(self.match, sample=0)
+        return replace(self, prompt=self.then[number - 1], seed=self.seed + number, match=match)
 
 
 PRESETS = {
-    "default": DistillConfig(),
     # for the points prior: a sample of its own is followed
-    "points": DistillConfig(
-        prior="points",
+    "default": DistillConfig(
+        prior=POINTS,
         steps=80,
         score=ScoreConfig(weight=0.0),
         match=MatchConfig(),
@@ -96,6 +125,29 @@ PRESETS = {
         regularizers=RegularizerConfig(tv_weight=0.0, arap_weight=5.0),
         learning_rate=1e-1,
     ),
+    # the same prior, scored: no camera takes part either
+    "points-msd": DistillConfig(
+        prior=POINTS,
+        steps=200,
+        score=ScoreConfig(
+            every=1,
+            guidance=2.0,
+            inversion_steps=2,
+            own_noise=False,
+            start_noise="fixed",
+            timestep_min=0.02,
+            timestep_max=0.98,
+            timestep_max_end=0.5,
+            num_timesteps=16,
+            blur=0.0,
+        ),
+        pixel_flow=PixelFlowConfig(weight=0.0),
+        motion=MotionConfig(kind="points"),
+        regularizers=RegularizerConfig(tv_weight=0.0, arap_weight=1.0),
+        learning_rate=1e-1,
+    ),
+    # for the embedded video prior: MSD, guided by its pixel flow; without MSD; longer
+    "video": DistillConfig(),
     "preview": DistillConfig(steps=120, score=ScoreConfig(weight=0.0)),
     "best": DistillConfig(steps=480, score=ScoreConfig(every=1), views=ViewsConfig(num_cameras=16)),
     # for published models, which predict no pixel flow; best MSD settings on the exact prior (``make bench-exact``),
@@ -148,8 +200,9 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         inputs["lora"] = lora_hash(run_dir, config, inputs["prior"])
     if chosen is not None:
         inputs["samples"] = run_dir.stage(SAMPLES.folder).result_hash(SAMPLES.result)
+    total = config.steps * len(config.sentences)
     begin = folder.begin(
-        config=asdict(config), defaults=asdict(DistillConfig()), inputs=inputs, total_steps=config.steps, force=force
+        config=asdict(config), defaults=asdict(DistillConfig()), inputs=inputs, total_steps=total, force=force
     )
     if begin.done:
         report(Note("distill is already done with these settings; nothing to do (--force does it again)."))
@@ -165,58 +218,84 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
     )
     warn_of_unknown_motion(prior, config, report)
     static_prompt = adapt(prior, run_dir, config) if config.score.compares else ""
+    if not config.score.compares and run_dir.stage(LORA.folder).is_complete():
+        report(Note("The static LoRA of this run is not used: only MSD compares with it (--objective msd)."))
     moved = stand_in(asset, config.max_gaussians).to(config.device)
     if moved.num_gaussians != asset.num_gaussians:
         report(Note(f"Moved through a stand-in of {moved.num_gaussians:,} of its {asset.num_gaussians:,} Gaussians."))
 
-    # 2. viewpoints, motion, optimiser
-    viewpoints = look_at(
-        prior,
-        moved,
-        config.views,
-        rasterizer,
-        prompt=config.prompt,
-        facing_deg=facing_deg,
-        seed=config.seed if chosen is None else chosen.seed,
-    )
-    distillation = Distillation(
-        moved,
-        prior,
-        viewpoints,
-        (config.prompt, config.negative_prompt, static_prompt),
-        config,
-        steps=config.steps,
-        seed=config.seed,
-        drawn=None if chosen is None else chosen.latents.to(config.device),
-    )
-    motion = new_motion(config.motion, asset.to(config.device), config.seed, cyclic=is_loop(viewpoints))
-    regularizers = motion.regularizers(moved, config.regularizers)
-    optimiser = torch.optim.Adam(motion.parameter_groups(config.learning_rate))
+    # 2. viewpoints, motion, optimiser; of each sentence in turn
     start = begin.resume_step
-    if start:
-        restore_optimisation(folder.load_checkpoint()[1], motion.named_parameters(), optimiser)
-
-    report(Started("distill", config.steps, start))
-    for step in range(start, config.steps):
-        # 3.
-        losses = distillation.step(motion, regularizers, step)
-        optimiser.zero_grad(set_to_none=True)
-        losses["loss"].backward()
-        optimiser.step()
-        # 4.
-        done = step + 1
-        metrics = {name: value.item() for name, value in losses.items()}
-        report(Progress(done, metrics))
-        folder.log_metrics(done, **metrics)
-        if done % config.checkpoint_every == 0 or done == config.steps:
-            learnt = optimisation_tensors(motion.named_parameters(), optimiser)
-            folder.save_checkpoint(done, checkpoint_tensors(motion, learnt), {"motion": motion.metadata()})
-        if (config.preview_every and done % config.preview_every == 0) or done == config.steps:
-            preview = write_preview(folder.path / "preview", distillation.film(motion), fps=8)
-            report(Wrote(preview, f"the motion after {done} steps"))
-    folder.write_result(MOTION.result, motion.tensors(), motion.metadata() | {"prompt": config.prompt})
-    folder.finish(config.steps)
+    tensors, state = folder.load_checkpoint()[1:] if start else ({}, {})
+    finished = motions_before(tensors, state, config.device)
+    report(Started("distill", total, start))
+    for number in range(len(finished), len(config.sentences)):
+        first = number * config.steps
+        own = config.for_sentence(number)
+        drawn = chosen if number == 0 else None
+        viewpoints = look_at(
+            prior,
+            moved,
+            own.views,
+            rasterizer,
+            prompt=own.prompt,
+            facing_deg=facing_deg,
+            seed=own.seed if drawn is None else drawn.seed,
+        )
+        distillation = Distillation(
+            moved,
+            prior,
+            viewpoints,
+            (own.prompt, own.negative_prompt, static_prompt),
+            own,
+            steps=own.steps,
+            seed=own.seed,
+            drawn=None if drawn is None else drawn.latents.to(config.device),
+        )
+        motion = new_motion(own.motion, asset.to(config.device), own.seed, cyclic=is_loop(viewpoints))
+        regularizers = motion.regularizers(moved, own.regularizers)
+        optimiser = torch.optim.Adam(motion.parameter_groups(own.learning_rate))
+        if start > first:
+            restore_optimisation(tensors, motion.named_parameters(), optimiser)
+        for step in range(max(0, start - first), own.steps):
+            # 3.
+            losses = distillation.step(motion, regularizers, step)
+            optimiser.zero_grad(set_to_none=True)
+            losses["loss"].backward()
+            optimiser.step()
+            # 4.
+            done = first + step + 1
+            metrics = {name: value.item() for name, value in losses.items()}
+            report(Progress(done, metrics))
+            folder.log_metrics(done, **metrics)
+            last = step + 1 == own.steps
+            if (step + 1) % config.checkpoint_every == 0 or last:
+                learnt = optimisation_tensors(motion.named_parameters(), optimiser)
+                held = checkpoint_tensors(motion, learnt, finished)
+                folder.save_checkpoint(done, held, checkpoint_state(motion, finished))
+            if (config.preview_every and (step + 1) % config.preview_every == 0) or last:
+                preview = write_preview(folder.path / "preview", distillation.film(motion), fps=8)
+                report(Wrote(preview, f"the motion after {done} steps"))
+        finished.append(motion)
+    whole, told = put_together(finished, prior, config, moved)
+    folder.write_result(MOTION.result, whole.tensors(), whole.metadata() | told)
+    folder.finish(total)
     report(Finished("distill"))
+
+
+def put_together(
+    motions: Sequence[Motion], prior: Prior, config: DistillConfig, asset: Gaussians
+) -> tuple[Motion, dict[str, str]]:
+    """The motion of all sentences, and what is told of it: the sentences, and how long it lasts where that is known."""
+    told = {"prompt": ", then ".join(config.sentences)}
+    natural = [prior.seconds_of(said) if sees_points(prior) else config.seconds for said in config.sentences]
+    loops = [is_closed(motion) for motion in motions]
+    if len(motions) == 1:
+        [length], [loop] = natural, loops
+        return motions[0], told | (timing(length, cyclic=loop, wanted=config.seconds).metadata() if length else {})
+    lengths = timings([length or USUAL_SECONDS for length in natural], loops, config.seconds)
+    whole = joined(motions, [one.seconds for one in lengths], [one.cycles for one in lengths], asset)
+    return whole, told | Timing(config.seconds or whole.seconds).metadata()
 
 
 @dataclass(frozen=True)
@@ -294,15 +373,17 @@ def warn_of_unknown_motion(prior: Prior, config: DistillConfig, report: Report) 
     """A ``Caution`` where no word of the prompt says a motion that the prior was taught; what a prior with words of its
     own has understood."""
     if sees_points(prior):
-        prior.tell(config.prompt, report)
+        for sentence in config.sentences:
+            prior.tell(sentence, report)
         return
-    if prior.motions and not motions_named(prior, config.prompt):
-        report(
-            Caution(
-                f"{config.prompt!r} names no motion that the prior {config.prior!r} was taught; the asset will move, "
-                f"but not as the sentence says. It knows: {', '.join(prior.motions)}."
+    for sentence in config.sentences:
+        if prior.motions and not motions_named(prior, sentence):
+            report(
+                Caution(
+                    f"{sentence!r} names no motion that the prior {config.prior!r} was taught; the asset will move, "
+                    f"but not as the sentence says. It knows: {', '.join(prior.motions)}."
+                )
             )
-        )
 
 
 def adapt(prior: Prior, run_dir: RunDir, config: DistillConfig) -> str:

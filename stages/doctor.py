@@ -194,9 +194,9 @@ def _ffmpeg() -> str:
 
 def _embedded() -> str:
     from stages.assets import asset_path
-    from stages.priors.load import load_prior
+    from stages.priors.load import EMBEDDED, load_prior
 
-    prior = load_prior("embedded")
+    prior = load_prior(EMBEDDED)
     size = sum(file.stat().st_size for file in asset_path("prior").rglob("*") if file.is_file())
     return f"{size / 1e6:.1f} MB, knows {len(prior.motions)} motions"
 

@@ -203,7 +203,7 @@ def on_renders(asset: MovingAsset, views: list[Filmed], config: EvaluateConfig) 
         "dynamic_degree_gaussians": mean([float(is_dynamic(view.flow)) for view in views]),
     }
     entries = {name: measured(name, value, **where) for name, value in found.items()}
-    if asset.closes:
+    if not asset.starts_at_rest:
         entries |= {name: missing(name, LOOPS) for name in ("canonical_psnr", "canonical_ssim")}
     name = "smoothness_gaussians"
     if config.frames < 3:

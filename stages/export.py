@@ -55,7 +55,7 @@ class ExportConfig:
     """Settings of ``export``."""
 
     format: str = "html"
-    frames: int = 31
+    frames: int | None = None  # as many as the motion lasts, when None
     fps: int = 16
     source: str = "auto"
     loop: bool = False  # end where it begins, see ``MovingAsset.offsets``
@@ -79,7 +79,7 @@ def run(run: RunDir, config: ExportConfig, report: Report, *, out: Path, mesh: P
     """
     _check(config, out, mesh)
     asset = replace(load_moving_asset(run, config.source, "cpu", report), loop=config.loop)
-    times = asset.times(config.frames)
+    times = asset.times(asset.num_frames(config.frames, config.fps))
     if config.format == "glb":
         return _export_mesh(run, asset, times, config, report, out=out, mesh=mesh)
     recording = make_recording(asset, times, config)
@@ -94,7 +94,7 @@ def run(run: RunDir, config: ExportConfig, report: Report, *, out: Path, mesh: P
             from stages.exporting.usd import write_usd
 
             write_usd(temporary, recording)
-    report(Wrote(out, f"{config.frames} frames, {out.stat().st_size / 1e6:.1f} MB, {asset.source}"))
+    report(Wrote(out, f"{len(times)} frames, {out.stat().st_size / 1e6:.1f} MB, {asset.source}"))
     return out
 
 
@@ -104,7 +104,7 @@ def _check(config: ExportConfig, out: Path, mesh: Path | None) -> None:
     suffixes = FORMATS[config.format]
     if out.suffix.lower() not in suffixes:
         raise BadInput(f"--out {out} does not go with {config.format}.", f"End it in {' or '.join(suffixes)}.")
-    if config.frames < 1 or config.fps < 1:
+    if (config.frames is not None and config.frames < 1) or config.fps < 1:
         raise BadInput("Frames and fps must be at least 1.")
     for option, given in (("--mesh", mesh), ("--pose", config.pose)):
         if given is not None and config.format != "glb":
@@ -185,7 +185,7 @@ def _export_mesh(
             credit=_credit(config),
         )
         temporary.write_bytes(data)
-    report(Wrote(out, f"{config.frames} frames, {source_mesh.num_vertices} vertices of {source}, {asset.source}"))
+    report(Wrote(out, f"{len(times)} frames, {source_mesh.num_vertices} vertices of {source}, {asset.source}"))
     return out
 
 

@@ -24,7 +24,7 @@ from stages.gaussians import Gaussians
 from stages.gaussians.normalised import normalised
 from stages.media.preview import write_preview
 from stages.objectives.sampling import ddim_denoise
-from stages.priors.load import load_prior, prior_fingerprint
+from stages.priors.load import EMBEDDED, POINTS, load_prior, prior_fingerprint
 from stages.priors.lora import adapter_on, adapter_tensors, add_adapter
 from stages.priors.prior import Condition, Prior, Viewpoint
 from stages.priors.profiles import ProfileName
@@ -52,7 +52,7 @@ class FitLoraConfig:
     learning_rate: float = 1e-3
     batch_size: int = 2
     views: ViewsConfig = field(default_factory=lambda: ViewsConfig(num_cameras=16))
-    prior: str = "embedded"
+    prior: str = EMBEDDED
     num_frames: int | None = None  # of the prior's clips; None: as it was made for
     size_px: int | None = None  # likewise
     profile: ProfileName = "24gb"
@@ -67,8 +67,8 @@ class FitLoraConfig:
 
 
 PRESETS = {
-    "default": FitLoraConfig(),
-    "points": FitLoraConfig(prior="points", steps=60),
+    "default": FitLoraConfig(prior=POINTS, steps=60),
+    "video": FitLoraConfig(),
     # for published models; the paper's numbers but for fewer and larger steps, not tried with published weights
     "published": FitLoraConfig(steps=300, learning_rate=1e-4, batch_size=1, views=ViewsConfig(num_cameras=8)),
     "paper": FitLoraConfig(steps=3000, learning_rate=1e-5, batch_size=1),

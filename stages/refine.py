@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -25,7 +26,8 @@ from stages.gaussians.stand_in import stand_in
 from stages.media.preview import write_preview
 from stages.motion.kinds import checkpoint_tensors, load_motion
 from stages.motion.regularizers import RegularizerConfig
-from stages.priors.load import load_prior, prior_fingerprint
+from stages.motion.sequence import MotionSequence
+from stages.priors.load import EMBEDDED, POINTS, load_prior, prior_fingerprint
 from stages.priors.points import sees_points
 from stages.priors.prior import Prior, makes_videos
 from stages.priors.profiles import ProfileName
@@ -51,7 +53,7 @@ class RefineConfig:
     max_gaussians: int = 10_000  # as in distill
     frames_per_step: int = 8  # of the 2T - 1, drawn anew every step
     num_frames: int = 31  # of the repaired videos: 2T - 1 for T = 16
-    prior: str = "embedded"
+    prior: str = EMBEDDED
     size_px: int | None = None  # of the prior's clips; None: as it was made for
     profile: ProfileName = "24gb"
     compile: bool = False  # a published model, which pays where it is asked hundreds of times; CUDA graphs on a card
@@ -66,21 +68,26 @@ class RefineConfig:
 
 
 PRESETS = {
-    "default": RefineConfig(),
-    "points": RefineConfig(
-        prior="points", guidance=1.0, regularizers=RegularizerConfig(tv_weight=0.0, arap_weight=5.0)
-    ),
+    "default": RefineConfig(prior=POINTS, guidance=1.0, regularizers=RegularizerConfig(tv_weight=0.0, arap_weight=5.0)),
+    "video": RefineConfig(),
     # not tried with published weights
     "published": RefineConfig(denoise_steps=20, guidance=5.0, max_gaussians=100_000),
 }
 
 
 def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = False) -> None:
-    """Write ``refined/motion.safetensors`` into the run. Raises ``MissingStage`` when there is no motion to refine."""
+    """Write ``refined/motion.safetensors`` into the run.
+
+    Raises:
+        MissingStage: there is no motion to refine.
+        BadInput: the motion was joined of several.
+    """
     in_file = run_dir.load_asset()
     placement = Placement.of(in_file)
     asset = stand_in(placement.normalised(in_file), config.max_gaussians).to(config.device)
     tensors, metadata = run_dir.require(MOTION.folder).read_result(MOTION.result)
+    if metadata.get("kind") == MotionSequence.kind:
+        raise BadInput("refine works on the motion of one sentence, and this one was joined by --then.")
     folder = run_dir.stage(REFINED.folder)
     inputs = {
         "asset": run_dir.asset_hash(),
@@ -147,9 +154,14 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
                 fps=16,
             )
             report(Wrote(preview, f"the refined motion after {done} steps"))
-    folder.write_result(REFINED.result, motion.tensors(), motion.metadata() | {"prompt": metadata["prompt"]})
+    folder.write_result(REFINED.result, motion.tensors(), motion.metadata() | told_of(metadata))
     folder.finish(config.steps)
     report(Finished("refine"))
+
+
+def told_of(metadata: Mapping[str, str]) -> dict[str, str]:
+    """What a result says that is not of the motion itself: its sentence, and how long it lasts."""
+    return {name: metadata[name] for name in ("prompt", "seconds", "cycles") if name in metadata}
 
 
 def new_repairs(

@@ -38,7 +38,7 @@ BATCH = 8
 class RenderConfig:
     """Settings of ``render``."""
 
-    frames: int = 31
+    frames: int | None = None  # as many as the motion lasts, when None
     width: int = 512
     height: int = 512
     fps: int = 16
@@ -70,7 +70,7 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
     out = out or run.path / "renders" / f"{asset.source}.mp4"
     suffix = out.suffix.lower()
     background = _check(config, out)
-    times = asset.times(config.frames)
+    times = asset.times(asset.num_frames(config.frames, config.fps))
     cameras = travel(asset, times, config)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
     except OSError as error:
         raise CannotWrite(f"Cannot write {out}: {first_line(error)}.", "Choose another path.") from None
     written = out if suffix != ".png" else numbered(out, 0)
-    report(Wrote(written, f"{config.frames} frames, {frames.shape[2]} x {frames.shape[1]}, {asset.source}"))
+    report(Wrote(written, f"{len(frames)} frames, {frames.shape[2]} x {frames.shape[1]}, {asset.source}"))
     return written
 
 
@@ -97,7 +97,7 @@ def _check(config: RenderConfig, out: Path) -> Tensor | None:
     suffix = out.suffix.lower()
     if suffix not in FORMATS:
         raise BadInput(f"{out} has no format this command writes.", f"End it in one of: {', '.join(FORMATS)}.")
-    if min(config.frames, config.width, config.height, config.fps) < 1:
+    if min(1 if config.frames is None else config.frames, config.width, config.height, config.fps) < 1:
         raise BadInput("Frames, size and fps must be at least 1.")
     if not 0.0 < config.fov_deg < 180.0 or not -90.0 < config.elevation_deg < 90.0:
         raise BadInput("The field of view must lie between 0 and 180 degrees, the elevation between -90 and 90.")
@@ -131,11 +131,11 @@ def travel(asset: MovingAsset, times: Tensor, config: RenderConfig) -> list[Came
         height=config.height,
     )
     if config.camera is None:
-        cameras = orbit_path(view, config.frames, config.orbit_deg)
+        cameras = orbit_path(view, len(times), config.orbit_deg)
     elif config.orbit_deg:
         raise BadInput("--camera and --orbit both move the camera.", "Give one of them.")
     else:
-        cameras = read_path(config.camera, view, frame_times(config.frames))
+        cameras = read_path(config.camera, view, frame_times(len(times)))
         if asset.placement is not None:
             cameras = [asset.placement.camera(camera) for camera in cameras]
     return [camera.to(config.device) for camera in cameras]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from animus3d_cli import options
-from animus3d_cli.session import preset_for, resolve_device, session
+from animus3d_cli.session import objective_preset, preset_for, resolve_device, session
 from animus3d_cli.settings import build_config
 
 
@@ -16,10 +16,27 @@ def command(
         str | None,
         typer.Option("--prompt", help='What the asset does: "a jumping goat". Required.', show_default=False),
     ] = None,
+    then: Annotated[
+        list[str] | None,
+        typer.Option("--then", help='What it does after that: "it eats"; may be repeated.', show_default=False),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--seconds",
+            help="That the motion lasts; a loop is played as often as fits. Default: as long as such motions do",
+            show_default=False,
+        ),
+    ] = None,
     run: options.Run = None,
     objective: Annotated[
         str | None,
-        typer.Option("--objective", help="msd (motion score distillation) or sds. Default: msd", show_default=False),
+        typer.Option(
+            "--objective",
+            help="match (follow a sample), msd (motion score distillation) or sds. Default: match with priors that see "
+            "points, else msd",
+            show_default=False,
+        ),
     ] = None,
     guidance: Annotated[
         float | None, typer.Option("--guidance", help="Classifier-free guidance; 1 is none.", show_default=False)
@@ -42,7 +59,8 @@ def command(
         typer.Option(
             "--preset",
             metavar="NAME",
-            help="preview (quick, no LoRA needed), default, best (slow), or published (for published models).",
+            help="default, points-msd (MSD with the points prior), video (MSD with embedded-video), preview (quick, "
+            "without MSD), best (slow), or published (for published models).",
             show_default=False,
         ),
     ] = None,
@@ -57,20 +75,22 @@ def command(
 ) -> None:
     """Make the asset move as the sentence says.
 
-    Motion score distillation from the video prior into a motion field; the asset itself never changes.
+    The points prior draws samples of the motion; the one nearest to the others is followed. Motion score distillation
+    (--objective msd) compares with the asset at rest, which takes the LoRA of fit-lora. The asset itself never changes.
 
-    Reads asset/ and lora/ (with --preset preview only asset/), writes motion/motion.safetensors, previews on the way.
-    Next: animus3d refine, or render
+    Reads asset/ and, for MSD, lora/; with --sample samples/. Writes motion/motion.safetensors, previews on the way.
+    Next: animus3d render, or refine
 
     Example: animus3d distill --prompt "a jumping goat" --steps 120 --seed 1
     """
     from stages.distill import PRESETS, check_prompt
     from stages.distill import run as distill
 
-    if sample is not None and prior is None:
-        prior = "points"  # whose samples they are
+    preset = preset or objective_preset(objective, prior)
     flags = {
-        "prompt": prompt, "score.objective": objective, "score.guidance": guidance, "steps": steps, "seed": seed,
+        "prompt": prompt, "then": None if then is None else tuple(then), "seconds": seconds,
+        "score.objective": None if objective == "match" else objective, "score.guidance": guidance, "steps": steps,
+        "seed": seed,
         "match.sample": sample, "match.amplitude": amplitude, "prior": prior, "raster": raster, "profile": profile,
         "device": resolve_device(device),
     }  # fmt: skip

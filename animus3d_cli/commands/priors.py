@@ -15,7 +15,7 @@ def command() -> None:
     from stages.priors.catalogue import CATALOGUE, is_here
     from stages.priors.hub import download_line
 
-    own = [("points", "Apache-2.0", "here", "1", "1", "1"), ("embedded", "Apache-2.0", "here", "1", "1", "1")]
+    own = [("points", "Apache-2.0", "here", "1", "1", "1"), ("embedded-video", "Apache-2.0", "here", "1", "1", "1")]
     rows: list[tuple[str, ...]] = [*own]
     for one in CATALOGUE:
         download = f"{one.download_gb:.1f}" if one.stored_bytes else f"> {one.download_gb:.0f}"

@@ -31,7 +31,9 @@ def command(
     init: Annotated[
         str | None,
         typer.Option(
-            "--init", metavar="PRIOR", help='Start from the weights of this prior: "embedded", a folder or a hub id.'
+            "--init",
+            metavar="PRIOR",
+            help="Start from the weights of this prior: points, embedded-video, a folder or a hub id.",
         ),
     ] = None,
     steps: options.Steps = None,

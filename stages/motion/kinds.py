@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -16,6 +17,7 @@ from stages.gaussians.spread import spread_points
 from stages.motion.hexplane import HexPlane, HexPlaneConfig
 from stages.motion.interface import Motion
 from stages.motion.point_paths import PointPaths, PointPathsConfig
+from stages.motion.sequence import MotionSequence
 from stages.settings import check
 
 NORMALISED = "normalised"
@@ -64,6 +66,8 @@ def load_motion(
         return HexPlane.from_tensors(tensors, metadata).to(device)
     if kind == PointPaths.kind:
         return PointPaths.from_tensors(tensors, metadata).to(device)
+    if kind == MotionSequence.kind:
+        return MotionSequence.from_tensors(tensors, metadata, partial(load_motion, device=device))
     raise BadInput(f"The motion is a {kind!r}, which is not known here.", "Update animus3d.")
 
 
@@ -80,12 +84,36 @@ def without_rotations(tensors: Mapping[str, Tensor], placement: Placement) -> di
     return {**tensors, **box, **last}
 
 
-def checkpoint_tensors(motion: Motion, learnt: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def checkpoint_tensors(
+    motion: Motion, learnt: Mapping[str, Tensor], before: Sequence[Motion] = ()
+) -> dict[str, Tensor]:
     """What a checkpoint holds of ``motion``: ``learnt``, the parameters with the optimiser's memory of them
-    (``optimisation_tensors``), and as ``fixed/NAME`` what is not learnt."""
+    (``optimisation_tensors``), and as ``fixed/NAME`` what is not learnt; and of those finished ``before`` it
+    ``before/NUMBER/NAME``."""
     parameters = {name for name, _ in motion.named_parameters()}
     fixed = {f"fixed/{name}": tensor for name, tensor in motion.tensors().items() if name not in parameters}
-    return {**learnt, **fixed}
+    finished = {
+        f"before/{number}/{name}": tensor
+        for number, other in enumerate(before)
+        for name, tensor in other.tensors().items()
+    }
+    return {**learnt, **fixed, **finished}
+
+
+def checkpoint_state(motion: Motion, before: Sequence[Motion] = ()) -> dict[str, Any]:
+    """What goes with ``checkpoint_tensors``."""
+    state: dict[str, Any] = {"motion": motion.metadata()}
+    return state | {"before": [other.metadata() for other in before]} if before else state
+
+
+def motions_before(tensors: Mapping[str, Tensor], state: Mapping[str, Any], device: str) -> list[Motion]:
+    """The motions that were finished before the one of a checkpoint."""
+    found = []
+    for number, metadata in enumerate(state.get("before", [])):
+        prefix = f"before/{number}/"
+        own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        found.append(load_motion(own, metadata, device))
+    return found
 
 
 def motion_of_checkpoint(tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Motion:

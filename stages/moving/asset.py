@@ -14,11 +14,15 @@ from stages.gaussians import Frames, Gaussians
 from stages.gaussians.normalised import Placement
 from stages.motion.interface import Motion
 from stages.motion.kinds import is_former, load_motion
+from stages.motion.timing import Timing
 from stages.run_dir import RunDir
 from stages.run_dir.layout import BY_FOLDER, MOTIONS
 
 LOOP_OVERLAP = 0.25
 """Share of the clip over which a loop's end is cross-faded into its beginning. [ours]"""
+
+USUAL_FRAMES = 31
+"""Of a motion whose seconds are not known: two for each of the 16 that priors are trained on, the repeated end less."""
 
 SOURCES = ("auto", *MOTIONS, "static")
 
@@ -34,6 +38,7 @@ class MovingAsset:
     loop: bool = False  # whether the motion ends where it begins
     placement: Placement | None = None  # in its file; None: it lies there as here
     original: Gaussians | None = None  # in its file's units; None: as here
+    timing: Timing | None = None  # how long the motion lasts, where that is known
 
     def times(self, num_frames: int) -> Tensor:
         """``frame_time`` values [T] of ``num_frames`` frames; the last of a loop is the one before the first."""
@@ -41,6 +46,17 @@ class MovingAsset:
         if self.loop or self.closes:
             return torch.arange(num_frames, device=device) / num_frames
         return frame_times(num_frames, device)
+
+    def num_frames(self, asked: int | None, fps: int) -> int:
+        """``asked``; where nothing is asked, as many as the motion lasts at ``fps``, or ``USUAL_FRAMES``."""
+        if asked is not None:
+            return asked
+        return USUAL_FRAMES if self.timing is None else max(2, round(self.timing.seconds * fps))
+
+    @property
+    def starts_at_rest(self) -> bool:
+        """Whether the motion begins with the asset as it stands."""
+        return self.motion is None or self.motion.metadata().get("starts_at_rest", "true") == "true"
 
     @property
     def closes(self) -> bool:
@@ -80,7 +96,10 @@ class MovingAsset:
         them walk backwards. A motion that ``closes`` is a loop as it is.
         """
         assert self.motion is not None
-        if not self.loop or self.closes:
+        if self.closes:
+            cycles = 1 if self.timing is None else self.timing.cycles
+            return self.motion.displacements(points, (times * cycles) % 1.0 if cycles > 1 else times)
+        if not self.loop:
             return self.motion.displacements(points, times)
         late = LOOP_OVERLAP + times * (1.0 - LOOP_OVERLAP)
         early = (late - (1.0 - LOOP_OVERLAP)).clamp(min=0.0)  # 0 until the overlap begins
@@ -118,7 +137,15 @@ def load_moving_asset(run: RunDir, source: str, device: str, report: Report = si
     if is_former(metadata):
         report(Note(f"{run.path / source} is of an earlier animus3d: the rotations that it learnt are ignored."))
     motion = load_motion(tensors, metadata, device, placement)
-    return MovingAsset(gaussians, motion, source, metadata.get("prompt", ""), placement=placement, original=in_file)
+    return MovingAsset(
+        gaussians,
+        motion,
+        source,
+        metadata.get("prompt", ""),
+        placement=placement,
+        original=in_file,
+        timing=Timing.of(metadata),
+    )
 
 
 def _latest(run: RunDir, report: Report) -> str:

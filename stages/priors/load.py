@@ -35,9 +35,11 @@ from stages.priors.profiles import PROFILES
 from stages.priors.published import PublishedPrior
 from stages.priors.transformer import AnimusTransformer3DModel
 
-EMBEDDED, POINTS = "embedded", "points"
-SHIPPED = {EMBEDDED: "prior", POINTS: "prior_points"}
+POINTS, EMBEDDED = "points", "embedded-video"
+SHIPPED = {POINTS: "prior_points", EMBEDDED: "prior"}
 """Priors that come with the project, and their folders among its assets."""
+FORMER_NAMES = {"embedded": EMBEDDED}
+"""What they were called before."""
 WHOLE = 64 * 2**20
 """Larger files are told apart by their size and this much at either end, not by every byte."""
 
@@ -60,7 +62,7 @@ def load_prior(
     profile: str = "24gb",
     compiled: bool = False,
 ) -> Prior:
-    """The prior called ``name``: "embedded", a folder, or a hub id ``owner/model``.
+    """The prior called ``name``: a shipped one, a folder, or a hub id ``owner/model``.
 
     ``num_frames`` and ``size_px`` ask a published model for clips of another shape than its family's own;
     ``min_frames`` asks for the shortest valid clip of at least so many, of models that join frames to latent ones.
@@ -202,16 +204,17 @@ def find_prior(name: str) -> Path:
 
 
 def _is_local(name: str) -> bool:
-    return name in SHIPPED or Path(name).is_dir()
+    return FORMER_NAMES.get(name, name) in SHIPPED or Path(name).is_dir()
 
 
 def _find(name: str, parts: tuple[str, ...]) -> Path:
     """Local folder of a prior with the index and ``parts`` of a hub id, downloaded when they can be."""
     if _is_local(name):
+        name = FORMER_NAMES.get(name, name)
         return asset_path(SHIPPED[name]) if name in SHIPPED else Path(name)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise NotAvailable(
-            f"There is no folder {name}.", "Give --prior a folder, a hub id such as owner/model, or 'embedded'."
+            f"There is no folder {name}.", f"Give --prior {', '.join(SHIPPED)}, a folder, or a hub id: owner/model."
         )
     from huggingface_hub import is_offline_mode, snapshot_download
 

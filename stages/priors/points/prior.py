@@ -90,6 +90,10 @@ class PointsPrior:
         """The motion that ``prompt`` asks for, or the nearest that the prior knows."""
         return self.model.verbs[self.numbers[self.understand(prompt).nearest]]
 
+    def seconds_of(self, prompt: str) -> float:
+        """How long the motion takes that ``prompt`` asks for: one cycle of a loop; quicker where it says "quickly"."""
+        return self.verb_of(prompt).seconds / self.understand(prompt).pace
+
     def tell(self, prompt: str, report: Report) -> None:
         """Say which motion was understood, and how sure that is; a ``Caution`` where none is known."""
         found = self.understand(prompt)

@@ -4,13 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := demo
-VERBS := bench-verbs
 POINTS := # options of bench-points, such as --distill --processes 2 or --prior FOLDER
 GPU := # options of gpu, such as --again or the names of parts
 PUBLISHED := # options of bench-published, such as --model THUDM/CogVideoX-5b
 ONE_THREAD := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: demo test test-slow pictures check bench bench-ablation bench-busy bench-evaluations bench-exact bench-memory bench-orientation bench-points bench-published bench-raster bench-step bench-undecided bench-verbs bench-verbs-full samples wheel clean gpu
+.PHONY: demo test test-slow pictures check bench bench-ablation bench-busy bench-evaluations bench-exact bench-exact-points bench-memory bench-orientation bench-points bench-published bench-raster bench-step bench-undecided bench-verbs samples wheel clean gpu
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +48,9 @@ bench: bench-raster bench-step bench-memory bench-exact bench-verbs  ## all benc
 bench-exact: $(STAMP)  ## MSD and SDS on the exact prior; the last line is JSON
 	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_exact
 
+bench-exact-points: $(STAMP)  ## MSD, SDS and match on the exact prior of points; the last line is JSON
+	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_exact_points
+
 bench-ablation: $(STAMP)  ## the paper's ablations on that prior, reuses saved results, runs only missing ones
 	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_ablation
 
@@ -82,11 +84,8 @@ gpu:  ## everything that only a card can say, in six minutes, with the Python th
 bench-points: $(STAMP)  ## the points prior on bodies never trained on, against their own trajectories; the last line is JSON
 	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_points $(POINTS)
 
-bench-verbs: $(STAMP)  ## what a classifier sees in bodies never trained on, from saved results; the last line is JSON
-	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_verbs
-
-bench-verbs-full: $(STAMP)  ## make those results again: an hour on two cores; interrupted, it goes on
-	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_verbs --full $(VERBS)
+bench-verbs: $(STAMP)  ## what a judge of motions calls what distill makes of bodies never trained on; the last line is JSON
+	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_points --distill --seeds 1 --processes 2 $(POINTS)
 
 samples: $(STAMP)  ## make the sample splats again from assets/rigged
 	$(BIN)/python -m stages.zoo.samples

@@ -17,6 +17,7 @@ import typer
 
 from animus3d_cli.commands import (
     ablate,
+    animate,
     distill,
     doctor,
     evaluate,
@@ -53,11 +54,12 @@ EPILOG = (
 
 app = typer.Typer(
     name="animus3d",
-    help="Animate a static 3D Gaussian splat from a sentence.\n\n"
-    "fit-lora learns what the asset looks like standing still, distill makes it move as the sentence says, refine "
-    "smooths the motion, render writes a video. Each reads and writes a run directory (--run, default ./run) and goes "
-    "on where it was interrupted.\n\n"
-    'Example: animus3d fit-lora goat.ply; animus3d distill --prompt "a walking goat"; animus3d render out.mp4',
+    help="Animate a static 3D asset, a Gaussian splat or a mesh, from a sentence.\n\n"
+    "animate does it in one go. Stage by stage: reconstruct reads the asset, distill makes it move as the sentence "
+    "says (after fit-lora, which learns how it stands still, where the objective compares with that), refine "
+    "smooths the motion, render writes a video, export other files. Each reads and writes a run directory (--run, "
+    "default ./run) and goes on where it was interrupted.\n\n"
+    'Example: animus3d reconstruct goat.ply; animus3d distill --prompt "a walking goat"; animus3d render out.mp4',
     epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
@@ -89,6 +91,7 @@ def common(
     """Options of every command."""
 
 
+app.command("animate")(animate.command)
 app.command("reconstruct")(reconstruct.command)
 app.command("fit-lora")(fit_lora.command)
 app.command("sample")(sample.command)

@@ -1,6 +1,6 @@
 """Make the moving pictures of the README from shipped assets: ``python docs/make_pictures.py [NAME...]``.
 
-Each is what its recipe in the README makes, filmed. About five minutes on two cores.
+Each is what its recipe in the README makes, filmed. About two minutes on two cores.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def frames_of(name: str, folder: Path) -> list[Image.Image]:
     asset, options, prompt, shot = RECIPES[name]
     run, began = str(folder / name), time.time()
     animus3d("reconstruct", asset, *options, "--run", run)
-    animus3d("distill", "--preset", "preview", "--set", "preview_every=0", "--prompt", prompt, "--run", run)
+    animus3d("distill", "--set", "preview_every=0", "--prompt", prompt, "--run", run)
     animus3d(
         "render",
         "--run",

@@ -128,7 +128,7 @@ PRESETS = {
     # the same prior, scored: no camera takes part either
     "points-msd": DistillConfig(
         prior=POINTS,
-        steps=200,
+        steps=300,
         score=ScoreConfig(
             every=1,
             guidance=2.0,
@@ -137,13 +137,13 @@ PRESETS = {
             start_noise="fixed",
             timestep_min=0.02,
             timestep_max=0.98,
-            timestep_max_end=0.5,
+            timestep_max_end=0.3,
             num_timesteps=16,
             blur=0.0,
         ),
         pixel_flow=PixelFlowConfig(weight=0.0),
         motion=MotionConfig(kind="points"),
-        regularizers=RegularizerConfig(tv_weight=0.0, arap_weight=1.0),
+        regularizers=RegularizerConfig(tv_weight=0.0, arap_weight=0.0),
         learning_rate=1e-1,
     ),
     # for the embedded video prior: MSD, guided by its pixel flow; without MSD; longer

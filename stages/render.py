@@ -69,7 +69,7 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
     asset = replace(load_moving_asset(run, config.source, config.device, report), loop=config.loop)
     out = out or run.path / "renders" / f"{asset.source}.mp4"
     suffix = out.suffix.lower()
-    background = _check(config, out)
+    background = check(config, out)
     times = asset.times(asset.num_frames(config.frames, config.fps))
     cameras = travel(asset, times, config)
     try:
@@ -92,7 +92,7 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
     return written
 
 
-def _check(config: RenderConfig, out: Path) -> Tensor | None:
+def check(config: RenderConfig, out: Path) -> Tensor | None:
     """The background's colour [3], or None for transparency; every bad setting raises ``BadInput``."""
     suffix = out.suffix.lower()
     if suffix not in FORMATS:

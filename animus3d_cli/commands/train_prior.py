@@ -16,11 +16,11 @@ def command(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the prior, for --prior DIR.")],
     kind: Annotated[
         str,
-        typer.Option("--kind", metavar="KIND", help="video (the embedded prior), or points (trajectories in 3D)."),
-    ] = "video",
+        typer.Option("--kind", metavar="KIND", help="points (trajectories in 3D), or video (as embedded-video)."),
+    ] = "points",
     clips: Annotated[
         int | None,
-        typer.Option("--clips", min=64, help="Clips rendered for training. Default: 12288", show_default=False),
+        typer.Option("--clips", min=64, help="Clips rendered for --kind video. Default: 12288", show_default=False),
     ] = None,
     data: Annotated[
         Path | None,
@@ -55,26 +55,36 @@ def command(
 ) -> None:
     """Train a prior of this project's own from moving bodies.
 
-    Takes hours on two cores (fastest with one of --processes a core and --set compile=true), and resumes where it
-    stopped; --kind points an hour on one, from the bodies in assets/bodies, and only --steps, --seed, --minutes and
-    --set go with it. Without --data it needs a checkout: the animated bodies are not in the wheel. FOLDER/captions.csv
-    has a line for every sentence, below the head "file,clip,caption,motion,rest,cycles"; the last three may be left out
-    (the word that says the motion; the clip that begins at rest; cycles in a video). Writes a folder in diffusers'
-    format and, in DIR/training, clips, checkpoints, metrics and contact sheets of samples.
+    A prior that sees points takes an hour or two on one core, one that makes videos hours on two (fastest with one of
+    --processes a core and --set compile=true); both resume where they stopped. Without --data it needs a checkout: the
+    animated bodies are not in the wheel. FOLDER/captions.csv has a line for every sentence, below the head
+    "file,clip,caption,motion,rest,cycles"; the last three may be left out (the word that says the motion; the clip that
+    begins at rest; cycles in a video, of which points take none: whether a clip repeats is seen from it). Bodies face
+    +z. Writes a folder in diffusers' format and, in DIR/training, examples, checkpoints and metrics.
 
-    Example: animus3d train-prior --out my-prior --init embedded --data my-goats --steps 500
+    Example: animus3d train-prior --out my-prior --init points --data my-goats --steps 500
     """
     from animus3d_cli.console import Console
     from stages.run_dir import RunDir
 
     if kind == "points":
-        train_points(out, {"steps": steps, "seed": seed, "minutes": minutes}, settings or [], force=force)
+        unused = {"--clips": clips, "--preset": preset, "--processes": processes}
+        if given := [name for name, value in unused.items() if value is not None]:
+            raise typer.BadParameter("goes with --kind video only", param_hint=given[0])
+        if device not in ("auto", "cpu"):
+            raise typer.BadParameter("points are trained on the CPU", param_hint="--device")
+        flags = {
+            "data": str(data) if data else None, "init": init, "steps": steps, "seed": seed, "minutes": minutes,
+        }  # fmt: skip
+        train_points(out, flags, settings or [], force=force)
         return
     if kind != "video":
         raise typer.BadParameter("is video or points", param_hint="--kind")
     from stages.train_prior import PRESETS
     from stages.train_prior import run as train_prior
 
+    if minutes is not None:
+        raise typer.BadParameter("goes with --kind points only", param_hint="--minutes")
     flags = {
         "num_clips": clips, "data": str(data) if data else None, "init": init, "steps": steps, "seed": seed,
         "processes": processes, "device": resolve_device(device),

@@ -1,9 +1,10 @@
 """The points prior on bodies that it has never seen. ``python -m tests.bench.bench_points``
 
 Every held-out body is asked for each motion that it makes itself and the prior knows, with three seeds: one sample, the
-mean of 16, and with ``--distill`` all of ``distill`` with the points preset. What comes out is compared with the body's
-own trajectories, in all its Gaussians: the nearest clip of that verb, loops at their best shift. The judge of motions
-(``motion_judge``) names it. The last line is JSON; ``results/points.json`` keeps it with every single result.
+mean of 16, the best of the six that ``sample`` shows, and with ``--distill`` all of ``distill``. What comes out is
+compared with the body's own trajectories, in all its Gaussians: the nearest clip of that verb, loops at their best
+shift. The judge of motions (``motion_judge``) names it. The last line is JSON; ``results/points.json`` keeps it with
+every single result.
 
     --prior NAME        another prior than the shipped one: a folder
     --bodies A,B        only these, as in Cow,Koi
@@ -186,6 +187,7 @@ def made_rows(task: Task, seed: int, config: PointsBench) -> list[dict[str, Any]
             for prefix, which in (("", one.at(fine)), ("true_", true_fine)):
                 row[f"{prefix}slide"] = foot_slide(task.body.asset.means, which, motion.seconds)
         if recipe == "sample":
+            row["best_of_six"] = max(compare(six, truth, cyclic)["cosine"] for six in samples for _, truth in truths)
             row["spread"] = spread(samples, cyclic)
             row["samples_named"] = [named(task, sample, cyclic, seed) for sample in samples]
         rows.append({key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()})
@@ -193,7 +195,7 @@ def made_rows(task: Task, seed: int, config: PointsBench) -> list[dict[str, Any]
 
 
 def sampled(task: Task, seed: int, prior: PointsPrior, count: int) -> tuple[dict[str, Made], Tensor]:
-    """One sample and the mean of ``count``; and the first ``NUM_COMPARED`` samples [B, T, N, 3]."""
+    """One sample and the mean of ``count``; and ``NUM_COMPARED`` [B, T, N, 3] as ``sample`` shows them."""
     asset, cyclic = task.body.asset, task.verb.cyclic
     start = time.perf_counter()
     views = sample_viewpoints(asset, prior.clip, ViewsConfig(num_cameras=1), choose("cpu"), seed=seed)
@@ -211,18 +213,19 @@ def sampled(task: Task, seed: int, prior: PointsPrior, count: int) -> tuple[dict
 
     made = {"sample": carried(one, first), "mean": carried(latents.mean(dim=0, keepdim=True), whole)}
     times = basis_of(cyclic).times()
-    return made, torch.stack([carried(latent[None], 0.0).at(times) for latent in latents[:NUM_COMPARED]])
+    varied = prior.varied(condition, step_generator(seed, 0, stream=8), count=NUM_COMPARED)[0]
+    return made, torch.stack([carried(latent[None], 0.0).at(times) for latent in varied])
 
 
 def distilled(task: Task, seed: int, config: PointsBench) -> Made:
-    """What ``distill`` makes with the points preset."""
+    """What ``distill`` makes with its default preset."""
     with tempfile.TemporaryDirectory() as temporary:
         run = RunDir(Path(config.work or temporary) / f"{task.name}-{seed}".replace(" ", "_"))
         run.path.mkdir(parents=True, exist_ok=True)
         run.put_asset(task.body.asset, task.body.entry.file, force=False)
         start = time.perf_counter()
         settings = replace(
-            distill.PRESETS["points"], prior=config.prior, prompt=task.sentence, seed=seed, preview_every=0
+            distill.PRESETS["default"], prior=config.prior, prompt=task.sentence, seed=seed, preview_every=0
         )
         distill.run(run, settings, silent)
         seconds = time.perf_counter() - start

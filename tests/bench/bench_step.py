@@ -36,7 +36,7 @@ STEPS = 7
 def main() -> None:
     """Time one part after the other, with the tensors of a real step."""
     config = PRESETS["default"]
-    asset, prior = read_ply(asset_path("splats", "deer.ply")), load_prior("embedded")
+    asset, prior = read_ply(asset_path("splats", "deer.ply")), load_prior("embedded-video")
     assert prior.denoiser is not None
     add_adapter(prior.denoiser, rank=4, alpha=4.0, seed=0)
     distillation = distillation_of(asset, prior, config, "a static deer")

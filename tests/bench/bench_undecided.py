@@ -96,7 +96,7 @@ def embedded_agreements(rig: Rig) -> dict[str, float]:
     for objective in ("sds", "msd"):
         config = with_settings(base, OBJECTIVES[objective])
         static = STATIC_PROMPT.format(object=rig.nouns[0])
-        distillation = distillation_of(body.gaussians, load_prior("embedded"), config, static)
+        distillation = distillation_of(body.gaussians, load_prior("embedded-video"), config, static)
         still = distillation.views[0].still
         shares[objective] = survives(torch.stack([wish(distillation, still, draw) for draw in range(DRAWS)]))
     return shares

@@ -16,7 +16,6 @@ from stages.motion.regularizers import arap
 from stages.raster import choose, render
 from stages.zoo.clips import rigged_clip
 from stages.zoo.rigs import Rig, read_manifest
-from tests.bench.verb_classifier import CLASSES, VerbClassifier
 
 NUM_GAUSSIANS, NUM_FRAMES, SIZE_PX = 2000, 16, 64
 AZIMUTHS = (20.0, 70.0, 110.0, 160.0, 250.0, 340.0)
@@ -63,13 +62,6 @@ def film(frames: Frames, camera: Camera) -> Tensor:
     """Pictures [T, H, W, 3] of a moving asset on white."""
     cameras = [camera] * frames.num_frames
     return render(frames, cameras, choose("cpu"), background=torch.ones(3)).rgb.clamp(0.0, 1.0)
-
-
-@torch.no_grad()
-def name_verb(classifier: VerbClassifier, films: list[Tensor]) -> dict[str, float]:
-    """Probability of every class for one motion filmed from several sides: mean of the log-probabilities."""
-    scores = torch.stack([classifier(frames[None]).log_softmax(dim=1)[0] for frames in films])
-    return dict(zip(CLASSES, scores.mean(dim=0).softmax(dim=0).tolist(), strict=True))
 
 
 def measure(frames: Frames, truth: Frames) -> dict[str, float]:

@@ -28,6 +28,9 @@ def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
             if (some := [row for row in rows if row["family"] == family and row["group"] == group])
         }
     firsts = [row for row in found if row["recipe"] == "sample"]
+    for group in GROUPS:
+        best = [row["best_of_six"] for row in firsts if row["family"] == group]
+        figures[f"cosine of the best of six samples, {group}"] = _median(best)
     for kind, cyclic in (("loops", True), ("run through once", False)):
         spreads = [row["spread"] for row in firsts if row["cyclic"] == cyclic]
         figures[f"spread of six samples, {kind}"] = _median(spreads)

@@ -53,7 +53,7 @@ LOG = RESULTS / "recipes.jsonl"
 def main() -> None:
     """Run the candidates named on the command line, as ``"name:setting=value setting=value"``, then print all."""
     jobs = [(candidate, task) for candidate in sys.argv[1:] for task in TASKS]
-    made_with = {"prior": prior_fingerprint("embedded").split()[-1], "commit": provenance("")["commit"]}
+    made_with = {"prior": prior_fingerprint("embedded-video").split()[-1], "commit": provenance("")["commit"]}
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         for line in pool.map(run, *zip(*jobs, strict=True)) if jobs else ():
             print(line, flush=True)

@@ -49,7 +49,7 @@ def prior(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_an_untrained_prior_is_measured(prior: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(distill.PRESETS, "points", _short())
+    monkeypatch.setitem(distill.PRESETS, "default", _short())
     few = PointsBench(prior=prior, bodies=("Cow",), seeds=1, samples=6, gaussians=GAUSSIANS)
     config = replace(few, distill=True, work=str(tmp_path))
     found = bench_points.measure(config)
@@ -125,4 +125,4 @@ def test_folds_leave_out_families_whole_and_no_held_out_body() -> None:
 
 
 def _short() -> distill.DistillConfig:
-    return replace(distill.PRESETS["points"], steps=2, checkpoint_every=2)
+    return replace(distill.PRESETS["default"], steps=2, checkpoint_every=2)

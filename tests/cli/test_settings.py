@@ -28,7 +28,7 @@ def test_flags_and_assignments_override_in_order() -> None:
     )  # fmt: skip
     assert config.score.guidance == 3.0 and isinstance(config.score.guidance, float)
     assert config.motion.hexplane.features == 8 and config.motion.hexplane.multires == (1, 2, 4)
-    assert config.raster is None and config.seed == 5 and config.steps == DistillConfig().steps
+    assert config.raster is None and config.seed == 5 and config.steps == PRESETS["default"].steps
 
 
 @pytest.mark.parametrize(

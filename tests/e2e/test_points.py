@@ -38,7 +38,7 @@ def run(tmp_path: Path) -> RunDir:
 def matching(prior: str, **settings: object) -> distill.DistillConfig:
     """Distill with the points preset, short."""
     values = {"prior": prior, "prompt": "a dog walks", "steps": 30, "preview_every": 0, **settings}
-    return with_settings(distill.PRESETS["points"], values)
+    return with_settings(distill.PRESETS["default"], values)
 
 
 def test_a_sample_is_chosen_and_followed(run: RunDir, prior: str) -> None:
@@ -143,3 +143,50 @@ def test_a_loop_is_shown_without_its_first_frame_again_and_closes(run: RunDir, p
     torch.testing.assert_close(frames[0], frames[1], rtol=0, atol=1e-5)
     again = replace(moving, loop=True)
     assert torch.equal(again.at(again.times(4)).means, moving.at(moving.times(4)).means)
+
+
+def test_one_sentence_follows_another_and_the_seconds_are_kept(run: RunDir, prior: str) -> None:
+    config = matching(prior, then=("it jumps",), seconds=3.0, steps=4)
+    distill.run(run, config, silent)
+    metadata = run.stage("motion").read_result("motion.safetensors")[1]
+    assert metadata["prompt"] == "a dog walks, then it jumps" and metadata["kind"] == "sequence"
+    moving = load_moving_asset(run, "motion", "cpu")
+    assert moving.num_frames(None, fps=10) == 30 and moving.num_frames(7, fps=10) == 7
+    assert not moving.closes and not moving.starts_at_rest
+    with pytest.raises(BadInput, match="joined by --then"):
+        refine.run(run, with_settings(refine.PRESETS["default"], {"prior": prior}), silent)
+
+
+def test_a_sequence_that_was_interrupted_ends_the_same(run: RunDir, prior: str, tmp_path: Path) -> None:
+    config = matching(prior, then=("it jumps",), steps=4, checkpoint_every=3)
+    distill.run(run, config, silent)
+    whole = run.stage("motion").read_result("motion.safetensors")[0]
+    for stop in (2, 3, 4, 5, 7):  # before a checkpoint, at one, between the sentences, in the second
+        other = RunDir(tmp_path / f"other{stop}")
+        other.copy_from(run, before="distill")
+
+        def stopping(event: Event, stop: int = stop) -> None:
+            if isinstance(event, Progress) and event.step == stop + 1:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            distill.run(other, config, stopping)
+        distill.run(other, config, silent)
+        found = other.stage("motion").read_result("motion.safetensors")[0]
+        assert all(torch.equal(found[name], tensor) for name, tensor in whole.items())
+
+
+def test_a_loop_is_played_again_until_its_seconds_are_over(run: RunDir, prior: str) -> None:
+    distill.run(run, matching(prior, seconds=3.0, steps=2), silent)  # the tiny prior's walk takes one second
+    moving = load_moving_asset(run, "motion", "cpu")
+    assert moving.timing is not None and moving.timing.cycles == 3 and moving.closes
+    means = moving.at(moving.times(30)).means
+    torch.testing.assert_close(means[:10], means[10:20])
+    assert moving.num_frames(None, fps=16) == 48
+
+
+def test_a_lora_that_is_not_used_is_said(run: RunDir, prior: str) -> None:
+    fit_lora.run(run, with_settings(fit_lora.PRESETS["default"], {"prior": prior, "steps": 1}), silent)
+    said: list[Event] = []
+    distill.run(run, matching(prior, steps=2), said.append)
+    assert any(isinstance(event, Note) and "LoRA" in event.text for event in said)

@@ -94,7 +94,7 @@ def test_the_preset_follows_the_prior(
         ("fit-lora asset.ply --prior model --set num_frames=6", 3, "not 6. Nearest: 1 or 9"),
         ("fit-lora asset.ply --prior model --set size_px=44", 3, "multiple of 8, not 44"),
         ("fit-lora asset.ply --prior model --profile 12gb", 3, "Choose one of: 24gb, 48gb, 80gb"),
-        ("train-prior --out out --init model", 3, "train-prior trains a AnimusVideoPipeline only"),
+        ("train-prior --kind video --out out --init model", 3, "train-prior trains a AnimusVideoPipeline only"),
     ],
 )
 def test_one_line_for_every_mistake(

@@ -29,7 +29,7 @@ FEW = {
     "reconstruct assets/photos": "--steps 8 --set num_gaussians=300",
     "fit-lora": "--steps 2",
     "distill": "--steps 3",
-    "train-prior": "--steps 2 --set num_clips=64 --set batch_size=2",
+    "train-prior": "--steps 2 --set num_examples=20 --set batch_size=2",
     "eval": "--set num_views=1 --set frames=4",
     "render": "--frames 4 --size 48",
     "export": "--frames 3",

@@ -71,7 +71,7 @@ def test_the_loss_is_nothing_at_the_truth_and_leads_there() -> None:
 
 
 def test_guidance_scales_what_the_words_change() -> None:
-    prior = load_prior("embedded")
+    prior = load_prior("embedded-video")
     assert predicts_pixel_flow(prior)
     clip, generator = prior.clip, torch.Generator().manual_seed(0)
     x = prior.encode(torch.rand(1, clip.height, clip.width, 3, generator=generator)).expand(-1, -1, 16, -1, -1)

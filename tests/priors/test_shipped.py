@@ -16,7 +16,7 @@ from stages.zoo.captions import INFLECTIONS, caption
 from stages.zoo.clips import procedural_clip, rigged_clip
 from stages.zoo.rigs import find_rig
 
-PRIOR = load_prior("embedded")
+PRIOR = load_prior("embedded-video")
 RASTERIZE = choose("cpu")
 
 

@@ -33,3 +33,12 @@ def body_noise(points: Tensor, channels: int, generator: torch.Generator) -> Ten
         total += math.sqrt(share) * (features @ weights).transpose(1, 2)
     total += math.sqrt(SHARES[-1]) * torch.randn(total.shape, generator=generator)
     return total.to(points)
+
+
+def covariance(points: Tensor) -> Tensor:
+    """The covariance [N, N] of one channel of ``body_noise`` at ``points`` [N, 3], in the limit of many waves."""
+    squares = torch.cdist(points, points).square()
+    total = SHARES[-1] * torch.eye(len(points)).to(points)
+    for length, share in zip(LENGTHS, SHARES, strict=False):
+        total = total + share * torch.exp(squares / (-2.0 * length**2))
+    return total

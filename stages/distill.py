@@ -144,7 +144,7 @@ PRESETS = {
         pixel_flow=PixelFlowConfig(weight=0.0),
         motion=MotionConfig(kind="points"),
         regularizers=RegularizerConfig(tv_weight=0.0, arap_weight=0.0),
-        learning_rate=1e-1,
+        learning_rate=2e-1,
     ),
     # for the embedded video prior: MSD, guided by its pixel flow; without MSD; longer
     "video": DistillConfig(),

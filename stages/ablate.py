@@ -66,6 +66,15 @@ def _score_alone() -> AblateConfig:
     )
 
 
+def _points() -> AblateConfig:
+    """The paper's method with the prior that sees points."""
+    return AblateConfig(
+        lora=fit_lora.PRESETS["default"],
+        distill=replace(distill.PRESETS["points-msd"], preview_every=0),
+        refine=replace(refine.PRESETS["default"], preview_every=0),
+    )
+
+
 def _published() -> AblateConfig:
     return AblateConfig(
         lora=fit_lora.PRESETS["published"],
@@ -74,7 +83,7 @@ def _published() -> AblateConfig:
     )
 
 
-PRESETS = {"default": AblateConfig(), "score": _score_alone(), "published": _published()}
+PRESETS = {"default": _points(), "video": AblateConfig(), "score": _score_alone(), "published": _published()}
 
 
 def run(

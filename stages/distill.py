@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 import torch
 from torch import Tensor
 
+from stages.conventions import step_generator
 from stages.distilling.distillation import Distillation, ObjectiveConfig
 from stages.distilling.match import MatchConfig
 from stages.distilling.pixel_flow import PixelFlowConfig
@@ -252,6 +253,8 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
             seed=own.seed,
             drawn=None if drawn is None else drawn.latents.to(config.device),
         )
+        if sees_points(prior) and start <= first:
+            prior.tell_of_body(distillation.views[0].condition, step_generator(own.seed, 0, stream=9), report)
         motion = new_motion(own.motion, asset.to(config.device), own.seed, cyclic=is_loop(viewpoints))
         regularizers = motion.regularizers(moved, own.regularizers)
         optimiser = torch.optim.Adam(motion.parameter_groups(own.learning_rate))

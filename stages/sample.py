@@ -99,6 +99,7 @@ def run(run_dir: RunDir, config: SampleConfig, report: Report, *, force: bool = 
     # 2. the samples
     [text] = prior.encode_text([config.prompt]).split()
     condition = prior.condition(text, asset, view)
+    prior.tell_of_body(condition, step_generator(config.seed, 0, stream=9), report)
     samples, ways = prior.varied(
         condition,
         step_generator(config.seed, 0, stream=8),

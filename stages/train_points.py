@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from stages.conventions import step_generator
 from stages.errors import BadInput
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
 from stages.priors.load import load_prior, prior_fingerprint
-from stages.priors.points.model import PointsModel, Verb
+from stages.priors.points.model import PointsModel, Told, Verb
 from stages.priors.points.network import AnimusPointsModel
 from stages.priors.points.prior import PointsPrior, sees_points
 from stages.run_dir import StageFolder
@@ -61,6 +62,9 @@ class TrainPointsConfig:
 
 
 PRESETS = {"default": TrainPointsConfig()}
+
+NUM_JUDGED, USUAL_SHARE = 400, 0.97
+"""Examples by which is judged what is familiar, and the share of them that shall be. [ours]"""
 
 
 def run(out: Path, config: TrainPointsConfig, report: Report, *, force: bool = False) -> Path:
@@ -136,7 +140,7 @@ def run(out: Path, config: TrainPointsConfig, report: Report, *, force: bool = F
             for names, optimiser in optimisers:
                 tensors |= optimisation_tensors(((name, parameters[name]) for name in names), optimiser)
             work.save_checkpoint(done, tensors, {})
-            save_average(prior, average, out)
+            save_average(prior, average, out, bank if done == config.steps else None)
             if until is not None and time.monotonic() > until and done < config.steps:
                 report(Note(f"Stopped after {done} of {config.steps} steps; the same command goes on."))
                 return out
@@ -183,6 +187,22 @@ def inherit(model: PointsModel, former: PointsModel) -> None:
             value[-1] = given[name][-1]
 
 
+def usual_doubt(model: PointsModel, bank: PointBank) -> float:
+    """The doubt beyond which there are few of the bodies that ``model`` was taught."""
+    chosen = torch.linspace(0, len(bank.verb) - 1, min(NUM_JUDGED, len(bank.verb))).long()
+    chosen = chosen[bank.manner[chosen] < len(model.manners)]  # what moves
+    doubts = []
+    for index in chosen.split(8):
+        told = Told(
+            bank.rest[index].float(),
+            bank.verb[index],
+            torch.full_like(index, len(model.manners)),
+            bank.cyclic[index],
+        )
+        doubts.append(model.doubt(told, torch.Generator().manual_seed(0)))
+    return float(torch.cat(doubts).quantile(USUAL_SHARE)) if doubts else math.inf
+
+
 def _former(config: TrainPointsConfig) -> PointsPrior | None:
     """The prior that training begins with."""
     if not config.init:
@@ -199,13 +219,15 @@ def _former(config: TrainPointsConfig) -> PointsPrior | None:
     return former
 
 
-def save_average(prior: PointsPrior, average: dict[str, Tensor], out: Path) -> None:
-    """Write ``prior`` into ``out`` with the weights ``average``."""
+def save_average(prior: PointsPrior, average: dict[str, Tensor], out: Path, bank: PointBank | None = None) -> None:
+    """Write ``prior`` into ``out`` with the weights ``average``; by a ``bank`` it learns which bodies are unfamiliar."""
     parameters = dict(prior.model.network.named_parameters())
     held = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(average[name])
+        if bank is not None:
+            prior.model.unfamiliar = usual_doubt(prior.model, bank)
         prior.save(out)
         for name, parameter in parameters.items():
             parameter.copy_(held[name])

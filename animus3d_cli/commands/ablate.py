@@ -29,7 +29,12 @@ def command(
     ] = None,
     names: Annotated[
         str | None,
-        typer.Option("--variants", metavar="A,B,...", help="Some of those below. Default: all", show_default=False),
+        typer.Option(
+            "--variants",
+            metavar="A,B,...",
+            help="Some of those below. Default: all that suit the prior",
+            show_default=False,
+        ),
     ] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Seeds. Default: 3", show_default=False)] = None,
     steps: options.Steps = None,
@@ -39,7 +44,8 @@ def command(
         typer.Option(
             "--preset",
             metavar="NAME",
-            help="default, score (without the embedded prior's pixel flow, as in the paper), or published.",
+            help="default (points), video (embedded-video), score (that without its pixel flow, as in the paper), or "
+            "published.",
             show_default=False,
         ),
     ] = None,
@@ -51,8 +57,8 @@ def command(
 ) -> None:
     """Leave out one part of the method at a time, and measure.
 
-    Variants: full, sds-7.5, sds-100, no-faithful-noise, no-dual-distribution, static-prompt, no-tv, no-arap, refined,
-    no-flow, no-score. Every asset is animated by each, with every seed, in runs of its own under FOLDER/runs, which
+    Variants: full, sds-7.5, sds-100, no-faithful-noise, no-dual-distribution, static-prompt, refined; with priors that
+    see points also arap, hexplane, match; with those that make videos no-tv, no-arap, no-flow, no-score. Every asset is animated by each, with every seed, in runs of its own under FOLDER/runs, which
     resume. Settings of the stages: --set distill.arap_weight=10, lora., refine., evaluate., asset.
 
     Writes FOLDER/ablation.json, table.md, table.csv and table.tex: means with intervals, and whether the paper's
@@ -64,13 +70,13 @@ def command(
     from stages.ablate import PRESETS
     from stages.ablate import run as ablate
     from stages.ablation.tasks import read_tasks, tasks_of
-    from stages.ablation.variants import NAMES, chosen
+    from stages.ablation.variants import chosen, names_for
     from stages.errors import BadInput
+    from stages.priors.load import is_points_kind
 
     if table is not None and (assets or prompts):
         raise BadInput("--tasks names assets and sentences already.", "Leave out ASSET and --prompt, or --tasks.")
     tasks = read_tasks(table) if table is not None else tasks_of(assets or [], prompts or [])
-    wanted = NAMES if names is None else [name.strip() for name in names.split(",") if name.strip()]
     flags = [
         *((stage, "device", resolve_device(device)) for stage in ("lora", "distill", "refine", "evaluate")),
         *((stage, "raster", raster) for stage in ("lora", "distill", "refine", "evaluate")),
@@ -79,6 +85,8 @@ def command(
     ]
     assignments = [f"{stage}.{name}={value}" for stage, name, value in flags if value is not None]
     config = build_config(PRESETS, preset_for(preset, prior), {"seeds": seeds}, [*assignments, *(settings or [])])
+    suiting = names_for(is_points_kind(config.distill.prior))
+    wanted = suiting if names is None else [name.strip() for name in names.split(",") if name.strip()]
     console = Console()
     try:
         made = ablate(out, tasks, chosen(wanted), config, console, processes=processes, force=force)

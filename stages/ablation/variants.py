@@ -31,6 +31,7 @@ class Variant:
     settings: Mapping[str, Any] = field(default_factory=dict)  # of distill
     claims: Sequence[Claim] = ()
     refined: bool = False  # refine runs after distill
+    sees: Literal["", "points", "video"] = ""  # the kind of prior that it is for; any
 
 
 FULL = "full"
@@ -81,20 +82,46 @@ VARIANTS = (
         "without TV-3D",
         {"regularizers.tv_weight": 0.0},
         [Claim("jerk", "higher", "without TV-3D frames jump")],
+        sees="video",
     ),
     Variant(
         "no-arap",
         "without ARAP",
         {"regularizers.arap_weight": 0.0},
         [Claim("neighbour_distance_change", "higher", "without ARAP the body breaks")],
+        sees="video",
+    ),
+    Variant(
+        "arap", "with ARAP, which paths of points do without [ours]", {"regularizers.arap_weight": 1.0}, sees="points"
+    ),
+    Variant(
+        "hexplane",
+        "a HexPlane field instead of paths of points [ours]",
+        {"motion.kind": "hexplane", "motion.hexplane.still_start": 0.0, "learning_rate": 1e-2},
+        sees="points",
+    ),
+    Variant(
+        "match",
+        "a sample of the prior is followed, and nothing is scored [ours]",
+        {"score.weight": 0.0, "match.weight": 1.0, "regularizers.arap_weight": 5.0, "learning_rate": 0.1, "steps": 80},
+        sees="points",
     ),
     Variant("refined", "the full method, then refine", refined=True),
-    Variant("no-flow", "the score alone, without the embedded prior's flow [ours]", {"pixel_flow.weight": 0.0}),
-    Variant("no-score", "the embedded prior's flow alone, without the score [ours]", {"score.weight": 0.0}),
+    Variant(
+        "no-flow", "the score alone, without the embedded prior's flow [ours]", {"pixel_flow.weight": 0.0}, sees="video"
+    ),
+    Variant(
+        "no-score", "the embedded prior's flow alone, without the score [ours]", {"score.weight": 0.0}, sees="video"
+    ),
 )
-"""In the paper's order; the last two take away what is ours."""
+"""In the paper's order, and what is ours."""
 
 NAMES = tuple(variant.name for variant in VARIANTS)
+
+
+def names_for(points: bool) -> list[str]:
+    """The names of the variants for priors that see points, or make videos."""
+    return [variant.name for variant in VARIANTS if variant.sees in ("", "points" if points else "video")]
 
 
 def chosen(names: Sequence[str]) -> list[Variant]:

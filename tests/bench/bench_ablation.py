@@ -30,7 +30,7 @@ from typing import Any
 import torch
 
 from stages.ablation.orderings import orderings, summary
-from stages.ablation.variants import NAMES, VARIANTS, Variant
+from stages.ablation.variants import VARIANTS, Variant, names_for
 from stages.conventions import frame_times
 from stages.distill import DistillConfig
 from stages.evaluate import EvaluateConfig, on_gaussians, on_renders
@@ -75,7 +75,9 @@ OURS = [*(variant for variant in VARIANTS if variant.name not in NOT_HERE), *CON
 def main() -> None:
     """Run what is missing; say what all runs so far say."""
     parser = ArgumentParser(prog="python -m tests.bench.bench_ablation")
-    parser.add_argument("names", nargs="*", default=[variant.name for variant in OURS if variant.name in NAMES])
+    parser.add_argument(
+        "names", nargs="*", default=[variant.name for variant in OURS if variant.name in names_for(points=False)]
+    )
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--latent-px", type=int, default=1)

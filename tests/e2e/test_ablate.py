@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from animus3d_cli.main import main
-from stages.ablation.variants import NAMES
+from stages.ablation.variants import names_for
 from tests.e2e.test_pipeline import ROOT, animus3d, environment, workplace  # noqa: F401
 
 LINE = (
@@ -32,12 +32,12 @@ def study(workplace: Path) -> Path:  # noqa: F811
 
 def test_every_variant_is_run_measured_and_written(study: Path) -> None:
     made = json.loads((study / "ablation.json").read_text())
-    assert {(one["variant"], one["seed"]) for one in made["results"]} == {(n, 0) for n in NAMES}
+    assert {(one["variant"], one["seed"]) for one in made["results"]} == {(n, 0) for n in names_for(points=False)}
     assert all(one["metrics"]["motion_amplitude"] is not None for one in made["results"])
     assert {one["verdict"] for one in made["orderings"]} <= {"too few", "not measured"}
     assert all((study / f"table.{suffix}").read_text().count("no-arap") for suffix in ("md", "csv", "tex"))
     [folder] = (study / "runs").glob("asset-*/seed-0")
-    assert {path.name for path in folder.iterdir()} == set(NAMES)
+    assert {path.name for path in folder.iterdir()} == set(names_for(points=False))
     assert (folder / "refined" / "refined" / "motion.safetensors").exists()
     settings = json.loads((folder / "sds-100" / "motion" / "config.json").read_text())["settings"]
     assert (settings["score.objective"], settings["score.guidance"], settings["seed"]) == ("sds", 100.0, 0)

@@ -79,3 +79,8 @@ def test_a_sentence_without_a_motion_is_named(own: Path, tmp_path: Path) -> None
     (own / "captions.csv").write_text("file,clip,caption\nfox.glb,Walk,a small fox\n")
     with pytest.raises(BadInput, match="a small fox"):
         trained(tmp_path / "prior", data=str(own), steps=1)
+
+
+def test_what_it_was_taught_is_familiar(own: Path, tmp_path: Path) -> None:
+    limit = trained(tmp_path / "prior", data=str(own), steps=1).model.unfamiliar
+    assert 0.0 < limit < 1.0  # nats: two manners

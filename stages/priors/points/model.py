@@ -7,6 +7,7 @@ noise is ``body_noise``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -69,12 +70,19 @@ class PointsModel:
         network: predicts clean latents.
         verbs, manners: in the order of the network's numbers.
         scales: [2, K] the usual size of each coefficient, of motions that run through once and of loops.
+        unfamiliar: see ``PointsModel.doubt``; of a body that the network was not taught it is larger.
     """
 
     def __init__(
-        self, network: AnimusPointsModel, verbs: Sequence[Verb], manners: Sequence[Manner], scales: Tensor
+        self,
+        network: AnimusPointsModel,
+        verbs: Sequence[Verb],
+        manners: Sequence[Manner],
+        scales: Tensor,
+        unfamiliar: float = math.inf,
     ) -> None:
         self.network, self.verbs, self.manners, self.scales = network, tuple(verbs), tuple(manners), scales
+        self.unfamiliar = unfamiliar
         self.parameterization = Parameterization.rectified_flow(1000)
 
     def latents(self, coefficients: Tensor, cyclic: Tensor) -> Tensor:
@@ -96,6 +104,13 @@ class PointsModel:
         with _precision(x_t.device):
             clean, suits = self.network(x_t, level, told.rest, told.verb, told.manner, told.cyclic)
         return clean.float(), suits.float()
+
+    @torch.no_grad()
+    def doubt(self, told: Told, generator: torch.Generator) -> Tensor:
+        """How little is known of how each body [B] moves: the entropy of which manner suits it, in nats."""
+        noise = body_noise(told.rest, CHANNELS, generator)
+        shares = self.told_apart(noise, torch.ones(len(noise)).to(noise), told)[1].softmax(dim=1)
+        return -(shares * shares.clamp(min=1e-9).log()).sum(dim=1)
 
     def guided(self, x_t: Tensor, level: float, told: Told, guidance: float) -> Tensor:
         """The clean estimate, guided away from that without a word where ``guidance`` is not 1."""

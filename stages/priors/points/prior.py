@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,6 +109,16 @@ class PointsPrior:
             return
         others = f"; left out: {', '.join(found.others)}" if found.others else ""
         report(Note(f"Understood: {found.verb} ({100 * found.confidence:.0f} % sure){others}."))
+
+    def tell_of_body(self, condition: Condition, generator: torch.Generator, report: Report) -> None:
+        """A ``Caution`` where the body is like none of those that the prior was taught this motion on."""
+        if float(self.model.doubt(self.told(condition, 1), generator)[0]) > self.model.unfamiliar:
+            report(
+                Caution(
+                    "An unfamiliar body: it is like none that this prior has seen make this motion, and may move "
+                    "wrongly. Look at several: animus3d sample"
+                )
+            )
 
     def look_at(
         self, asset: Gaussians, viewpoint: Viewpoint, *, cyclic: bool, facing_deg: float, seed: int
@@ -243,6 +254,7 @@ class PointsPrior:
             "verbs": [[verb.name, verb.cyclic, round(verb.seconds, 3)] for verb in self.model.verbs],
             "manners": [[manner.name, manner.verb] for manner in self.model.manners],
             "scales": self.model.scales.tolist(),
+            "unfamiliar": None if math.isinf(self.model.unfamiliar) else round(self.model.unfamiliar, 3),
         }
         (folder / "model_index.json").write_text(json.dumps(index, indent=1) + "\n")
 
@@ -252,7 +264,10 @@ class PointsPrior:
         network = AnimusPointsModel.from_pretrained(folder / "points").float()
         verbs = [Verb(*verb) for verb in index["verbs"]]
         manners = [Manner(*manner) for manner in index["manners"]]
-        return PointsPrior(name, PointsModel(network, verbs, manners, torch.tensor(index["scales"])), device)
+        unfamiliar = math.inf if index["unfamiliar"] is None else float(index["unfamiliar"])
+        return PointsPrior(
+            name, PointsModel(network, verbs, manners, torch.tensor(index["scales"]), unfamiliar), device
+        )
 
 
 def sees_points(prior: Any) -> TypeGuard[PointsPrior]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from torch import Tensor
 
 from stages.cameras import Camera
 from stages.errors import BadInput
+from stages.events import Caution, Event
 from stages.gaussians import Frames, Gaussians
 from stages.geometry.trajectories import NUM_FUNCTIONS, basis_of
 from stages.priors.load import kind_of, load_prior
-from stages.priors.points import PointView
+from stages.priors.points import PointsPrior, PointView
 from stages.priors.points.model import Told
 from stages.priors.points.noise import body_noise
 from stages.priors.points.variety import ALIKE, difference, unlike
@@ -147,3 +149,20 @@ def test_of_alike_motions_the_unlike_are_chosen() -> None:
     assert unlike(motions, 2, cyclic=True) == [0, 2]
     assert unlike(motions, 2, cyclic=False) == [0, 1]
     assert unlike(motions, 3, cyclic=True) == [0, 1, 2]
+
+
+def test_an_unfamiliar_body_gets_a_caution_and_the_measure_is_kept(tmp_path: Path) -> None:
+    gaussians, prior = asset(40), tiny_points_prior()
+    condition = prior.condition(prior.encode_text(["a walking dog"]), gaussians, view_of(gaussians, cyclic=True))
+    doubt = float(prior.model.doubt(prior.told(condition, 1), torch.Generator().manual_seed(1))[0])
+    assert 0.0 < doubt <= math.log(3) + 1e-5  # three manners
+    said: list[Event] = []
+    for limit, cautions in ((doubt + 0.01, 0), (doubt - 0.01, 1)):
+        prior.model.unfamiliar = limit
+        said.clear()
+        prior.tell_of_body(condition, torch.Generator().manual_seed(1), said.append)
+        assert len(said) == cautions
+    assert isinstance(said[0], Caution) and "unfamiliar body" in said[0].text
+    prior.save(tmp_path / "prior")
+    kept = load_prior(str(tmp_path / "prior"))
+    assert isinstance(kept, PointsPrior) and kept.model.unfamiliar == pytest.approx(prior.model.unfamiliar, abs=1e-3)

@@ -341,7 +341,7 @@ def check_objectives(config: DistillConfig) -> None:
     raise BadInput(
         f"The prior {config.prior!r} predicts no pixel flow and samples no paths, so score.weight=0 leaves nothing to "
         "optimise.",
-        "Add: --set score.weight=1",
+        "Take --preset video, or add: --set score.weight=1",
     )
 
 

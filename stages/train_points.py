@@ -220,7 +220,7 @@ def _former(config: TrainPointsConfig) -> PointsPrior | None:
 
 
 def save_average(prior: PointsPrior, average: dict[str, Tensor], out: Path, bank: PointBank | None = None) -> None:
-    """Write ``prior`` into ``out`` with the weights ``average``; by a ``bank`` it learns which bodies are unfamiliar."""
+    """Write ``prior`` into ``out`` with the weights ``average``; by a ``bank`` it learns what is unfamiliar."""
     parameters = dict(prior.model.network.named_parameters())
     held = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     with torch.no_grad():

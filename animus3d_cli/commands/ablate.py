@@ -58,8 +58,9 @@ def command(
     """Leave out one part of the method at a time, and measure.
 
     Variants: full, sds-7.5, sds-100, no-faithful-noise, no-dual-distribution, static-prompt, refined; with priors that
-    see points also arap, hexplane, match; with those that make videos no-tv, no-arap, no-flow, no-score. Every asset is animated by each, with every seed, in runs of its own under FOLDER/runs, which
-    resume. Settings of the stages: --set distill.arap_weight=10, lora., refine., evaluate., asset.
+    see points also arap, hexplane, match; with those that make videos no-tv, no-arap, no-flow, no-score. Every asset is
+    animated by each, with every seed, in runs of its own under FOLDER/runs, which resume. Settings of the stages: --set
+    distill.arap_weight=10, lora., refine., evaluate., asset.
 
     Writes FOLDER/ablation.json, table.md, table.csv and table.tex: means with intervals, and whether the paper's
     orderings hold.

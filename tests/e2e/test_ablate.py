@@ -15,7 +15,7 @@ from stages.ablation.variants import names_for
 from tests.e2e.test_pipeline import ROOT, animus3d, environment, workplace  # noqa: F401
 
 LINE = (
-    "ablate", "asset.ply", "--prompt", "a walking goat", "--prior", "prior", "--preset", "default",
+    "ablate", "asset.ply", "--prompt", "a walking goat", "--prior", "prior", "--preset", "video",
     "--steps", "2", "--set", "lora.steps=2", "--set", "refine.steps=2", "--set", "refine.num_cameras=1",
     "--set", "distill.num_cameras=1", "--set", "distill.score.every=1", "--set", "evaluate.num_views=1",
     "--set", "evaluate.size=32",

@@ -20,7 +20,6 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)  ## animate the sample deer; ends with the path of an mp4. Interrupted, it goes on where it was.
 	$(BIN)/animus3d reconstruct assets/splats/deer.ply --run $(DEMO)
-	$(BIN)/animus3d fit-lora --run $(DEMO) --object deer
 	$(BIN)/animus3d distill --run $(DEMO) --prompt "a jumping deer"
 	$(BIN)/animus3d refine --run $(DEMO)
 	$(BIN)/animus3d eval --run $(DEMO)

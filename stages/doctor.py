@@ -3,7 +3,7 @@
     animus3d doctor
     animus3d doctor --json
 
-Nothing is taken on trust: each rasterizer renders a splat, ffmpeg writes videos, the embedded prior is loaded. The
+Nothing is taken on trust: each rasterizer renders a splat, ffmpeg writes videos, the shipped priors are loaded. The
 JSON is a list of ``Finding``; its keys stay.
 """
 
@@ -102,7 +102,8 @@ def run() -> Iterator[Finding]:
     cuda = "See cuda and nvcc; --raster cpu works without."
     yield _attempt("raster gsplat", lambda: _one_splat("gsplat"), "every stage on CUDA", cuda, optional=True)
     yield _attempt("ffmpeg", _ffmpeg, "videos", "Reinstall it: pip install --force-reinstall imageio-ffmpeg")
-    yield _attempt("embedded prior", _embedded, "--prior embedded, the default", "Reinstall animus3d.")
+    yield _attempt("points prior", _points, "--prior points, the default", "Reinstall animus3d.")
+    yield _attempt("video prior", _embedded, "--prior embedded-video", "Reinstall animus3d.")
     yield _attempt("disk", _disk, "checkpoints", "Free some, or work elsewhere: --run DIR.")
     yield _attempt("hub cache", _hub_cache, "published video models", "Free some, or set HF_HOME.", optional=True)
 
@@ -190,6 +191,15 @@ def _ffmpeg() -> str:
         for suffix, write in WRITERS.items():
             write(Path(folder) / f"clip{suffix}", torch.rand(2, 16, 16, 3), 8)
     return f"{ffmpeg_version()}, writes {', '.join(WRITERS)}"
+
+
+def _points() -> str:
+    from stages.assets import asset_path
+    from stages.priors.load import POINTS, load_prior
+
+    prior = load_prior(POINTS)
+    size = sum(file.stat().st_size for file in asset_path("prior_points").rglob("*") if file.is_file())
+    return f"{size / 1e6:.1f} MB, knows {len(prior.motions) - 1} motions"  # standing still is none
 
 
 def _embedded() -> str:

@@ -1,4 +1,4 @@
-"""Load a video prior: the embedded one, a local folder, or a hub id, all through the same ``model_index.json``."""
+"""Load a prior: a shipped one, a local folder, or a hub id, all through the same ``model_index.json``."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def kind_of(name: str) -> Literal["points", "video", "published"]:
 
 
 def is_points_kind(name: str) -> bool:
-    """Whether a prior sees points and not videos. As ``is_embedded_kind``, no more than its index is read."""
+    """Whether a prior sees points and not videos. No more than its index is read."""
     return bool(read_index(_find(name, ())).get("_class_name") == POINTS_PIPELINE)
 
 

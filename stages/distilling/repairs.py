@@ -134,9 +134,10 @@ class RepairedPaths:
         eps = prior.noise(latents, condition, step_generator(self.seed, 0, stream=6))
         x_t = prior.parameterization.add_noise(latents, eps, timestep)
         away = Condition(null, condition.picture)
-        self.latents = ddim_denoise(
+        found = ddim_denoise(
             prior, x_t, timestep, condition, self.how.num_steps, negative=away, guidance=self.how.guidance
         )
+        self.latents = prior.kept_rigid(found, prior.told(condition, len(found)))
         yield 1
 
     def loss(self, frames: Frames, generator: torch.Generator) -> Tensor:

@@ -1,7 +1,9 @@
 """A motion carried by a few hundred points: each has a path, and everything near it goes along.
 
 The paths are sums of smooth functions of time (``stages.geometry.trajectories``): a loop ends exactly where it begins,
-and a motion that runs through once begins at rest. A Gaussian follows its nearest points, weighted by distance.
+and a motion that runs through once begins at rest. A Gaussian follows its nearest points, weighted by distance, as an
+embedded deformation (Sumner et al. 2007): it goes where each of them takes it, turned as that point's neighbourhood
+turns.
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from stages.gaussians import Frames, Gaussians
+from stages.geometry.rigid import Near, neighbourhood_turns
 from stages.geometry.trajectories import NUM_FUNCTIONS, basis_of
 from stages.motion.interface import Regularizer
 from stages.motion.regularizers import AsRigidAsPossible, RegularizerConfig
@@ -23,6 +25,9 @@ from stages.settings import check
 USUAL_SIZE = 0.1
 """Of the slowest function of a path, in half sides of the asset's box. [ours]"""
 
+NO_TURN = 1e-6
+"""What rotations of float32 differ by from none where nothing moves."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PointPathsConfig:
@@ -30,9 +35,10 @@ class PointPathsConfig:
 
     num_points: int = 512
     neighbours: int = 6  # points that a Gaussian follows
+    turn_neighbours: int = 8  # by whose paths a point turns
 
     def __post_init__(self) -> None:
-        check(self, num_points=1, neighbours=1)
+        check(self, num_points=1, neighbours=1, turn_neighbours=1)
 
 
 class PointPaths(nn.Module):
@@ -52,17 +58,30 @@ class PointPaths(nn.Module):
         self.points: Tensor
         self.register_buffer("points", points.float().clone())
         self.paths = nn.Parameter(torch.zeros(len(points), NUM_FUNCTIONS, 3))  # over their usual sizes
-        self._near: tuple[Tensor, Tensor, Tensor] | None = None  # what was asked last, and which points it follows
+        self._near: tuple[Tensor, Near] | None = None  # what was asked last, and which points it follows
+        self._turning = Near.of(self.points, self.points, config.turn_neighbours + 1, sharpness=3.0)
 
     def at(self, asset: Gaussians, frame_times: Tensor) -> Frames:
         """See ``Motion.at``."""
         return Frames(asset, asset.means + self.displacements(asset.means, frame_times))
 
     def displacements(self, points: Tensor, frame_times: Tensor) -> Tensor:
-        """See ``Motion.displacements``."""
-        indices, weights = self._followed(points)
-        paths = torch.einsum("pn,pnkd->kpd", weights, self.paths[indices])
-        return torch.einsum("tk,kpd->tpd", (self.basis.at(frame_times) * self._sizes()).to(paths), paths)
+        """See ``Motion.displacements``. No gradient goes through the rotations."""
+        near = self._followed(points)
+        values = self.basis.at(frame_times) * self._sizes()
+        away = torch.einsum("tk,mkd->tmd", values.to(self.paths), self.paths)  # [T, M, 3]
+        with torch.no_grad():
+            turns = neighbourhood_turns(self._turning, self.points, self.points + away)[2]
+            turns = turns - torch.eye(3).to(turns)
+            turns = torch.where(turns.abs() < NO_TURN, 0.0, turns)
+            leans = away.detach() - torch.einsum("tmab,mb->tma", turns, self.points)
+        offsets = away + (leans - away.detach())  # what a point adds where it is not turned
+        told = torch.cat([offsets[..., None], turns], dim=-1)  # [T, M, 3, 4]
+        frames = len(told)
+        summed = nn.functional.embedding_bag(
+            near.indices, told.permute(1, 0, 2, 3).flatten(1), per_sample_weights=near.weights, mode="sum"
+        ).unflatten(1, (frames, 3, 4))  # [P, T, 3, 4]
+        return (summed[..., 0] + torch.einsum("ptab,pb->pta", summed[..., 1:], points)).transpose(0, 1)
 
     def set_paths(self, coefficients: Tensor) -> None:
         """Give the points the paths of ``coefficients`` [M, K, 3]."""
@@ -74,20 +93,11 @@ class PointPaths(nn.Module):
         order = torch.arange(NUM_FUNCTIONS, device=self.paths.device)
         return USUAL_SIZE / (1.0 + ((order + 1) // 2 if self.basis.cyclic else order))
 
-    def _followed(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Which points [P, n] each of ``points`` [P, 3] follows, and by how much [P, n]."""
+    def _followed(self, points: Tensor) -> Near:
+        """Which points each of ``points`` [P, 3] follows."""
         if self._near is None or self._near[0] is not points:
-            count = min(self.config.neighbours, len(self.points))
-            away, found = cKDTree(self.points.cpu().double().numpy()).query(
-                points.detach().cpu().double().numpy(), count
-            )
-            distance = torch.from_numpy(away).reshape(len(points), count)
-            indices = torch.from_numpy(found).reshape(len(points), count).to(points.device)
-            spread = distance[:, -1:].clamp(min=1e-9)
-            weights = torch.exp(-3.0 * (distance / spread).square())
-            weights = (weights / weights.sum(dim=1, keepdim=True)).to(points)
-            self._near = (points, indices, weights)
-        return self._near[1], self._near[2]
+            self._near = points, Near.of(points, self.points, self.config.neighbours, sharpness=3.0)
+        return self._near[1]
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """See ``Motion.parameter_groups``."""
@@ -110,6 +120,7 @@ class PointPaths(nn.Module):
             "kind": self.kind,
             "units": "normalised",
             "neighbours": str(self.config.neighbours),
+            "turn_neighbours": str(self.config.turn_neighbours),
             "cyclic": str(cyclic).lower(),
             "starts_at_rest": str(not cyclic).lower(),
         }
@@ -117,7 +128,11 @@ class PointPaths(nn.Module):
     @staticmethod
     def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> PointPaths:
         """The motion of ``tensors`` and ``metadata``."""
-        config = PointPathsConfig(num_points=len(tensors["points"]), neighbours=int(metadata["neighbours"]))
+        config = PointPathsConfig(
+            num_points=len(tensors["points"]),
+            neighbours=int(metadata["neighbours"]),
+            turn_neighbours=int(metadata["turn_neighbours"]),
+        )
         motion = PointPaths(config, tensors["points"], cyclic=metadata["cyclic"] == "true")
         motion.load_state_dict(dict(tensors))
         return motion

@@ -52,7 +52,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
 def test_this_machine_is_well(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "--json") == 0
     findings = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
-    assert findings["raster cpu"]["state"] == findings["embedded prior"]["state"] == "ok"
+    assert findings["raster cpu"]["state"] == findings["points prior"]["state"] == "ok"
     assert findings["torch"]["found"] and findings["cuda"]["state"] in ("ok", "missing")
 
 

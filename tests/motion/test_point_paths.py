@@ -52,3 +52,17 @@ def test_a_file_gives_the_same_motion() -> None:
     times = torch.linspace(0.0, 1.0, 7)
     assert torch.equal(again.at(gaussians, times).means, motion.at(gaussians, times).means)
     assert again.kind == "points"
+
+
+@torch.no_grad()
+def test_what_lies_beyond_the_points_turns_with_them() -> None:
+    rest = torch.rand(40, 3, generator=torch.Generator().manual_seed(0)) - 0.5
+    motion = PointPaths(PointPathsConfig(num_points=40), rest, cyclic=False)
+    angles = 0.6 * motion.basis.times() ** 2
+    c, s, o = angles.cos(), angles.sin(), 0.0 * angles
+    turns = torch.stack([c, -s, o, s, c, o, o, o, o + 1.0], dim=1).unflatten(1, (3, 3))
+    motion.set_paths(motion.basis.coefficients(torch.einsum("tab,nb->nta", turns, rest) - rest[:, None]))
+    beyond = torch.tensor([[1.0, 0.2, 0.0]])
+    expected = torch.einsum("tab,nb->tna", turns[-1:], beyond) - beyond
+    found = motion.displacements(beyond, motion.basis.times()[-1:])
+    assert float((found - expected).norm()) < 0.1 * float(expected.norm())

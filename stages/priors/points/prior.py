@@ -26,6 +26,7 @@ from stages.errors import BadInput
 from stages.events import Caution, Note, Report
 from stages.gaussians import Frames, Gaussians
 from stages.gaussians.spread import spread_points
+from stages.geometry.rigid import kept_rigid
 from stages.geometry.trajectories import NUM_FRAMES, basis_of
 from stages.priors.points.model import CHANNELS, Manner, PointsModel, Told, Verb
 from stages.priors.points.network import AnimusPointsModel
@@ -195,7 +196,17 @@ class PointsPrior:
         guidance: float = 1.0,
     ) -> Tensor:
         """``count`` motions as latents [count, 3 K, N], the manner left open."""
-        return self.model.sample(self.told(condition, count), generator, steps=steps, guidance=guidance)
+        told = self.told(condition, count)
+        return self.kept_rigid(self.model.sample(told, generator, steps=steps, guidance=guidance), told)
+
+    def kept_rigid(self, latents: Tensor, told: Told) -> Tensor:
+        """``latents`` whose neighbouring points move together, see ``stages.geometry.rigid``."""
+        basis = basis_of(bool(told.cyclic[0]))
+        times, found = basis.times().to(latents), []
+        for rest, coefficients in zip(told.rest, self.model.coefficients(latents, told.cyclic), strict=True):
+            moves = kept_rigid(rest, basis.displacements(coefficients, times).transpose(0, 1))
+            found.append(basis.coefficients(moves.transpose(0, 1)))
+        return self.model.latents(torch.stack(found), told.cyclic)
 
     def varied(
         self,
@@ -216,7 +227,7 @@ class PointsPrior:
         numbers = {manner.name: number for number, manner in enumerate(self.model.manners)}
         manner = torch.tensor([numbers.get(way, len(numbers)) for way in ways], device=self.device)
         told = replace(self.told(condition, len(ways)), manner=manner)
-        drawn = self.model.sample(told, generator, steps=steps, guidance=guidance)
+        drawn = self.kept_rigid(self.model.sample(told, generator, steps=steps, guidance=guidance), told)
         chosen = unlike(self.model.coefficients(drawn, told.cyclic), count, cyclic=bool(told.cyclic[0]))
         return drawn[chosen], [ways[index] for index in chosen]
 

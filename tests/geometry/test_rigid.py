@@ -1,0 +1,49 @@
+"""Neighbourhoods that move rigidly are found exactly, and restless paths become quieter."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from stages.geometry.rigid import Near, kept_rigid, neighbourhood_turns
+from stages.geometry.rotations import quaternion_matrices
+
+
+def points(count: int = 60) -> torch.Tensor:
+    return torch.rand(count, 3, generator=torch.Generator().manual_seed(0)) * 2.0 - 1.0
+
+
+def turned(rest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two rotations [2, 3, 3] and ``rest`` turned by them and moved on, [2, N, 3]."""
+    turns = quaternion_matrices(torch.tensor([[math.cos(0.4), 0.0, math.sin(0.4), 0.0], [0.2, 0.9, 0.1, 0.3]]))
+    return turns, rest @ turns.transpose(1, 2) + torch.tensor([0.3, -0.2, 0.5])
+
+
+def test_a_rigid_motion_is_found_and_left_as_it_is() -> None:
+    rest = points()
+    turns, moved = turned(rest)
+    found = neighbourhood_turns(Near.of(rest, rest, 12, sharpness=1.0), rest, moved)[2]
+    assert float((found - turns[:, None]).abs().max()) < 0.03  # the ridge leans towards no rotation
+    kept = kept_rigid(rest, moved - rest)
+    assert float((kept - (moved - rest)).norm(dim=-1).mean()) < 0.02 * float((moved - rest).norm(dim=-1).mean())
+
+
+def test_nothing_moves_where_nothing_moved() -> None:
+    rest = points()
+    assert float(kept_rigid(rest, torch.zeros(3, 60, 3)).abs().max()) < 1e-6
+
+
+def test_noise_of_neighbours_is_less_and_distances_change_less() -> None:
+    rest = points(200)
+    moved = turned(rest)[1]
+    noise = 0.05 * torch.randn(moved.shape, generator=torch.Generator().manual_seed(1))
+    kept = rest + kept_rigid(rest, moved + noise - rest)
+    assert float((kept - moved).norm(dim=-1).mean()) < 0.5 * float(noise.norm(dim=-1).mean())
+
+
+def test_few_points_and_points_on_a_line_are_no_trouble() -> None:
+    line = torch.tensor([[float(x), 0.0, 0.0] for x in range(5)])
+    for rest in (line, line[:1], torch.zeros(4, 3)):
+        moves = torch.full((2, len(rest), 3), 0.25)
+        torch.testing.assert_close(kept_rigid(rest, moves), moves, rtol=1e-3, atol=1e-3)

@@ -118,21 +118,21 @@ PRESETS = {
     # for the points prior: a sample of its own is followed
     "default": DistillConfig(
         prior=POINTS,
-        steps=80,
+        steps=20,
         score=ScoreConfig(weight=0.0),
         match=MatchConfig(),
         pixel_flow=PixelFlowConfig(weight=0.0),
         motion=MotionConfig(kind="points"),
-        regularizers=RegularizerConfig(tv_weight=0.0, arap_weight=5.0),
-        learning_rate=1e-1,
+        regularizers=RegularizerConfig(tv_weight=0.0, arap_weight=20.0),
+        learning_rate=1e-2,
     ),
     # the same prior, scored: no camera takes part either
     "points-msd": DistillConfig(
         prior=POINTS,
-        steps=300,
+        steps=150,
         score=ScoreConfig(
             every=1,
-            guidance=2.0,
+            guidance=1.0,
             inversion_steps=2,
             own_noise=False,
             start_noise="fixed",
@@ -145,7 +145,7 @@ PRESETS = {
         pixel_flow=PixelFlowConfig(weight=0.0),
         motion=MotionConfig(kind="points"),
         regularizers=RegularizerConfig(tv_weight=0.0, arap_weight=0.0),
-        learning_rate=2e-1,
+        learning_rate=1e-1,
     ),
     # for the embedded video prior: MSD, guided by its pixel flow; without MSD; longer
     "video": DistillConfig(),
@@ -257,6 +257,8 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
             prior.tell_of_body(distillation.views[0].condition, step_generator(own.seed, 0, stream=9), report)
         motion = new_motion(own.motion, asset.to(config.device), own.seed, cyclic=is_loop(viewpoints))
         regularizers = motion.regularizers(moved, own.regularizers)
+        if start <= first:
+            distillation.begin(motion)
         optimiser = torch.optim.Adam(motion.parameter_groups(own.learning_rate))
         if start > first:
             restore_optimisation(tensors, motion.named_parameters(), optimiser)

@@ -79,6 +79,12 @@ class Distillation:
         self.views = [View(index, at, asset, prior, encoded) for index, at in enumerate(viewpoints)]
         self.terms = terms(prior, config, steps=steps, seed=seed, drawn=drawn)
 
+    def begin(self, motion: Motion) -> None:
+        """Let terms that know where the motion goes say so before the first step."""
+        for term in self.terms:
+            if isinstance(term, Match):
+                term.begin(motion, self.views[0])
+
     def step(self, motion: Motion, regularizers: Sequence[Regularizer], step: int) -> dict[str, Tensor]:
         """Values of all terms in optimiser step ``step``, by name; "loss" is their weighted sum."""
         generator = step_generator(self.seed, step)

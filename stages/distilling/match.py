@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from stages.conventions import step_generator
+from stages.distilling.sampled import sampled_motion
 from stages.distilling.terms import View
+from stages.motion.interface import Motion
+from stages.motion.point_paths import PointPaths
 from stages.objectives.match import consensus, match_loss
-from stages.priors.points import PointsPrior
+from stages.priors.points import PointsPrior, PointView
 from stages.priors.prior import Observation, Wanted
 from stages.settings import check
 
@@ -22,7 +25,7 @@ class MatchConfig:
 
     weight: float = 1.0
     sample: int = 0  # which of the samples of this sentence; 0: the one nearest to the others
-    num_samples: int = 4  # that are drawn
+    num_samples: int = 3  # that are drawn
     sample_steps: int = 12
     guidance: float = 1.0
     amplitude: float = 1.0  # how far the motion goes, over what was sampled
@@ -54,6 +57,15 @@ class Match:
     def loss(self, observation: Observation, view: View, step: int, generator: torch.Generator) -> Tensor:
         """See ``ScoreTerm.loss``."""
         return match_loss(observation, self.target(view))
+
+    @torch.no_grad()
+    def begin(self, motion: Motion, view: View) -> None:
+        """Give a motion that is made of paths those of the sample, so that little is left to do."""
+        if isinstance(motion, PointPaths):
+            assert isinstance(view.viewpoint, PointView)
+            sampled = sampled_motion(self.prior, self.target(view), view.asset, view.viewpoint)
+            moves = sampled.displacements(motion.points, motion.basis.times().to(motion.points))
+            motion.set_paths(motion.basis.coefficients(moves.transpose(0, 1)))
 
     def target(self, view: View) -> Tensor:
         """What is followed, [1, 3 K, N]."""

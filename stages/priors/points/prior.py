@@ -222,7 +222,10 @@ class PointsPrior:
         The manner of the first is left open; the others are made in the manners that suit the body best. What is nearly
         one of those before it is taken only where there are too few others.
         """
-        ways = ["", *(manner.name for manner, _ in self.manners(condition, generator)[: count + SPARE])]
+        ways = [
+            "",
+            *(manner.name for manner, _ in self.manners(condition, generator)[: count - 1 + min(SPARE, count - 1)]),
+        ]
         ways += [""] * (count - len(ways))
         numbers = {manner.name: number for number, manner in enumerate(self.model.manners)}
         manner = torch.tensor([numbers.get(way, len(numbers)) for way in ways], device=self.device)

@@ -36,7 +36,7 @@ def session(
     path = resolve_run_path(run)
     if must_exist and not path.is_dir() and asset is None and start_from is None:
         raise MissingStage(
-            f"There is no run directory {path}.", "Run first: animus3d fit-lora ASSET.ply, or give --run DIR."
+            f"There is no run directory {path}.", "Run first: animus3d reconstruct FILE, or give --run DIR."
         )
     run_dir, console = RunDir(path), Console()
     log = None
@@ -65,9 +65,9 @@ def preset_for(preset: str | None, prior: str | None) -> str:
     """The preset that was asked for, or the one that suits the prior."""
     if preset is not None or prior is None or prior == "points":
         return preset or "default"
-    from stages.priors.load import kind_of
+    from stages.priors.load import preset_of
 
-    return {"video": "video", "points": "default", "published": "published"}[kind_of(prior)]
+    return preset_of(prior)
 
 
 def objective_preset(objective: str | None, prior: str | None) -> str | None:

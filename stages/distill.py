@@ -35,7 +35,7 @@ from stages.motion.kinds import MotionConfig, checkpoint_state, checkpoint_tenso
 from stages.motion.regularizers import STIFF, RegularizerConfig
 from stages.motion.sequence import is_closed, joined
 from stages.motion.timing import Timing, timing, timings
-from stages.priors.load import EMBEDDED, POINTS, load_prior, prior_fingerprint
+from stages.priors.load import EMBEDDED, POINTS, load_prior, preset_of, prior_fingerprint
 from stages.priors.lora import load_adapter
 from stages.priors.points import sees_points
 from stages.priors.prior import Prior, motions_named, predicts_pixel_flow
@@ -203,7 +203,11 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         inputs["samples"] = run_dir.stage(SAMPLES.folder).result_hash(SAMPLES.result)
     total = config.steps * len(config.sentences)
     begin = folder.begin(
-        config=asdict(config), defaults=asdict(DistillConfig()), inputs=inputs, total_steps=total, force=force
+        config=asdict(config),
+        defaults=asdict(PRESETS[preset_of(config.prior)]) | {"prior": POINTS},
+        inputs=inputs,
+        total_steps=total,
+        force=force,
     )
     if begin.done:
         report(Note("distill is already done with these settings; nothing to do (--force does it again)."))

@@ -24,7 +24,7 @@ from stages.gaussians import Gaussians
 from stages.gaussians.normalised import normalised
 from stages.media.preview import write_preview
 from stages.objectives.sampling import ddim_denoise
-from stages.priors.load import EMBEDDED, POINTS, load_prior, prior_fingerprint
+from stages.priors.load import EMBEDDED, POINTS, load_prior, preset_of, prior_fingerprint
 from stages.priors.lora import adapter_on, adapter_tensors, add_adapter
 from stages.priors.prior import Condition, Prior, Viewpoint
 from stages.priors.profiles import ProfileName
@@ -83,7 +83,11 @@ def run(run_dir: RunDir, config: FitLoraConfig, report: Report, *, force: bool =
     inputs = {"asset": run_dir.asset_hash(), "prior": prior_fingerprint(config.prior)}
     inputs |= facing_input(run_dir, config.prior)
     begin = folder.begin(
-        config=asdict(config), defaults=asdict(FitLoraConfig()), inputs=inputs, total_steps=config.steps, force=force
+        config=asdict(config),
+        defaults=asdict(PRESETS[preset_of(config.prior)]) | {"prior": POINTS},
+        inputs=inputs,
+        total_steps=config.steps,
+        force=force,
     )
     if begin.done:
         report(Note("fit-lora is already done with these settings; nothing to do (--force does it again)."))

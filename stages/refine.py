@@ -27,7 +27,7 @@ from stages.media.preview import write_preview
 from stages.motion.kinds import checkpoint_tensors, load_motion
 from stages.motion.regularizers import RegularizerConfig
 from stages.motion.sequence import MotionSequence
-from stages.priors.load import EMBEDDED, POINTS, load_prior, prior_fingerprint
+from stages.priors.load import EMBEDDED, POINTS, load_prior, preset_of, prior_fingerprint
 from stages.priors.points import sees_points
 from stages.priors.prior import Prior, makes_videos
 from stages.priors.profiles import ProfileName
@@ -96,7 +96,11 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
         **facing_input(run_dir, config.prior),
     }
     begin = folder.begin(
-        config=asdict(config), defaults=asdict(RefineConfig()), inputs=inputs, total_steps=config.steps, force=force
+        config=asdict(config),
+        defaults=asdict(PRESETS[preset_of(config.prior)]) | {"prior": POINTS},
+        inputs=inputs,
+        total_steps=config.steps,
+        force=force,
     )
     if begin.done:
         report(Note("refine is already done with these settings; nothing to do (--force does it again)."))

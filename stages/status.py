@@ -149,10 +149,7 @@ def _next(path: Path, stages: list[StageStatus]) -> str:
             again = "" if stage.state == "interrupted" else " --force"
             return f"animus3d {stage.command}{_typed(stage.changed or {})}{where}{again}"
     if at["motion"].state == "not begun":
-        lacks_lora = at["lora"].state == "not begun"
-        return f"animus3d fit-lora{where}" if lacks_lora else f'animus3d distill --prompt "a walking goat"{where}'
-    if at["refined"].state == "not begun" and at["renders"].state == "not begun":
-        return f"animus3d refine{where}"
+        return f'animus3d distill --prompt "a walking goat"{where}'
     return f"animus3d render{where} out.mp4"
 
 

@@ -136,7 +136,7 @@ def command(
     are fitted, for --steps steps, and views that were held out are measured.
 
     Reads FILE, writes asset/canonical.ply, which every later stage works on, and asset/preview.png, which shows where
-    it faces. Next: animus3d fit-lora
+    it faces. Next: animus3d sample, or distill
 
     Example: animus3d reconstruct capture.spz --up-axis -y --largest
 

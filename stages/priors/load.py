@@ -136,6 +136,11 @@ def kind_of(name: str) -> Literal["points", "video", "published"]:
     return "points" if kind == POINTS_PIPELINE else "video" if kind == PIPELINE else "published"
 
 
+def preset_of(name: str) -> str:
+    """The preset of ``fit-lora``, ``distill`` and ``refine`` that suits a prior."""
+    return {"points": "default", "video": "video", "published": "published"}[kind_of(name)]
+
+
 def is_points_kind(name: str) -> bool:
     """Whether a prior sees points and not videos. No more than its index is read."""
     return bool(read_index(_find(name, ())).get("_class_name") == POINTS_PIPELINE)

@@ -36,7 +36,7 @@ def main() -> None:
         camera = viewpoints_of(world.asset, config)[0].camera
         strips += [strip(world.asset, means, camera) for means in (world.truth[nearest], *found)]
     picture = (255.0 * torch.cat(strips).clamp(0.0, 1.0)).byte().numpy()
-    Image.fromarray(picture).save(Path(__file__).parents[2] / "docs" / "pictures" / "msd_and_sds.png", optimize=True)
+    Image.fromarray(picture).save(Path(__file__).parents[2] / "docs" / "pictures" / "msd_and_sds.webp", optimize=True)
 
 
 @torch.no_grad()

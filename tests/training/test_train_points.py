@@ -59,6 +59,8 @@ def test_what_another_prior_knew_stays_known(own: Path, tmp_path: Path) -> None:
     torch.testing.assert_close(words[-1], before[-1], rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(prior.denoiser.leave.weight, former.denoiser.leave.weight, rtol=1e-3, atol=1e-3)
     assert {"dogs/Walk", "fox.glb/Walk"} <= {manner.name for manner in prior.model.manners}
+    prior.save(tmp_path / "again")  # it was read from a folder of this machine
+    assert str(tmp_path) not in (tmp_path / "again" / "points" / "config.json").read_text()
 
 
 def test_stopped_by_the_clock_and_gone_on_with_gives_the_same(own: Path, tmp_path: Path) -> None:

@@ -262,6 +262,10 @@ class PointsPrior:
         """Write the folder that ``load_prior`` reads; the network in half precision."""
         folder.mkdir(parents=True, exist_ok=True)
         copy.deepcopy(self.model.network).half().save_pretrained(folder / "points")
+        config = folder / "points" / "config.json"
+        kept = json.loads(config.read_text())
+        kept.pop("_name_or_path", None)  # where its weights were once read from says nothing to others
+        config.write_text(json.dumps(kept, indent=2) + "\n")
         index: dict[str, Any] = {
             "_class_name": PIPELINE,
             "points": ["animus3d", "AnimusPointsModel"],

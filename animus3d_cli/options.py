@@ -78,6 +78,26 @@ def _go_offline(wanted: bool) -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
 
 
+Then = Annotated[
+    list[str] | None,
+    typer.Option("--then", help='What it does after that: "it eats"; may be repeated.', show_default=False),
+]
+Seconds = Annotated[
+    float | None,
+    typer.Option(
+        "--seconds",
+        help="That the motion lasts; a loop is played as often as fits. Default: as long as such motions do",
+        show_default=False,
+    ),
+]
+Frames = Annotated[
+    int | None,
+    typer.Option(
+        "--frames",
+        help="Number of frames; the motion is continuous. Default: as long as it lasts, else 31",
+        show_default=False,
+    ),
+]
 Offline = Annotated[
     bool, typer.Option("--offline", callback=_go_offline, help="Never ask the hub; use only what is on this machine.")
 ]

@@ -110,3 +110,11 @@ def file_hash(path: Path) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()[:16]
+
+
+def strip_local_path(config_file: Path) -> None:
+    """Take the folder that a part was loaded from out of its config."""
+    if config_file.exists():
+        config = json.loads(config_file.read_text())
+        if config.pop("_name_or_path", None) is not None:
+            config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")

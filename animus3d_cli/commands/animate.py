@@ -23,13 +23,8 @@ def command(
         Path | None,
         typer.Option("--run", metavar="DIR", help="Run directory. Default: OUT_run", show_default=False),
     ] = None,
-    then: Annotated[
-        list[str] | None,
-        typer.Option("--then", help='What it does after that: "it eats"; may be repeated.', show_default=False),
-    ] = None,
-    seconds: Annotated[
-        float | None, typer.Option("--seconds", help="That the motion lasts; distill says how.", show_default=False)
-    ] = None,
+    then: options.Then = None,
+    seconds: options.Seconds = None,
     facing: Annotated[
         str | None,
         typer.Option("--facing", metavar="WHERE", help="Where it faces, see reconstruct.", show_default=False),

@@ -16,18 +16,8 @@ def command(
         str | None,
         typer.Option("--prompt", help='What the asset does: "a jumping goat". Required.', show_default=False),
     ] = None,
-    then: Annotated[
-        list[str] | None,
-        typer.Option("--then", help='What it does after that: "it eats"; may be repeated.', show_default=False),
-    ] = None,
-    seconds: Annotated[
-        float | None,
-        typer.Option(
-            "--seconds",
-            help="That the motion lasts; a loop is played as often as fits. Default: as long as such motions do",
-            show_default=False,
-        ),
-    ] = None,
+    then: options.Then = None,
+    seconds: options.Seconds = None,
     run: options.Run = None,
     objective: Annotated[
         str | None,
@@ -86,6 +76,8 @@ def command(
     from stages.distill import PRESETS, check_prompt
     from stages.distill import run as distill
 
+    if objective == "match" and preset not in (None, "default"):
+        raise typer.BadParameter(f"match does not go with --preset {preset}", param_hint="--objective")
     preset = preset or objective_preset(objective, prior)
     flags = {
         "prompt": prompt, "then": None if then is None else tuple(then), "seconds": seconds,

@@ -21,14 +21,7 @@ def command(
         Path, typer.Option("--out", metavar="PATH", help="The file; for a sequence the name that numbers are added to.")
     ],
     run: options.Run = None,
-    frames: Annotated[
-        int | None,
-        typer.Option(
-            "--frames",
-            help="Number of frames; the motion is continuous. Default: as long as it lasts, else 31",
-            show_default=False,
-        ),
-    ] = None,
+    frames: options.Frames = None,
     fps: Annotated[int, typer.Option("--fps", help="Frames a second.")] = 16,
     source: Annotated[str, typer.Option("--source", help="auto, refined, motion or static.")] = "auto",
     loop: Annotated[bool, typer.Option("--loop", help="Seamless loop, by cross-fade.")] = False,

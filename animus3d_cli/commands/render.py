@@ -21,14 +21,7 @@ def command(
         ),
     ] = None,
     run: options.Run = None,
-    frames: Annotated[
-        int | None,
-        typer.Option(
-            "--frames",
-            help="Number of frames; the motion is continuous. Default: as long as it lasts, else 31",
-            show_default=False,
-        ),
-    ] = None,
+    frames: options.Frames = None,
     size: Annotated[str, typer.Option("--size", help="Pixels: 512, or 640x360.")] = "512",
     fps: Annotated[int, typer.Option("--fps", help="Frames a second.")] = 16,
     azimuth: Annotated[float, typer.Option("--azimuth", help="Degrees around the asset; 0 is in front.")] = 35.0,

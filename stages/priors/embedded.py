@@ -23,6 +23,7 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 
+from stages.files import strip_local_path
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Condition, SeesVideo, Text
 from stages.priors.text import build_tokenizer, known_words
@@ -132,18 +133,10 @@ class EmbeddedPrior(SeesVideo):
         modules = (copy.deepcopy(self.denoiser).half(), self.vae, self.text_encoder, self.tokenizer, self.scheduler)
         for part, module in zip(CLASSES, modules, strict=True):
             module.save_pretrained(folder / part)
-            _strip_local_path(folder / part / "config.json")
+            strip_local_path(folder / part / "config.json")
         index: dict[str, Any] = {"_class_name": PIPELINE, **{part: list(names) for part, names in CLASSES.items()}}
         index["motions"] = self.motions
         (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
-
-
-def _strip_local_path(config_file: Path) -> None:
-    """Take the folder that a part was loaded from out of its config."""
-    if config_file.exists():
-        config = json.loads(config_file.read_text())
-        if config.pop("_name_or_path", None) is not None:
-            config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def cosine_scheduler() -> DDIMScheduler:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from stages.errors import BadInput
 from stages.events import Caution, Note, Report
+from stages.files import strip_local_path
 from stages.gaussians import Frames, Gaussians
 from stages.gaussians.spread import spread_points
 from stages.geometry.rigid import kept_rigid
@@ -262,10 +263,7 @@ class PointsPrior:
         """Write the folder that ``load_prior`` reads; the network in half precision."""
         folder.mkdir(parents=True, exist_ok=True)
         copy.deepcopy(self.model.network).half().save_pretrained(folder / "points")
-        config = folder / "points" / "config.json"
-        kept = json.loads(config.read_text())
-        kept.pop("_name_or_path", None)  # where its weights were once read from says nothing to others
-        config.write_text(json.dumps(kept, indent=2) + "\n")
+        strip_local_path(folder / "points" / "config.json")
         index: dict[str, Any] = {
             "_class_name": PIPELINE,
             "points": ["animus3d", "AnimusPointsModel"],

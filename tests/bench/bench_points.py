@@ -10,6 +10,7 @@ every single result.
     --bodies A,B        only these, as in Cow,Koi
     --verbs A,B         only these
     --seeds N           fewer
+    --add               do what results/points.json lacks, and keep what it has
     --samples N         in the mean, 16 unless given, at least six
     --gaussians N       of each body
     --distill           distil too; --work FOLDER keeps the runs, and a second start goes on with them
@@ -24,7 +25,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -55,7 +56,7 @@ from tests.bench.motion_judge import CLASSES, WEIGHTS, load_judge, name_motion
 from tests.bench.motion_measures import compare, foot_slide, spread, stretching
 from tests.bench.point_tasks import NUM_GAUSSIANS, HeldOut, Task, held_out, tasks_of
 from tests.bench.points_figures import summary, table
-from tests.bench.record import finish
+from tests.bench.record import RESULTS, finish
 
 NUM_COMPARED = 6
 SLIDE_FRAMES = 48
@@ -102,7 +103,7 @@ class Made:
 def main() -> None:
     """Run it as the module says."""
     config, said = parse()
-    found = measure(config)
+    found = measure(config, recorded() if said.add else [])
     figures = summary(found)
     print(table(figures))
     if said.sheet:
@@ -121,7 +122,7 @@ def parse() -> tuple[PointsBench, argparse.Namespace]:
         parser.add_argument(name, default="")
     for name, number in (("--seeds", 3), ("--samples", 16), ("--gaussians", NUM_GAUSSIANS), ("--processes", 1)):
         parser.add_argument(name, type=int, default=number)
-    for name in ("--distill", "--no-record"):
+    for name in ("--distill", "--no-record", "--add"):
         parser.add_argument(name, action="store_true")
     said = parser.parse_args()
     settings: dict[str, Any] = {field.name: getattr(said, field.name) for field in fields(PointsBench)}
@@ -130,11 +131,19 @@ def parse() -> tuple[PointsBench, argparse.Namespace]:
     return PointsBench(**settings), said
 
 
-def measure(config: PointsBench) -> list[dict[str, Any]]:
-    """Every single result: of the true clips, and of what was made."""
+def recorded() -> list[dict[str, Any]]:
+    """Every single result that ``results/points.json`` has."""
+    file = RESULTS / "points.json"
+    runs: list[dict[str, Any]] = json.loads(file.read_text())["runs"] if file.is_file() else []
+    return runs
+
+
+def measure(config: PointsBench, known: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+    """Every single result: of the true clips, and of what was made. What is ``known`` is not made again."""
+    found = list(known)
+    done = {(row["task"], -1 if row["recipe"] == "true" else row["seed"]) for row in found}
     names = [task.name for task in config.tasks()]
-    jobs = [(config, name, seed) for seed in range(-1, config.seeds) for name in names]
-    found: list[dict[str, Any]] = []
+    jobs = [(config, name, seed) for seed in range(-1, config.seeds) for name in names if (name, seed) not in done]
     if config.processes == 1:
         for job in jobs:
             found += _told(run_job(job))

@@ -21,19 +21,22 @@ from stages.zoo.trajectories import clip_poses, entered, stay
 NUM_GAUSSIANS = 6000
 FIVE = ("walk", "run", "jump", "eat", "attack")
 LIMBED, LIMBED_MORE, OTHERS = "quadrupeds and bipeds: walk, run, jump, eat, attack", "the same: more", "others"
+SPREAD_ARMS = "from a T pose"
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A held-out body as a splat that stands in its neutral pose, facing +z, box in [-1, 1]."""
+    """A held-out body as a splat that stands in one of its rest poses, facing +z, box in [-1, 1]."""
 
     entry: BodyEntry
     num_gaussians: int
+    rest: int = 0  # which of them; the first is neutral
 
     @property
     def name(self) -> str:
-        """As in "Cow"."""
-        return self.entry.file.removesuffix(".glb").partition("_")[2]
+        """As in "Cow", or "RobotExpressive (T)" where it does not stand in its neutral pose."""
+        name = self.entry.file.removesuffix(".glb").partition("_")[2]
+        return f"{name} ({self.entry.rest[self.rest].kind})" if self.rest else name
 
     @cached_property
     def source(self) -> TrainingBody:
@@ -43,7 +46,7 @@ class HeldOut:
     @cached_property
     def body(self) -> Body:
         """Its Gaussians with their skin weights."""
-        return self.source.file.body(self.source.rest(), self.num_gaussians, torch.Generator().manual_seed(0))
+        return self.source.file.body(self.source.rest(self.rest), self.num_gaussians, torch.Generator().manual_seed(0))
 
     @property
     def asset(self) -> Gaussians:
@@ -72,8 +75,13 @@ class HeldOut:
 
 @lru_cache(maxsize=4)
 def held_out(num_gaussians: int = NUM_GAUSSIANS) -> tuple[HeldOut, ...]:
-    """All held-out bodies."""
-    return tuple(HeldOut(entry, num_gaussians) for entry in bodies(held_out=True))
+    """All held-out bodies; those that have a T pose stand in it too, as another."""
+    return tuple(
+        HeldOut(entry, num_gaussians, rest)
+        for entry in bodies(held_out=True)
+        for rest, pose in enumerate(entry.rest)
+        if rest == 0 or pose.kind == "T"
+    )
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,8 @@ class Task:
     @property
     def group(self) -> str:
         """The line of the table that it belongs to."""
+        if self.body.rest:
+            return SPREAD_ARMS
         if self.body.entry.kind not in ("quadruped", "biped"):
             return OTHERS
         return LIMBED if self.verb.name in FIVE else LIMBED_MORE

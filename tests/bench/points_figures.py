@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
-from tests.bench.point_tasks import LIMBED, LIMBED_MORE, OTHERS
+from tests.bench.point_tasks import LIMBED, LIMBED_MORE, OTHERS, SPREAD_ARMS
 
 LEAST_STRETCHING = 0.01
 """Below it the change of neighbours' distances of a true clip counts as that much when the change is divided by it."""
@@ -24,7 +24,7 @@ def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
         figures[recipe] = {"all": _figures(rows)} | {
             f"{family}, {group}": _figures(some)
             for family in GROUPS
-            for group in (LIMBED, LIMBED_MORE, OTHERS)
+            for group in (LIMBED, LIMBED_MORE, OTHERS, SPREAD_ARMS)
             if (some := [row for row in rows if row["family"] == family and row["group"] == group])
         }
     firsts = [row for row in found if row["recipe"] == "sample"]

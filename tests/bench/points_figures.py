@@ -34,7 +34,7 @@ def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
     for kind, cyclic in (("loops", True), ("run through once", False)):
         spreads = [row["spread"] for row in firsts if row["cyclic"] == cyclic]
         figures[f"spread of six samples, {kind}"] = _median(spreads)
-    judged = [[name == row["verb"] for name in row["samples_named"]] for row in firsts if row["named"]]
+    judged = [[name == row["verb"] for name in row["samples_named"]] for row in firsts if row.get("samples_named")]
     figures["share of tasks whose six samples are all named right"] = _mean([all(right) for right in judged])
     return figures
 

@@ -18,8 +18,9 @@ GOAT = {"file": "Goat.glb", "nouns": ["goat"], "verbs": {"walk": {"clip": "Walk"
 
 @pytest.mark.parametrize("folder", ["rigged", "held_out"])
 def test_every_file_is_listed_and_every_listed_file_is_there(folder: str) -> None:
-    listed = sorted(rig.file for rig in read_manifest(folder))
-    assert listed == sorted(path.name for path in asset_path(folder).glob("*.glb"))
+    listed = [asset_path(folder, rig.file) for rig in read_manifest(folder)]
+    assert all(path.is_file() for path in listed)
+    assert {path for path in listed if path.parent == asset_path(folder)} == set(asset_path(folder).glob("*.glb"))
 
 
 def test_a_body_is_found_by_its_file() -> None:

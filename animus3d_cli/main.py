@@ -29,6 +29,7 @@ from animus3d_cli.commands import (
     refine,
     render,
     report,
+    rig,
     sample,
     status,
     train_prior,
@@ -94,6 +95,7 @@ def common(
 app.command("animate")(animate.command)
 app.command("reconstruct")(reconstruct.command)
 app.command("fit-lora")(fit_lora.command)
+app.command("rig")(rig.command)
 app.command("sample")(sample.command)
 app.command("distill")(distill.command)
 app.command("refine")(refine.command)

@@ -27,14 +27,16 @@ from stages.errors import BadInput, MissingStage
 from stages.events import Caution, Finished, Note, Progress, Report, Started, Wrote
 from stages.facing.keep import facing_input
 from stages.gaussians import Gaussians
-from stages.gaussians.normalised import normalised
+from stages.gaussians.normalised import Placement
 from stages.gaussians.stand_in import stand_in
 from stages.media.preview import write_preview
 from stages.motion.interface import Motion
 from stages.motion.kinds import MotionConfig, checkpoint_state, checkpoint_tensors, motions_before, new_motion
 from stages.motion.regularizers import STIFF, RegularizerConfig
 from stages.motion.sequence import is_closed, joined
+from stages.motion.skeletal import SkeletonConfig
 from stages.motion.timing import Timing, timing, timings
+from stages.moving.rig import load_rig
 from stages.priors.load import EMBEDDED, POINTS, load_prior, preset_of, prior_fingerprint
 from stages.priors.lora import load_adapter
 from stages.priors.points import sees_points
@@ -42,7 +44,7 @@ from stages.priors.prior import Prior, motions_named, predicts_pixel_flow
 from stages.priors.profiles import ProfileName
 from stages.raster import choose
 from stages.run_dir import RunDir
-from stages.run_dir.layout import LORA, MOTION, SAMPLES
+from stages.run_dir.layout import LORA, MOTION, RIG, SAMPLES
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 from stages.settings import check
 
@@ -137,7 +139,7 @@ PRESETS = {
         score=ScoreConfig(weight=0.0),
         match=MatchConfig(),
         pixel_flow=PixelFlowConfig(weight=0.0),
-        motion=MotionConfig(kind="points"),
+        motion=MotionConfig(kind="points", skeleton=SkeletonConfig(learning_rate=1e-3)),
         regularizers=RegularizerConfig(tv_weight=0.0, arap_weight=20.0),
         learning_rate=1e-2,
     ),
@@ -181,7 +183,9 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
     if not config.score.weight:
         check_objectives(config)
     # 1. what it works on
-    asset = normalised(run_dir.load_asset())
+    in_file = run_dir.load_asset()
+    placement = Placement.of(in_file)
+    asset = placement.normalised(in_file)
     facing_deg = run_dir.facing().used_deg
     low, high = asset.bounds()
     if torch.equal(low, high):
@@ -189,6 +193,10 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
     folder = run_dir.stage(MOTION.folder)
     inputs = {"asset": run_dir.asset_hash(), "prior": prior_fingerprint(config.prior)}
     inputs |= facing_input(run_dir, config.prior)
+    rig = None
+    if config.motion.kind == "skeleton":
+        rig = load_rig(run_dir).normalised(placement)
+        inputs["rig"] = run_dir.stage(RIG.folder).result_hash(RIG.result)
     if config.score.compares:
         inputs["lora"] = lora_hash(run_dir, config, inputs["prior"])
     if chosen is not None:
@@ -251,7 +259,7 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         )
         if sees_points(prior) and start <= first:
             prior.tell_of_body(distillation.views[0].condition, step_generator(own.seed, 0, stream=9), report)
-        motion = new_motion(own.motion, asset.to(config.device), own.seed, cyclic=is_loop(viewpoints))
+        motion = new_motion(own.motion, asset.to(config.device), own.seed, cyclic=is_loop(viewpoints), rig=rig)
         regularizers = motion.regularizers(moved, own.regularizers)
         if start <= first:
             distillation.begin(motion)

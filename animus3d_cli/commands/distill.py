@@ -10,6 +10,19 @@ from animus3d_cli import options
 from animus3d_cli.session import objective_preset, preset_for, resolve_device, session
 from animus3d_cli.settings import build_config
 
+KINDS = {"field": "hexplane", "points": "points", "skeleton": "skeleton"}
+
+
+def motion_kind(name: str | None) -> str | None:
+    """The kind of motion that ``--motion`` names."""
+    if name is None:
+        return None
+    if name not in KINDS:
+        raise typer.BadParameter(
+            f"there is no motion {name!r}; choose one of: {', '.join(KINDS)}", param_hint="--motion"
+        )
+    return KINDS[name]
+
 
 def command(
     prompt: Annotated[
@@ -39,6 +52,16 @@ def command(
         float | None,
         typer.Option(
             "--amplitude", min=0.5, max=1.5, help="How far a sampled motion goes; 1 is as sampled.", show_default=False
+        ),
+    ] = None,
+    motion: Annotated[
+        str | None,
+        typer.Option(
+            "--motion",
+            metavar="field|points|skeleton",
+            help="What carries the motion: a field (HexPlane), a few hundred points, or the bones of rig. Default: "
+            "points with priors that see points, else field",
+            show_default=False,
         ),
     ] = None,
     steps: options.Steps = None,
@@ -83,6 +106,7 @@ def command(
         "prompt": prompt, "then": None if then is None else tuple(then), "seconds": seconds,
         "score.objective": None if objective == "match" else objective, "score.guidance": guidance, "steps": steps,
         "seed": seed,
+        "motion.kind": motion_kind(motion),
         "match.sample": sample, "match.amplitude": amplitude, "prior": prior, "raster": raster, "profile": profile,
         "device": resolve_device(device),
     }  # fmt: skip

@@ -13,6 +13,7 @@ from stages.distilling.sampled import sampled_motion
 from stages.distilling.terms import View
 from stages.motion.interface import Motion
 from stages.motion.point_paths import PointPaths
+from stages.motion.skeletal import SkeletalMotion
 from stages.objectives.match import consensus, match_loss
 from stages.priors.points import PointsPrior, PointView
 from stages.priors.prior import Observation, Wanted
@@ -60,12 +61,18 @@ class Match:
 
     @torch.no_grad()
     def begin(self, motion: Motion, view: View) -> None:
-        """Give a motion that is made of paths those of the sample, so that little is left to do."""
+        """Give a motion that is made of paths those of the sample, and turn bones along them, so that little is left to
+        do."""
         if isinstance(motion, PointPaths):
             assert isinstance(view.viewpoint, PointView)
             sampled = sampled_motion(self.prior, self.target(view), view.asset, view.viewpoint)
             moves = sampled.displacements(motion.points, motion.basis.times().to(motion.points))
             motion.set_paths(motion.basis.coefficients(moves.transpose(0, 1)))
+        if isinstance(motion, SkeletalMotion):
+            assert isinstance(view.viewpoint, PointView)
+            sampled = sampled_motion(self.prior, self.target(view), view.asset, view.viewpoint)
+            points = view.asset.means
+            motion.follow(points, sampled.displacements(points, motion.times().to(points)))
 
     def target(self, view: View) -> Tensor:
         """What is followed, [1, 3 K, N]."""

@@ -18,7 +18,9 @@ from stages.motion.hexplane import HexPlane, HexPlaneConfig
 from stages.motion.interface import Motion
 from stages.motion.point_paths import PointPaths, PointPathsConfig
 from stages.motion.sequence import MotionSequence
+from stages.motion.skeletal import SkeletalMotion, SkeletonConfig
 from stages.settings import check
+from stages.skeletons.rig import Rig
 
 NORMALISED = "normalised"
 """What metadata of a motion say of its units (``stages.gaussians.normalised``)."""
@@ -28,17 +30,23 @@ NORMALISED = "normalised"
 class MotionConfig:
     """Which kind of motion is made, and its sizes."""
 
-    kind: Literal["hexplane", "points"] = "hexplane"
+    kind: Literal["hexplane", "points", "skeleton"] = "hexplane"
     hexplane: HexPlaneConfig = field(default_factory=HexPlaneConfig)
     points: PointPathsConfig = field(default_factory=PointPathsConfig)
+    skeleton: SkeletonConfig = field(default_factory=SkeletonConfig)
 
     def __post_init__(self) -> None:
         check(self)
 
 
-def new_motion(config: MotionConfig, asset: Gaussians, seed: int, *, cyclic: bool = False) -> Motion:
+def new_motion(
+    config: MotionConfig, asset: Gaussians, seed: int, *, cyclic: bool = False, rig: Rig | None = None
+) -> Motion:
     """A motion of ``asset`` that does not move it yet, on its device; ``cyclic``: as a loop, which a HexPlane cannot
-    promise."""
+    promise; ``rig``: of the asset, which a skeleton needs."""
+    if config.kind == SkeletalMotion.kind:
+        assert rig is not None
+        return SkeletalMotion(config.skeleton, rig, cyclic=cyclic).to(asset.means.device)
     if config.kind == PointPaths.kind:
         points = asset.means[spread_points(asset, config.points.num_points, seed)]
         return PointPaths(config.points, points, cyclic=cyclic).to(asset.means.device)
@@ -66,6 +74,8 @@ def load_motion(
         return HexPlane.from_tensors(tensors, metadata).to(device)
     if kind == PointPaths.kind:
         return PointPaths.from_tensors(tensors, metadata).to(device)
+    if kind == SkeletalMotion.kind:
+        return SkeletalMotion.from_tensors(tensors, metadata).to(device)
     if kind == MotionSequence.kind:
         return MotionSequence.from_tensors(tensors, metadata, partial(load_motion, device=device))
     raise BadInput(f"The motion is a {kind!r}, which is not known here.", "Update animus3d.")

@@ -15,15 +15,17 @@ from stages.settings import check
 
 @dataclass(frozen=True, kw_only=True)
 class RegularizerConfig:
-    """Weights of the terms of Animus3D's Eq. 13 and 14. The paper does not state them: [ours]."""
+    """Weights of the terms of Animus3D's Eq. 13 and 14, and of AKD's for a motion of bones. The papers do not state
+    them: [ours]."""
 
     tv_weight: float = 0.001
     arap_weight: float = 20.0
     arap_anchors: int = 1000  # Gaussians at which ARAP is measured in each step
     neighbours: int = 24  # of ARAP; with 8 the limbs of a jumping body fold away [ours]
+    smooth_weight: float = 0.1  # of the controls of a skeleton, in time
 
     def __post_init__(self) -> None:
-        check(self, tv_weight=0, arap_weight=0, arap_anchors=1, neighbours=1)
+        check(self, tv_weight=0, arap_weight=0, arap_anchors=1, neighbours=1, smooth_weight=0)
 
 
 STIFF = RegularizerConfig(arap_weight=30.0)

@@ -23,18 +23,19 @@ class StageLayout:
 
 
 FIT = StageLayout(folder="reconstruction", command="reconstruct", result="gaussians.safetensors", reads=())
+RIG = StageLayout(folder="rig", command="rig", result="weights.safetensors", reads=("asset",))
 SAMPLES = StageLayout(folder="samples", command="sample", result="samples.safetensors")
 LORA = StageLayout(folder="lora", command="fit-lora", result="adapter.safetensors")
 MOTION = StageLayout(
     folder="motion",
     command="distill",
     result="motion.safetensors",
-    reads=("asset", "lora"),
-    optional=("lora",),
+    reads=("asset", "rig", "lora"),
+    optional=("rig", "lora"),
 )
 REFINED = StageLayout(folder="refined", command="refine", result="motion.safetensors", reads=("asset", "motion"))
 
-PIPELINE = (LORA, MOTION, REFINED)
+PIPELINE = (RIG, LORA, MOTION, REFINED)
 """The stages that start from an asset, in their order."""
 
 BY_FOLDER = {stage.folder: stage for stage in (FIT, SAMPLES, *PIPELINE)}

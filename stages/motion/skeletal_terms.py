@@ -1,0 +1,54 @@
+"""What keeps a motion of bones plausible: smooth controls, and joints that do not turn farther than they can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from stages.gaussians import Frames
+
+Controls = Callable[[], tuple[Tensor, Tensor]]
+"""Gives rotation vectors [F, J, 3] and shifts [F, 3]."""
+
+LIMIT_WEIGHT = 10.0
+"""[ours]"""
+
+
+class Smoothness:
+    """Mean absolute Laplacian of the controls in time (AKD, Eq. 10)."""
+
+    name = "smooth"
+
+    def __init__(self, weight: float, controls: Controls, *, cyclic: bool) -> None:
+        self.weight, self.controls, self.cyclic = weight, controls, cyclic
+
+    def __call__(self, frames: Frames, generator: torch.Generator) -> Tensor:
+        """See ``Regularizer``."""
+        angles, shift = self.controls()
+        return laplacian(angles, cyclic=self.cyclic) + laplacian(shift, cyclic=self.cyclic)
+
+
+class Limits:
+    """How far joints turn beyond their limits, mean square in radians. [ours]"""
+
+    name = "limits"
+    weight = LIMIT_WEIGHT
+
+    def __init__(self, limits_deg: Sequence[float | None], controls: Controls) -> None:
+        self.controls = controls
+        self.joints = [joint for joint, limit in enumerate(limits_deg) if limit is not None]
+        self.most = torch.tensor([limit for limit in limits_deg if limit is not None]).deg2rad()
+
+    def __call__(self, frames: Frames, generator: torch.Generator) -> Tensor:
+        """See ``Regularizer``."""
+        angles = self.controls()[0][:, self.joints].norm(dim=-1)
+        return (angles - self.most.to(angles)).clamp(min=0.0).square().mean()
+
+
+def laplacian(values: Tensor, *, cyclic: bool) -> Tensor:
+    """Mean absolute second difference in time of ``values`` [F, ...]."""
+    if cyclic:
+        return (values.roll(1, 0) - 2.0 * values + values.roll(-1, 0)).abs().mean()
+    return (values[2:] - 2.0 * values[1:-1] + values[:-2]).abs().mean()

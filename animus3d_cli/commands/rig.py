@@ -50,7 +50,7 @@ def command(
     start_from: options.From = None,
     force: options.Force = False,
 ) -> None:
-    """Give the asset a skeleton, and every part of it the bones that it follows.
+    """Give the asset a skeleton and skin weights.
 
     A file's own bones and skin are taken as they are: helpers without skin are left out, feet that inverse kinematics
     places are put under their legs, bones that move as one are merged. Otherwise joints are found from the shape, and

@@ -7,9 +7,8 @@ at the phase at which the body is nearest to where the other motion has it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -60,22 +59,28 @@ class MotionSequence(nn.Module):
 
     def displacements(self, points: Tensor, frame_times: Tensor) -> Tensor:
         """See ``Motion.displacements``."""
-        seconds = frame_times * self.seconds
-        total = self._of(0, points, seconds)
-        for number, (before, part) in enumerate(pairwise(self.parts), start=1):
-            fade = max(before.begins + before.seconds - part.begins, 1e-6)
-            share = ((seconds - part.begins) / fade).clamp(0.0, 1.0)
-            share = (share * share * (3.0 - 2.0 * share))[:, None, None]
-            if bool((share > 0.0).any()):
-                total = torch.lerp(total, self._of(number, points, seconds), share)
+        total = torch.zeros(())
+        for number, share, times in self.shares(frame_times):
+            own = self.motions[number].displacements(points, times)
+            total = own if number == 0 else torch.lerp(total, own, share[:, None, None])
         return total
 
-    def _of(self, number: int, points: Tensor, seconds: Tensor) -> Tensor:
-        """What the motion ``number`` alone does at ``seconds`` [T] of the whole."""
-        part, motion = self.parts[number], self.motions[number]
-        played = ((seconds - part.begins) / part.seconds).clamp(0.0, 1.0)
-        times = (part.phase + part.cycles * played) % 1.0 if is_closed(motion) else played
-        return motion.displacements(points, times)
+    def shares(self, frame_times: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """The motions that take part at ``frame_times`` [T]: the number of each, how far it has faded in over those
+        before it, [T], and at which of its own times it is, [T]."""
+        seconds = frame_times * self.seconds
+        for number, part in enumerate(self.parts):
+            share = torch.ones_like(seconds)
+            if number:
+                before = self.parts[number - 1]
+                fade = max(before.begins + before.seconds - part.begins, 1e-6)
+                share = ((seconds - part.begins) / fade).clamp(0.0, 1.0)
+                share = share * share * (3.0 - 2.0 * share)
+                if not bool((share > 0.0).any()):
+                    continue
+            played = ((seconds - part.begins) / part.seconds).clamp(0.0, 1.0)
+            closed = is_closed(self.motions[number])
+            yield number, share, (part.phase + part.cycles * played) % 1.0 if closed else played
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """See ``Motion.parameter_groups``."""

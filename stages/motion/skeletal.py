@@ -100,13 +100,14 @@ class SkeletalMotion(nn.Module):
 
     def at(self, asset: Gaussians, frame_times: Tensor) -> Frames:
         """See ``Motion.at``."""
-        return Frames(asset, skin(asset.means, self._weights_of(asset.means), self.matrices(frame_times)))
+        return Frames(asset, skin(asset.means, self.weights_of(asset.means), self.matrices(frame_times)))
 
     def displacements(self, points: Tensor, frame_times: Tensor) -> Tensor:
         """See ``Motion.displacements``."""
-        return skin(points, self._weights_of(points), self.matrices(frame_times)) - points
+        return skin(points, self.weights_of(points), self.matrices(frame_times)) - points
 
-    def _weights_of(self, points: Tensor) -> Tensor:
+    def weights_of(self, points: Tensor) -> Tensor:
+        """Skin weights [P, J] of ``points`` [P, 3] at rest; those asked last are kept."""
         if self._weighed is None or self._weighed[0] is not points:
             self._weighed = points, self.rig.skin.weights_at(points)
         return self._weighed[1]
@@ -123,7 +124,7 @@ class SkeletalMotion(nn.Module):
     def follow(self, points: Tensor, moves: Tensor) -> None:
         """Turn the bones so that ``points`` [P, 3] at rest go by ``moves`` [F, P, 3] at ``times``, as well as they can:
         from the root outwards each bone takes the best rotation about its joint, where that has gone by then."""
-        weights, goes = self._weights_of(points), points + moves
+        weights, goes = self.weights_of(points), points + moves
         rig, heads = self.rig, self.rig.joints.heads
         carried = weights.sum(dim=0) / weights.sum()
         turns: list[Tensor] = []

@@ -12,11 +12,14 @@ from stages.errors import BadInput, MissingStage
 from stages.events import Caution, Note, Report, silent
 from stages.gaussians import Frames, Gaussians
 from stages.gaussians.normalised import Placement
+from stages.motion.bones import blended, pose_of, rig_of, weights_of
 from stages.motion.interface import Motion
 from stages.motion.kinds import is_former, load_motion
 from stages.motion.timing import Timing
 from stages.run_dir import RunDir
 from stages.run_dir.layout import BY_FOLDER, MOTIONS
+from stages.skeletons.rig import forward_kinematics
+from stages.skeletons.skeleton import skin
 
 LOOP_OVERLAP = 0.25
 """Share of the clip over which a loop's end is cross-faded into its beginning. [ours]"""
@@ -96,17 +99,32 @@ class MovingAsset:
         them walk backwards. A motion that ``closes`` is a loop as it is.
         """
         assert self.motion is not None
+        if rig_of(self.motion) is not None:
+            return skin(points, weights_of(self.motion, points), self.matrices(times)) - points
         if self.closes:
             cycles = 1 if self.timing is None else self.timing.cycles
             return self.motion.displacements(points, (times * cycles) % 1.0 if cycles > 1 else times)
         if not self.loop:
             return self.motion.displacements(points, times)
-        late = LOOP_OVERLAP + times * (1.0 - LOOP_OVERLAP)
-        early = (late - (1.0 - LOOP_OVERLAP)).clamp(min=0.0)  # 0 until the overlap begins
-        share = early / LOOP_OVERLAP
-        share = (share * share * (3.0 - 2.0 * share))[:, None, None]
+        late, early, share = _overlap(times)
         ends, begins = (self.motion.displacements(points, moments) for moments in (late, early))
-        return torch.lerp(ends, begins, share)
+        return torch.lerp(ends, begins, share[:, None, None])
+
+    def matrices(self, times: Tensor) -> Tensor:
+        """How each bone has moved since rest at ``times`` [T], [T, J, 4, 4], in normalised units; the motion must be
+        made of bones. As ``displacements`` has loops."""
+        assert self.motion is not None
+        rig = rig_of(self.motion)
+        assert rig is not None
+        if self.closes:
+            cycles = 1 if self.timing is None else self.timing.cycles
+            pose = pose_of(self.motion, (times * cycles) % 1.0 if cycles > 1 else times)
+        elif not self.loop:
+            pose = pose_of(self.motion, times)
+        else:
+            late, early, share = _overlap(times)
+            pose = blended(pose_of(self.motion, late), pose_of(self.motion, early), share)
+        return forward_kinematics(rig.joints.parents, rig.joints.heads, *pose)
 
     @torch.no_grad()
     def box(self) -> tuple[Tensor, Tensor]:
@@ -114,6 +132,15 @@ class MovingAsset:
         times = torch.linspace(0.0, 1.0, 16, device=self.gaussians.means.device)
         means = self.at(times).means[:, self.gaussians.body]
         return means.amin(dim=(0, 1)), means.amax(dim=(0, 1))
+
+
+def _overlap(times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of a loop at ``times`` [T] the moments of the motion near its end and near its beginning, and the share of the
+    latter."""
+    late = LOOP_OVERLAP + times * (1.0 - LOOP_OVERLAP)
+    early = (late - (1.0 - LOOP_OVERLAP)).clamp(min=0.0)  # 0 until the overlap begins
+    share = early / LOOP_OVERLAP
+    return late, early, share * share * (3.0 - 2.0 * share)
 
 
 def load_moving_asset(run: RunDir, source: str, device: str, report: Report = silent) -> MovingAsset:

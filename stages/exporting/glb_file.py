@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.exporting.joint_tracks import NodeTrack
+from stages.exporting.joint_tracks import PATHS, Nodes, NodeTrack, SkinnedClip, with_still
 from stages.meshes.gltf import Array, load_uri
 from stages.skeletons.write_glb import glb_bytes
 
@@ -44,6 +44,12 @@ class GlbFile:
         self.content.setdefault("accessors", []).append(accessor)
         return len(self.content["accessors"]) - 1
 
+    @property
+    def moved(self) -> set[tuple[int, str]]:
+        """The ids of the nodes that animations move, each with what of it is moved."""
+        targets = [channel["target"] for clip in self.content.get("animations", []) for channel in clip["channels"]]
+        return {(target["node"], target["path"]) for target in targets if "node" in target}
+
     def add_animation(self, name: str, times: Array, tracks: Sequence[NodeTrack], node_ids: Sequence[int]) -> None:
         """A clip with linear steps between its keys. ``node_ids`` are the ids in the file of the tracks' nodes. A name
         that the file has already gets a number."""
@@ -70,6 +76,22 @@ class GlbFile:
         """The whole file."""
         self.content["buffers"] = [{**self.content.get("buffers", [{}])[0], "byteLength": len(self.blob)}]
         return glb_bytes(self.content, bytes(self.blob))
+
+
+def add_animations(
+    file: GlbFile,
+    nodes: Nodes,
+    clips: Sequence[SkinnedClip],
+    moving: Sequence[Sequence[NodeTrack]],
+    node_ids: Sequence[int],
+) -> None:
+    """Add ``clips``, each with its tracks in ``moving``; and what other animations of the file move, and it does not,
+    with one key."""
+    places = {node_id: node for node, node_id in enumerate(node_ids)}
+    moved = {(places[node_id], path) for node_id, path in file.moved if path in PATHS}
+    moved |= {(track.node, track.path) for tracks in moving for track in tracks}
+    for clip, tracks in zip(clips, moving, strict=True):
+        file.add_animation(clip.name, clip.times, with_still(nodes, tracks, moved), node_ids)
 
 
 def read_glb_file(path: Path) -> GlbFile:

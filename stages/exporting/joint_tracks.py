@@ -7,7 +7,7 @@ rounding nor tracks that are left out add up along a limb.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,10 @@ STILL_SHIFT, STILL_TURN, STILL_SCALE = 1e-5, 5e-6, 1e-5
 SHEAR = 1e-3
 """Of a node's scale: what shift, turn and scale may leave of its matrix. Files hold float32 matrices of 100 and more,
 in which up to 1e-5 is noise. [ours]"""
+
+
+PATHS = ("translation", "rotation", "scale")
+"""What of a node can be animated (glTF 2.0, 3.11); the weights of morph targets are left alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,7 @@ class NodeTrack:
     """One animated property of one node."""
 
     node: int
-    path: str  # translation, rotation or scale
+    path: str  # one of PATHS
     values: Tensor  # [K, 3] float32, or [K, 4] wxyz; K = 1 where it holds still
 
 
@@ -138,22 +142,38 @@ def node_tracks(nodes: Nodes, worlds: Mapping[int, Tensor]) -> list[NodeTrack]:
     local = local_poses(nodes, worlds)
     tracks = []
     for node in worlds:
-        for path, values, own in (
-            ("translation", local.translations[:, node], nodes.own.translations[0, node]),
-            ("rotation", local.rotations[:, node], nodes.own.rotations[0, node]),
-            ("scale", local.scales[:, node], nodes.own.scales[0, node]),
-        ):
-            values = values[:1] if bool((values == values[:1]).all()) else values
+        for path, values in _properties(local, node).items():
+            values, own = values[:1] if bool((values == values[:1]).all()) else values, _own(nodes, node, path)
             if path == "rotation":
                 own = _nearer(own, values[0])
-            if len(values) > 1 or not torch.equal(values[0], own.float()):
+            if len(values) > 1 or not torch.equal(values[0], own):
                 tracks.append(NodeTrack(node, path, values))
-    return tracks or [_at_rest(nodes, next(iter(worlds)))]
+    return tracks
 
 
-def _at_rest(nodes: Nodes, node: int) -> NodeTrack:
-    """What is written of a motion that moves nothing: an animation must have a track (glTF 2.0, 5.5)."""
-    return NodeTrack(node, "rotation", nodes.own.rotations[:, node].float())
+def with_still(nodes: Nodes, tracks: Sequence[NodeTrack], moved: Iterable[tuple[int, str]]) -> list[NodeTrack]:
+    """``tracks``, and a key for each property among ``moved`` that these leave as it is.
+
+    What another animation of the file moves has to be written: programs such as Blender otherwise leave it where that
+    had it last. An animation that moves nothing gets a key too, as it must have a track (glTF 2.0, 5.5).
+    """
+    there = {(track.node, track.path) for track in tracks}
+    missing = sorted(set(moved) - there) or ([] if tracks else [(0, "rotation")])
+    return [*tracks, *(NodeTrack(node, path, _own(nodes, node, path)[None]) for node, path in missing)]
+
+
+def _properties(pose: Pose, node: int) -> dict[str, Tensor]:
+    """Values [K, 3] or [K, 4] of a node by their name in glTF."""
+    return {
+        "translation": pose.translations[:, node],
+        "rotation": pose.rotations[:, node],
+        "scale": pose.scales[:, node],
+    }
+
+
+def _own(nodes: Nodes, node: int, path: str) -> Tensor:
+    """What the file says of a node by itself."""
+    return _properties(nodes.own, node)[path][0].float()
 
 
 def _box(points: Tensor) -> float:

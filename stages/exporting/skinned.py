@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from stages.errors import BadInput
-from stages.exporting.glb_file import GlbFile, read_glb_file
+from stages.exporting.glb_file import GlbFile, add_animations, read_glb_file
 from stages.exporting.joint_tracks import Nodes, SkinnedClip, check_clips, node_tracks
 from stages.meshes.gltf import understanding
 from stages.meshes.placement import Placement
@@ -61,12 +61,13 @@ def skin_own_mesh(
     rest = _rest_worlds(rigged, _checked(owners, rigged, num_joints), matrices_rest)
     nodes = Nodes(names=rigged.names, parents=rigged.parents, own=rigged.bind_local)
     to_asset = _matrix(placement)
+    moving = []
     for clip in clips:
         moves = torch.linalg.solve(to_asset, clip.keyed @ to_asset)  # [K, J, 4, 4] in the file's world
-        tracks = node_tracks(nodes, {node: moves[:, owner] @ world for node, (owner, world) in rest.items()})
-        for node in {track.node for track in tracks}:
-            _drop_matrix(file.content["nodes"][rigged.node_ids[node]], nodes, node)
-        file.add_animation(clip.name, clip.times, tracks, rigged.node_ids)
+        moving.append(node_tracks(nodes, {node: moves[:, owner] @ world for node, (owner, world) in rest.items()}))
+    for node in {track.node for tracks in moving for track in tracks}:
+        _drop_matrix(file.content["nodes"][rigged.node_ids[node]], nodes, node)
+    add_animations(file, nodes, clips, moving, rigged.node_ids)
     _add_credit(file, credit)
     return file.to_bytes()
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.exporting.glb_file import INDICES, VERTICES, GlbFile
+from stages.exporting.glb_file import INDICES, VERTICES, GlbFile, add_animations
 from stages.exporting.joint_tracks import Nodes, SkinnedClip, check_clips, node_tracks
 from stages.meshes.gltf import Array
 from stages.meshes.paint import linear_light
@@ -64,10 +64,8 @@ def skin_stand_in(
             ],
         }
     )
-    for clip in clips:
-        file.add_animation(
-            clip.name, clip.times, node_tracks(nodes, joint_worlds(rig.joints, clip)), range(len(nodes.parents))
-        )
+    moving = [node_tracks(nodes, joint_worlds(rig.joints, clip)) for clip in clips]
+    add_animations(file, nodes, clips, moving, range(len(rig.joints)))
     return file.to_bytes()
 
 

@@ -105,11 +105,13 @@ def usd_skel_stage(
 
 
 def joint_paths(joints: Joints, valid: Any) -> list[str]:
-    """Each joint as UsdSkel names it, from the root on: "hip/spine/neck". ``valid`` makes a name an identifier."""
+    """Each joint as UsdSkel names it, from the root on: "hip/spine/neck". ``valid`` makes a name an identifier. No two
+    last names are alike either: programs such as Blender know joints by these."""
+    names: list[str] = []
     paths: list[str] = []
     for name, parent in zip(joints.names, joints.parents, strict=True):
-        above = "" if parent < 0 else f"{paths[parent]}/"
-        paths.append(_free(above + valid(name), paths))
+        names.append(_free(valid(name), names))
+        paths.append(names[-1] if parent < 0 else f"{paths[parent]}/{names[-1]}")
     return paths
 
 

@@ -57,11 +57,13 @@ def arm() -> Rig:
         [[0.1, 1.0, 0.0], [0.5, 1.1, 0.1], [1.0, 1.0, 0.0], [1.5, 0.8, 0.0], [2.0, 0.8, 0.3], [1.0, 1.5, 0.2]]
     )
     tails = torch.cat([heads[1:5], torch.tensor([[2.4, 0.8, 0.3], [1.0, 1.9, 0.2]])])
-    names = ("hip", "spine one", "spine two", "neck", "head", "spine one")
+    names = ("hip", "spine one", "spine two", "neck", "head", "spine_one")
     joints = Joints(names=names, parents=(-1, 0, 1, 2, 3, 2), heads=heads, tails=tails, limits_deg=(None,) * 6)
     generator = torch.Generator().manual_seed(3)
     vertices = 2.4 * torch.rand(40, 3, generator=generator)
-    faces = torch.stack([torch.randperm(40, generator=generator)[:3] for _ in range(30)])
+    faces = torch.stack(
+        [torch.randperm(40, generator=generator).roll(k) for k in range(3)], dim=1
+    )  # each vertex has one
     weights = torch.softmax(-8.0 * (vertices[:, None] - heads).square().sum(-1), dim=1)
     return Rig(joints=joints, skin=Skin(vertices=vertices, faces=faces, weights=weights), found="hand")
 

@@ -44,7 +44,7 @@ OWNERS = {
     "plyfile": {"stages/gaussians"},
     "trimesh": {"stages/meshes"},
     "pygltflib": {"stages/meshes", "stages/exporting/glb.py"},
-    "pxr": {"stages/exporting/usd.py"},
+    "pxr": {"stages/exporting/usd.py", "stages/exporting/usd_skel.py"},
     "zstandard": {"stages/gaussians/formats/spz.py"},
     "imageio": {"stages/media"},
     "imageio_ffmpeg": {"stages/media"},

@@ -24,6 +24,7 @@ from stages.meshes.gltf import SUFFIXES, GltfFile, open_gltf, parse_gltf, unders
 from stages.meshes.mesh import as_glb, refuse_splat
 from stages.meshes.placement import Placement
 from stages.meshes.scene import Primitive, primitives
+from stages.meshes.surface import vertex_normals
 
 
 @dataclass(frozen=True)
@@ -247,18 +248,9 @@ def _turned(part: Part, move: Tensor, normals: Tensor) -> Tensor:
     Each is turned as the surface's own normal at its vertex turns (by the smallest rotation), so that normals an artist
     has set keep their lean.
     """
-    before, after = _vertex_normals(part.vertices, part.faces), _vertex_normals(part.vertices + move, part.faces)
+    before, after = vertex_normals(part.vertices, part.faces), vertex_normals(part.vertices + move, part.faces)
     axis, cosine = torch.linalg.cross(before, after), (before * after).sum(dim=-1, keepdim=True)
     along = (axis * normals).sum(dim=-1, keepdim=True) / (1.0 + cosine).clamp(min=1e-3)
     turned = cosine * normals + torch.linalg.cross(axis, normals) + along * axis
     known = before.any(dim=-1, keepdim=True) & after.any(dim=-1, keepdim=True)
     return torch.where(known, torch.nn.functional.normalize(turned, dim=-1) - normals, torch.zeros_like(normals))
-
-
-def _vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Unit normals [V, 3], faces weighted by area; zero where a vertex has no face with one."""
-    a, b, c = vertices[faces].unbind(dim=1)
-    normals = torch.linalg.cross(b - a, c - a)[:, None].expand(-1, 3, -1).reshape(-1, 3)
-    return torch.nn.functional.normalize(
-        torch.zeros_like(vertices).index_add(0, faces.reshape(-1), normals), dim=-1, eps=1e-20
-    )

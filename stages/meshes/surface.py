@@ -53,3 +53,12 @@ def face_normals(vertices: Tensor, faces: Tensor) -> Tensor:
     length = normals.norm(dim=-1, keepdim=True)
     up = torch.tensor([0.0, 1.0, 0.0]).to(normals).expand_as(normals)
     return torch.where(length > 0, normals / length.clamp(min=1e-30), up)
+
+
+def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
+    """Unit normals [V, 3], faces weighted by area; zero where a vertex has no face with one."""
+    a, b, c = vertices[faces].unbind(dim=1)
+    normals = torch.linalg.cross(b - a, c - a)[:, None].expand(-1, 3, -1).reshape(-1, 3)
+    return torch.nn.functional.normalize(
+        torch.zeros_like(vertices).index_add(0, faces.reshape(-1), normals), dim=-1, eps=1e-20
+    )

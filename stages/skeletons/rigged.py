@@ -81,6 +81,7 @@ class RiggedFile:
     clips: dict[str, list[Track]]
     places: dict[tuple[int, int], slice]  # which of the vertices are a node's n-th primitive's
     unused: tuple[str, ...]  # what the file names of its colours and cannot be used
+    node_ids: list[int]  # of the J nodes, in the file
 
     @property
     def skeleton(self) -> Skeleton:
@@ -240,6 +241,7 @@ def _take_apart(file: GltfFile, parts: list[Primitive]) -> RiggedFile:
         clips={(clip.name or f"clip{i}"): _tracks(file, clip, index) for i, clip in enumerate(file.gltf.animations)},
         places=places,
         unused=tuple(file.missing),
+        node_ids=order,
     )
 
 

@@ -47,7 +47,7 @@ def body_bytes(body: CompactBody, credit: str) -> bytes:
     }  # fmt: skip
     if not animations:
         del content["animations"]
-    return _glb(content, buffer.fixed + bytes(buffer.plain))
+    return glb_bytes(content, buffer.fixed + bytes(buffer.plain))
 
 
 class _Buffer:
@@ -169,7 +169,7 @@ def _animation(clip: Any, buffer: _Buffer) -> dict[str, Any]:
     return {"name": clip.name, "samplers": samplers, "channels": channels}
 
 
-def _glb(content: dict[str, Any], binary: bytes) -> bytes:
+def glb_bytes(content: dict[str, Any], binary: bytes) -> bytes:
     """The container (glTF 2.0, 4.4)."""
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 4)

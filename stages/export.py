@@ -3,6 +3,8 @@
 animus3d export --format html --out deer.html
 animus3d export --format ply-sequence --out frames/deer.ply      # deer_0000.ply, deer_0001.ply, ... for SuperSplat
 animus3d export --format glb --mesh deer.glb --out moving.glb    # the motion, back on the mesh the asset came from
+animus3d export --format glb --skinned --out rigged.glb          # the same with its skeleton, as artists want it
+animus3d export --format bvh --out walk.bvh                      # the skeleton alone
 
 1. Ask the motion field where every Gaussian (or vertex) is in every frame.
 2. Write a temporary file in the format, then rename it.
@@ -10,6 +12,8 @@ animus3d export --format glb --mesh deer.glb --out moving.glb    # the motion, b
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,9 +28,11 @@ from stages.exporting.sequence import left_over, numbered, write_sequence
 from stages.files import replacing, writing
 from stages.moving.asset import MovingAsset, load_moving_asset
 from stages.run_dir import RunDir
+from stages.run_dir.layout import RIG
 
 if TYPE_CHECKING:
     from stages.exporting.glb import SourceMesh
+    from stages.exporting.joint_tracks import SkinnedClip
     from stages.meshes.placement import Placement
 
 FORMATS = {
@@ -35,6 +41,7 @@ FORMATS = {
     "html": (".html", ".htm"),
     "usd": (".usd", ".usdc", ".usda"),
     "glb": (".glb",),
+    "bvh": (".bvh",),
 }
 """Format -> the suffixes that its files may have."""
 
@@ -60,6 +67,9 @@ class ExportConfig:
     source: str = "auto"
     loop: bool = False  # end where it begins, see ``MovingAsset.offsets``
     pose: str | None = None  # of the mesh of glb: CLIP@SECONDS that the asset was made in; searched for when None
+    skinned: bool = False  # of glb and usd: a skeleton and its animation in place of morph targets or Gaussians
+    add: tuple[str, ...] = ()  # runs of the same asset whose motions go into the same skinned file
+    names: tuple[str, ...] = ()  # of the animations; their sentences where there are none
     credit: str = ""  # who made the asset
 
 
@@ -80,6 +90,8 @@ def run(run: RunDir, config: ExportConfig, report: Report, *, out: Path, mesh: P
     _check(config, out, mesh)
     asset = replace(load_moving_asset(run, config.source, "cpu", report), loop=config.loop)
     times = asset.times(asset.num_frames(config.frames, config.fps))
+    if config.skinned or config.format == "bvh":
+        return _export_bones(run, asset, times, config, report, out=out, mesh=mesh)
     if config.format == "glb":
         return _export_mesh(run, asset, times, config, report, out=out, mesh=mesh)
     recording = make_recording(asset, times, config)
@@ -106,6 +118,10 @@ def _check(config: ExportConfig, out: Path, mesh: Path | None) -> None:
         raise BadInput(f"--out {out} does not go with {config.format}.", f"End it in {' or '.join(suffixes)}.")
     if (config.frames is not None and config.frames < 1) or config.fps < 1:
         raise BadInput("Frames and fps must be at least 1.")
+    if config.skinned and config.format not in ("glb", "usd"):
+        raise BadInput(f"--skinned does not go with {config.format}.", "Use --format glb or usd, or leave it away.")
+    if (config.add or config.names) and not config.skinned:
+        raise BadInput("--add and --name are for skinned files.", "Use --skinned, or leave them away.")
     for option, given in (("--mesh", mesh), ("--pose", config.pose)):
         if given is not None and config.format != "glb":
             raise BadInput(f"{option} does not go with {config.format}.", "Use --format glb, or leave it away.")
@@ -144,6 +160,74 @@ def _export_sequence(recording: Recording, report: Report, out: Path) -> Path:
     if old := left_over(out, recording.frames.num_frames):
         report(Caution(f"{len(old)} frames of an earlier export are still there, from {old[0]} on."))
     return numbered(out, 0)
+
+
+def _export_bones(
+    run: RunDir,
+    asset: MovingAsset,
+    times: Tensor,
+    config: ExportConfig,
+    report: Report,
+    *,
+    out: Path,
+    mesh: Path | None,
+) -> Path:
+    """The skeleton and its animations: on the asset's own mesh where the rig is of its file, else on a stand-in."""
+    from stages.exporting.bones import check_same_rig, clip_names, clip_of, rig_in_file, vertex_colors
+
+    rig = rig_in_file(asset)
+    others = [
+        replace(load_moving_asset(RunDir(Path(name)), "auto", "cpu", report), loop=config.loop) for name in config.add
+    ]
+    for other, name in zip(others, config.add, strict=True):
+        check_same_rig(rig, rig_in_file(other), name)
+    motions, own_times = [asset, *others], [times]
+    own_times += [other.times(other.num_frames(config.frames, config.fps)) for other in others]
+    clips = [
+        clip_of(motion, moments, name, config.fps)
+        for motion, moments, name in zip(motions, own_times, clip_names(motions, config.names), strict=True)
+    ]
+    about = f"{', '.join(clip.name for clip in clips)}: {len(rig.joints)} joints, {len(times)} frames"
+    with replacing(out, ELSEWHERE) as temporary:
+        if config.format == "bvh":
+            from stages.exporting.bvh import bvh_text
+
+            temporary.write_text(bvh_text(rig.joints, clips[0].matrices, config.fps), encoding="utf-8")
+        elif config.format == "usd":
+            from stages.exporting.usd_skel import write_usd_skel
+
+            colors = vertex_colors(rig, asset.file_gaussians)
+            write_usd_skel(temporary, rig, colors, clips, title=asset.prompt, credit=_credit(config))
+        elif rig.found == "file":
+            own = mesh or _recorded_mesh(run)
+            about += f", on {own.name}"
+            temporary.write_bytes(_own_mesh(run, asset, own, clips, config))
+        else:
+            from stages.exporting.skinned_stand_in import skin_stand_in
+
+            colors = vertex_colors(rig, asset.file_gaussians)
+            about += ", on a mesh that stands in for the asset"
+            temporary.write_bytes(skin_stand_in(rig, colors, clips, title="asset", credit=_credit(config)))
+    report(Wrote(out, about))
+    return out
+
+
+def _own_mesh(run: RunDir, asset: MovingAsset, path: Path, clips: Sequence[SkinnedClip], config: ExportConfig) -> bytes:
+    """The file that the asset and its rig were made from, with more animations."""
+    from stages.exporting.skinned import skin_own_mesh
+    from stages.moving.truth import find_asset
+    from stages.skeletons.rigged import read_rigged
+
+    told = run.require(RIG.folder).read_result(RIG.result)[1]
+    pose = config.pose or told.get("pose") or None
+    found = find_asset(read_rigged(path), asset.file_gaussians.means, pose)
+    if found is None:
+        raise BadInput(
+            f"{path} is not the mesh of this asset, or not in a pose that is tried.",
+            "Name the mesh that rig took: --mesh FILE, and its pose: --pose CLIP@SECONDS",
+        )
+    placement, matrices, _ = found
+    return skin_own_mesh(path, json.loads(told["owners"]), matrices, placement, clips, credit=_credit(config))
 
 
 def _export_mesh(

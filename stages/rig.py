@@ -144,7 +144,7 @@ def from_file(path: Path, file: RiggedFile, asset: Gaussians, config: RigConfig)
         )
     placement, matrices, _ = found
     made = rig_of_file(file, placement, matrices, max_bones=config.max_bones)
-    told = {"mesh": path.name, "owners": json.dumps(made.bones.owners)}
+    told = {"mesh": path.name, "owners": json.dumps(made.bones.owners), "pose": config.pose or ""}
     return made.rig, told
 
 

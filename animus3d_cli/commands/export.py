@@ -15,7 +15,7 @@ from animus3d_cli.settings import build_config
 def command(
     format: Annotated[
         str,
-        typer.Option("--format", metavar="NAME", help="ply-sequence, splat-sequence, html, usd or glb."),
+        typer.Option("--format", metavar="NAME", help="ply-sequence, splat-sequence, html, usd, glb or bvh."),
     ],
     out: Annotated[
         Path, typer.Option("--out", metavar="PATH", help="The file; for a sequence the name that numbers are added to.")
@@ -43,6 +43,25 @@ def command(
             show_default=False,
         ),
     ] = None,
+    skinned: Annotated[
+        bool,
+        typer.Option("--skinned", help="For glb and usd: a skeleton and its animation, of distill --motion skeleton."),
+    ] = False,
+    add: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--add",
+            metavar="RUN",
+            help="Another run of the asset, whose motion goes into the same skinned file.",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--name", help="What an animation is called: one for each --add, or one more.", show_default=False
+        ),
+    ] = None,
     credit: Annotated[
         str,
         typer.Option(
@@ -54,7 +73,8 @@ def command(
 
     ply-sequence: numbered .ply that SuperSplat opens as an animation. splat-sequence: numbered .splat or .spz. html:
     one page that plays in any browser, without a network. usd: an animated ParticleField3DGaussianSplat. glb: the
-    motion on the mesh that the asset came from, as morph targets.
+    motion on the mesh that the asset came from, as morph targets. With --skinned glb is that mesh with its own joints
+    and materials and the motion beside its clips, or a mesh that stands in for a splat; bvh is the skeleton alone.
 
     Reads asset/ and refined/ or motion/, writes PATH. Nothing is cached: the file is replaced.
 
@@ -70,6 +90,9 @@ def command(
         "source": source,
         "loop": loop,
         "pose": pose,
+        "skinned": skinned,
+        "add": tuple(map(str, add or ())),
+        "names": tuple(name or ()),
         "credit": credit,
     }
     config = build_config(PRESETS, "default", flags, [])

@@ -37,6 +37,7 @@ class SkeletonConfig:
 
     frames: int = 16  # controls in time
     learning_rate: float = 1e-2  # radians a step: a motion of bones does not take that of other motions
+    free_start: bool = False  # a motion that is no loop need not begin at rest
 
     def __post_init__(self) -> None:
         check(self, frames=4, learning_rate=0)
@@ -48,7 +49,7 @@ class SkeletalMotion(nn.Module):
     Args:
         config: how finely it is controlled.
         rig: of the asset, in the asset's units.
-        cyclic: whether the motion is a loop; if not, it begins at rest.
+        cyclic: whether the motion is a loop; if not, it begins at rest, unless ``config`` lets it begin freely.
     """
 
     kind = "skeleton"
@@ -59,7 +60,8 @@ class SkeletalMotion(nn.Module):
         self.names, self.parents, self.limits_deg = rig.joints.names, rig.joints.parents, rig.joints.limits_deg
         for name, tensor in rig_tensors(rig).items():
             self.register_buffer(name, tensor.detach().clone())
-        learnt = config.frames if cyclic else config.frames - 1  # the first is rest
+        self.starts_at_rest = not (cyclic or config.free_start)
+        learnt = config.frames - 1 if self.starts_at_rest else config.frames
         self.angles = nn.Parameter(torch.zeros(learnt, len(self.parents), 3))  # rotation vectors, radians
         self.shift = nn.Parameter(torch.zeros(learnt, 3))
         self._weighed: tuple[Tensor, Tensor] | None = None  # the points that were asked last, and their weights
@@ -81,7 +83,7 @@ class SkeletalMotion(nn.Module):
 
     def controls(self) -> tuple[Tensor, Tensor]:
         """Rotation vectors [F, J, 3] and shifts [F, 3] of all controls, the one at rest included."""
-        if self.cyclic:
+        if not self.starts_at_rest:
             return self.angles, self.shift
         rest = torch.zeros_like(self.shift[:1])
         return torch.cat([torch.zeros_like(self.angles[:1]), self.angles]), torch.cat([rest, self.shift])
@@ -116,7 +118,7 @@ class SkeletalMotion(nn.Module):
     def set_pose(self, rotations: Tensor, shift: Tensor) -> None:
         """Take the pose of each control from rotations [F, J, 3, 3] and shifts [F, 3], as ``pose`` gives them."""
         angles = continuous_vectors(rotation_vectors(rotations))
-        first = 0 if self.cyclic else 1
+        first = 1 if self.starts_at_rest else 0
         self.angles.copy_(angles[first:])
         self.shift.copy_(shift[first:])
 
@@ -173,14 +175,15 @@ class SkeletalMotion(nn.Module):
             "frames": str(self.config.frames),
             **rig_metadata(self.rig),
             "cyclic": str(self.cyclic).lower(),
-            "starts_at_rest": str(not self.cyclic).lower(),
+            "starts_at_rest": str(self.starts_at_rest).lower(),
         }
 
     @staticmethod
     def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> SkeletalMotion:
         """The motion of ``tensors`` and ``metadata``."""
-        config = SkeletonConfig(frames=int(metadata["frames"]))
-        motion = SkeletalMotion(config, rig_of(tensors, metadata), cyclic=metadata["cyclic"] == "true")
+        cyclic, at_rest = (metadata[name] == "true" for name in ("cyclic", "starts_at_rest"))
+        config = SkeletonConfig(frames=int(metadata["frames"]), free_start=not (cyclic or at_rest))
+        motion = SkeletalMotion(config, rig_of(tensors, metadata), cyclic=cyclic)
         motion.load_state_dict(dict(tensors))
         return motion
 

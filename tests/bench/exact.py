@@ -23,6 +23,7 @@ from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Viewpoint
 from stages.raster import choose, render
 from stages.settings import with_settings
+from stages.skeletons.rig import Rig as Bones
 from stages.skeletons.skeleton import Body
 from stages.zoo.clips import rigged_file
 from stages.zoo.rigs import Rig, find_rig
@@ -124,10 +125,12 @@ def distil(world: World, config: DistillConfig, every: int = 0) -> tuple[float, 
     return world.ratio(moved(world, field)), trace
 
 
-def distilled(world: World, config: DistillConfig, every: int = 0) -> tuple[Motion, list[tuple[int, float]]]:
-    """Run ``config``: the motion field, and the ratio every ``every`` steps."""
+def distilled(
+    world: World, config: DistillConfig, every: int = 0, rig: Bones | None = None
+) -> tuple[Motion, list[tuple[int, float]]]:
+    """Run ``config``: the motion, and the ratio every ``every`` steps; ``rig`` for a motion of bones."""
     distillation = distillation_of(world.asset, world.prior, config, STATIC)
-    field = new_motion(config.motion, world.asset, config.seed)
+    field = new_motion(config.motion, world.asset, config.seed, rig=rig)
     regularizers = field.regularizers(world.asset, config.regularizers)
     optimiser = torch.optim.Adam(field.parameter_groups(config.learning_rate))
     trace = []

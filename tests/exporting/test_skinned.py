@@ -76,7 +76,7 @@ def test_vertices_are_where_skinning_has_them(name: str, merged: bool, placement
 
 
 @pytest.mark.parametrize(
-    ("name", "pose"), [("rigged/Horse", "Idle@0.3"), ("rigged/Fox", "Run@0.2"), ("rigged/Fox", "mesh")]
+    ("name", "pose"), [("rigged/Horse", "Idle@0.3"), ("rigged/Fox", "Run@0.2"), ("rigged/Dolphin", "mesh")]
 )
 def test_an_asset_made_in_another_pose_moves_from_there(name: str, pose: str) -> None:
     data, expected = exported(ASSETS / f"{name}.glb", AS_IT_IS, pose)

@@ -26,7 +26,6 @@ SHEAR = 1e-3
 """Of a node's scale: what shift, turn and scale may leave of its matrix. Files hold float32 matrices of 100 and more,
 in which up to 1e-5 is noise. [ours]"""
 
-
 PATHS = ("translation", "rotation", "scale")
 """What of a node can be animated (glTF 2.0, 3.11); the weights of morph targets are left alone."""
 
@@ -125,8 +124,7 @@ def local_poses(nodes: Nodes, worlds: Mapping[int, Tensor]) -> Pose:
             length = torch.linalg.det(above[:, :3, :3]).abs().amin() ** (1 / 3)
             if not float(length) > 0.0:
                 raise BadInput(f"The node {nodes.names[parent]!r} has scale 0: nothing below it can move.")
-            name = nodes.names[node]
-            shifts, turns, scales = _taken_apart(torch.linalg.solve(above, worlds[node]), name)
+            shifts, turns, scales = _taken_apart(torch.linalg.solve(above, worlds[node]), nodes.names[node])
             own = (nodes.own.translations[0, node], nodes.own.rotations[0, node], nodes.own.scales[0, node])
             local.translations[:, node] = _stilled(shifts, own[0], STILL_SHIFT * size / float(length))
             local.rotations[:, node] = _stilled(turns, _nearer(own[1], turns[0]), STILL_TURN)

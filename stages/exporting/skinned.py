@@ -65,9 +65,11 @@ def skin_own_mesh(
     for clip in clips:
         moves = torch.linalg.solve(to_asset, clip.keyed @ to_asset)  # [K, J, 4, 4] in the file's world
         moving.append(node_tracks(nodes, {node: moves[:, owner] @ world for node, (owner, world) in rest.items()}))
-    for node in {track.node for tracks in moving for track in tracks}:
-        _drop_matrix(file.content["nodes"][rigged.node_ids[node]], nodes, node)
     add_animations(file, nodes, clips, moving, rigged.node_ids)
+    animated = {node_id for node_id, _ in file.moved}
+    for node, node_id in enumerate(rigged.node_ids):
+        if node_id in animated:
+            _drop_matrix(file.content["nodes"][node_id], nodes, node)
     _add_credit(file, credit)
     return file.to_bytes()
 

@@ -61,9 +61,8 @@ def arm() -> Rig:
     joints = Joints(names=names, parents=(-1, 0, 1, 2, 3, 2), heads=heads, tails=tails, limits_deg=(None,) * 6)
     generator = torch.Generator().manual_seed(3)
     vertices = 2.4 * torch.rand(40, 3, generator=generator)
-    faces = torch.stack(
-        [torch.randperm(40, generator=generator).roll(k) for k in range(3)], dim=1
-    )  # each vertex has one
+    order = torch.randperm(40, generator=generator)
+    faces = torch.stack([order.roll(k) for k in range(3)], dim=1)  # every vertex has one
     weights = torch.softmax(-8.0 * (vertices[:, None] - heads).square().sum(-1), dim=1)
     return Rig(joints=joints, skin=Skin(vertices=vertices, faces=faces, weights=weights), found="hand")
 

@@ -30,7 +30,7 @@ def clips(count: int = 2) -> list[SkinnedClip]:
 @pytest.mark.parametrize("suffix", ["usdc", "usda"])
 def test_openusd_skins_it_as_we_do(tmp_path: Path, suffix: str) -> None:
     pytest.importorskip("pxr")
-    from pxr import Usd, UsdGeom, UsdSkel
+    from pxr import Usd, UsdGeom, UsdSkel, UsdValidation
 
     rig, colors, out = arm(), torch.rand(40, 3, generator=torch.Generator().manual_seed(1)), tmp_path / f"a.{suffix}"
     write_usd_skel(out, rig, colors, clips(), title="an arm", credit="somebody")
@@ -38,6 +38,8 @@ def test_openusd_skins_it_as_we_do(tmp_path: Path, suffix: str) -> None:
     assert UsdGeom.GetStageUpAxis(stage) == "Y" and stage.GetTimeCodesPerSecond() == 10
     assert (stage.GetStartTimeCode(), stage.GetEndTimeCode()) == (0, 5)
     assert stage.GetRootLayer().documentation == "an arm - somebody"
+    validators = UsdValidation.ValidationRegistry().GetOrLoadAllValidators()
+    assert not UsdValidation.ValidationContext(validators).Validate(stage)
     root = UsdSkel.Root(stage.GetDefaultPrim())
     skeleton, mesh = UsdSkel.Skeleton.Get(stage, "/Asset/Skeleton"), UsdGeom.Mesh.Get(stage, "/Asset/Mesh")
     assert UsdSkel.Topology(skeleton.GetJointsAttr().Get()).GetNumJoints() == 6

@@ -22,7 +22,7 @@ from stages.distilling.distillation import Distillation, ObjectiveConfig
 from stages.distilling.match import MatchConfig
 from stages.distilling.pixel_flow import PixelFlowConfig
 from stages.distilling.score import ScoreConfig
-from stages.distilling.viewpoints import ViewsConfig, is_loop, look_at
+from stages.distilling.viewpoints import ViewsConfig, is_loop, look_at, tell_of_ground
 from stages.errors import BadInput, MissingStage
 from stages.events import Caution, Finished, Note, Progress, Report, Started, Wrote
 from stages.facing.keep import facing_input
@@ -214,6 +214,7 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         compiled=config.compile,
     )
     warn_of_unknown_motion(prior, config, report)
+    tell_of_ground(prior, config.views, report)
     static_prompt = adapt(prior, run_dir, config) if config.score.compares else ""
     if not config.score.compares and run_dir.stage(LORA.folder).is_complete():
         report(Note("The static LoRA of this run is not used: only MSD compares with it (--objective msd)."))

@@ -23,6 +23,7 @@ from stages.exporting import Recording
 from stages.exporting.sequence import left_over, numbered, write_sequence
 from stages.files import replacing, writing
 from stages.moving.asset import MovingAsset, load_moving_asset
+from stages.raster.ground import Ground
 from stages.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class ExportConfig:
     loop: bool = False  # end where it begins, see ``MovingAsset.offsets``
     pose: str | None = None  # of the mesh of glb: CLIP@SECONDS that the asset was made in; searched for when None
     credit: str = ""  # who made the asset
+    ground: bool = False  # for html: a checkerboard under the asset
 
 
 PRESETS = {"default": ExportConfig()}
@@ -106,6 +108,8 @@ def _check(config: ExportConfig, out: Path, mesh: Path | None) -> None:
         raise BadInput(f"--out {out} does not go with {config.format}.", f"End it in {' or '.join(suffixes)}.")
     if (config.frames is not None and config.frames < 1) or config.fps < 1:
         raise BadInput("Frames and fps must be at least 1.")
+    if config.ground and config.format != "html":
+        raise BadInput(f"--ground does not go with {config.format}.", "Use --format html, or leave it away.")
     for option, given in (("--mesh", mesh), ("--pose", config.pose)):
         if given is not None and config.format != "glb":
             raise BadInput(f"{option} does not go with {config.format}.", "Use --format glb, or leave it away.")
@@ -119,6 +123,7 @@ def make_recording(asset: MovingAsset, times: Tensor, config: ExportConfig) -> R
         fps=config.fps,
         title=asset.prompt or "an asset at rest",
         credit=_credit(config),
+        ground=Ground.under(asset.file_gaussians) if config.ground else None,
     )
 
 

@@ -28,10 +28,8 @@ def rasterize(
     """See ``stages.raster.interface.Rasterizer``."""
     num_frames, num_points = means.shape[:2]
     assert means.shape == (num_frames, num_points, 3) and quats.shape == (num_frames, num_points, 4)
-    assert scales.shape in ((num_points, 3), (num_frames, num_points, 3)) and opacities.shape in (
-        (num_points,),
-        (num_frames, num_points),
-    )
+    assert scales.shape in ((num_points, 3), (num_frames, num_points, 3))
+    assert opacities.shape in ((num_points,), (num_frames, num_points))
     assert colors.shape in ((num_points, 3), (num_frames, num_points, 3))
     assert viewmats.shape == (num_frames, 4, 4) and Ks.shape == (num_frames, 3, 3)
     assert background is None or background.shape in ((3,), (num_frames, height, width, 3))

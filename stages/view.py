@@ -93,17 +93,7 @@ class Viewer:
         self.server.scene.set_up_direction("+y")
         self.server.initial_camera.look_at = tuple(middle.tolist())
         self.server.initial_camera.position = tuple((middle + size * torch.tensor([0.8, 0.35, 1.0])).tolist())
-        if config.ground:
-            ground = Ground.under(self.asset)
-            self.server.scene.add_grid(
-                "/ground",
-                width=50 * ground.tile,
-                height=50 * ground.tile,
-                plane="xz",
-                cell_size=ground.tile,
-                section_size=5 * ground.tile,
-                position=(0.0, ground.height, 0.0),
-            )
+        self.ground = self._grid() if config.ground else None
         gui = self.server.gui
         self.show = gui.add_dropdown("show", [CHOICES["static"]])
         self.playing = gui.add_checkbox("play", True)
@@ -119,6 +109,19 @@ class Viewer:
             opacities=self.asset.opacities[:, None].numpy(),
         )
         self.look()
+
+    def _grid(self) -> Any:
+        """A grid under the asset."""
+        ground = Ground.under(self.asset)
+        return self.server.scene.add_grid(
+            "/ground",
+            width=50 * ground.tile,
+            height=50 * ground.tile,
+            plane="xz",
+            cell_size=ground.tile,
+            section_size=5 * ground.tile,
+            position=(0.0, ground.height, 0.0),
+        )
 
     @property
     def watched(self) -> bool:

@@ -22,14 +22,13 @@ def smooth_path(path: Tensor, deviation: float, *, closed: bool = False) -> Tens
     num_frames = len(path)
     if num_frames < 2 or deviation <= 0.0:
         return path
-    half = math.ceil(3.0 * deviation)
+    half = min(math.ceil(3.0 * deviation), num_frames - 1)
     frames = torch.arange(-half, num_frames + half, device=path.device)
     if closed:
         longer = path[frames % num_frames]
     else:
         within = frames.clamp(0, num_frames - 1)
-        mirrored = (2 * within - frames).clamp(0, num_frames - 1)
-        longer = torch.where((within == frames)[:, None], path[within], 2.0 * path[within] - path[mirrored])
+        longer = 2.0 * path[within] - path[2 * within - frames]
     offsets = torch.arange(-half, half + 1).to(path)
     kernel = torch.exp(-0.5 * (offsets / deviation) ** 2)
     kernel = kernel / kernel.sum()

@@ -14,7 +14,9 @@ def command(
     run: options.Run = None,
     port: Annotated[int, typer.Option("--port", help="Where the page is; the next free one if it is taken.")] = 8080,
     host: Annotated[str, typer.Option("--host", help="127.0.0.1: this machine only; 0.0.0.0: all.")] = "127.0.0.1",
-    ground: options.Ground = False,
+    ground: Annotated[
+        bool, typer.Option("--ground", help="A grid under the lowest point of the body at rest.")
+    ] = False,
 ) -> None:
     """Show the asset and its motion in a browser.
 

@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
 
 from stages.cameras import Camera, orbit_camera
 from stages.gaussians import Frames, Gaussians
-from stages.raster import choose, cpu, render, torch_reference
+from stages.raster import choose, cpu, render
 from stages.raster.ground import CELLS_A_TILE, Ground, above_ground, ground_layer, look_down, shadow_grid
 from tests.gaussians.test_ply import splat
-from tests.raster.scenes import image_and_gradients, picture_behind, relative_error, scene
+from tests.raster.scenes import image_and_gradients, scene
 
 WHITE = torch.ones(3)
 PLAIN = Ground(height=-1.0, tile=0.5, shadow=0.0, fade=(1e6, 2e6))
@@ -130,27 +129,6 @@ def test_it_is_what_is_seen_past_the_splat(name: str) -> None:
     layer = ground_layer(frames, cameras, ground, WHITE)
     bare, over = (render(frames, cameras, choose("cpu", name), background=behind) for behind in (None, layer))
     torch.testing.assert_close(over.rgb, bare.rgb + (1.0 - bare.alpha) * layer)
-
-
-def hidden(kind: str) -> dict[str, Tensor]:
-    """A scene in which every other Gaussian is not seen in the second frame."""
-    arguments = {key: value.float().double() for key, value in scene(kind).items()}
-    shown = torch.ones(2, len(arguments["opacities"]), dtype=torch.float64)
-    shown[1, ::2] = 0.0
-    arguments["opacities"] = arguments["opacities"] * shown
-    return arguments
-
-
-def test_opacities_of_every_frame_equal_the_reference() -> None:
-    """Images and all gradients, over a picture."""
-    arguments = hidden("soft")
-    arguments["Ks"] = arguments["Ks"] * torch.tensor([1.0, 20 / 24, 1.0], dtype=torch.float64)[:, None]
-    behind = picture_behind(arguments, 20)
-    truth = image_and_gradients(torch_reference.rasterize, arguments, torch.float64, (20, 20), behind)
-    mine = image_and_gradients(cpu.rasterize, arguments, torch.float32, (20, 20), behind)
-    assert mine["opacities"].shape == (2, 60) and mine["opacities"][1, ::2].abs().max() == 0.0
-    errors = {key: relative_error(mine[key], truth[key]) for key in truth}
-    assert max(errors.values()) < 1e-4, errors
 
 
 def test_opacities_that_frames_share_get_the_sum_of_their_gradients() -> None:

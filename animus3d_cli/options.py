@@ -78,6 +78,12 @@ def _go_offline(wanted: bool) -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
 
 
+Ground = Annotated[
+    bool,
+    typer.Option(
+        "--ground", help="A checkerboard with a soft shadow, under the lowest point of the body as it stands at rest."
+    ),
+]
 Then = Annotated[
     list[str] | None,
     typer.Option("--then", help='What it does after that: "it eats"; may be repeated.', show_default=False),

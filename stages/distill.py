@@ -22,10 +22,11 @@ from stages.distilling.distillation import Distillation, ObjectiveConfig
 from stages.distilling.match import MatchConfig
 from stages.distilling.pixel_flow import PixelFlowConfig
 from stages.distilling.score import ScoreConfig
-from stages.distilling.viewpoints import ViewsConfig, is_loop, look_at
+from stages.distilling.viewpoints import ViewsConfig, is_loop, look_at, tell_of_ground
 from stages.errors import BadInput, MissingStage
 from stages.events import Caution, Finished, Note, Progress, Report, Started, Wrote
 from stages.facing.keep import facing_input
+from stages.files import read_json
 from stages.gaussians import Gaussians
 from stages.gaussians.normalised import Placement
 from stages.gaussians.stand_in import stand_in
@@ -222,7 +223,9 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         compiled=config.compile,
     )
     warn_of_unknown_motion(prior, config, report)
+    tell_of_ground(prior, config.views, report)
     static_prompt = adapt(prior, run_dir, config) if config.score.compares else ""
+    warn_of_other_ground(prior, run_dir, config, report)
     if not config.score.compares and run_dir.stage(LORA.folder).is_complete():
         report(Note("The static LoRA of this run is not used: only MSD compares with it (--objective msd)."))
     moved = stand_in(asset, config.max_gaussians).to(config.device)
@@ -260,7 +263,8 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         if sees_points(prior) and start <= first:
             prior.tell_of_body(distillation.views[0].condition, step_generator(own.seed, 0, stream=9), report)
         motion = new_motion(own.motion, asset.to(config.device), own.seed, cyclic=is_loop(viewpoints), rig=rig)
-        regularizers = motion.regularizers(moved, own.regularizers)
+        weights = own.regularizers if own.views.ground else replace(own.regularizers, ground_weight=0.0)
+        regularizers = motion.regularizers(moved, weights)
         if start <= first:
             distillation.begin(motion)
         optimiser = torch.optim.Adam(motion.parameter_groups(own.learning_rate))
@@ -376,6 +380,18 @@ def lora_hash(run_dir: RunDir, config: DistillConfig, fingerprint: str) -> str:
             f"Run: animus3d fit-lora --prior {config.prior} --force",
         )
     return folder.result_hash(LORA.result)
+
+
+def warn_of_other_ground(prior: Prior, run_dir: RunDir, config: DistillConfig, report: Report) -> None:
+    """A ``Caution`` where the static LoRA was fitted to pictures over a ground and these have none, or vice versa."""
+    if not config.score.compares or sees_points(prior):
+        return
+    recorded = read_json(run_dir.stage(LORA.folder).path / "config.json") or {}
+    if recorded.get("settings", {}).get("views.ground", False) != config.views.ground:
+        has = "without" if config.views.ground else "with"
+        report(
+            Caution(f"The static LoRA was fitted {has} --ground, unlike this. Better: fit-lora as this, with --force")
+        )
 
 
 def warn_of_unknown_motion(prior: Prior, config: DistillConfig, report: Report) -> None:

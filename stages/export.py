@@ -27,6 +27,7 @@ from stages.exporting import Recording
 from stages.exporting.sequence import left_over, numbered, write_sequence
 from stages.files import replacing, writing
 from stages.moving.asset import MovingAsset, load_moving_asset
+from stages.raster.ground import Ground
 from stages.run_dir import RunDir
 from stages.run_dir.layout import RIG
 
@@ -71,6 +72,7 @@ class ExportConfig:
     add: tuple[str, ...] = ()  # runs of the same asset whose motions go into the same skinned file
     names: tuple[str, ...] = ()  # of the animations; their sentences where there are none
     credit: str = ""  # who made the asset
+    ground: bool = False  # for html: a checkerboard under the asset
 
 
 PRESETS = {"default": ExportConfig()}
@@ -122,6 +124,8 @@ def _check(config: ExportConfig, out: Path, mesh: Path | None) -> None:
         raise BadInput(f"--skinned does not go with {config.format}.", "Use --format glb or usd, or leave it away.")
     if (config.add or config.names) and not config.skinned:
         raise BadInput("--add and --name are for skinned files.", "Use --skinned, or leave them away.")
+    if config.ground and config.format != "html":
+        raise BadInput(f"--ground does not go with {config.format}.", "Use --format html, or leave it away.")
     for option, given in (("--mesh", mesh), ("--pose", config.pose)):
         if given is not None and config.format != "glb":
             raise BadInput(f"{option} does not go with {config.format}.", "Use --format glb, or leave it away.")
@@ -135,6 +139,7 @@ def make_recording(asset: MovingAsset, times: Tensor, config: ExportConfig) -> R
         fps=config.fps,
         title=asset.prompt or "an asset at rest",
         credit=_credit(config),
+        ground=Ground.under(asset.file_gaussians) if config.ground else None,
     )
 
 

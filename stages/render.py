@@ -3,6 +3,7 @@
 animus3d render --frames 31 out.mp4
 animus3d render --orbit 360 --background transparent turn.webm
 animus3d render --camera path.json --loop --compare out.mp4
+animus3d render --ground --follow out.mp4
 animus3d render goat.ply                 # goat_0000.ply, goat_0001.ply, ... for SuperSplat
 """
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from stages.cameras import Camera
+from stages.cameras.follow import follow, smooth_path
 from stages.cameras.path import Framing, orbit_path, read_path
 from stages.conventions import frame_times
 from stages.errors import BadInput, CannotWrite, first_line
@@ -26,12 +28,16 @@ from stages.media.contact_sheet import write_png
 from stages.media.video import WRITERS
 from stages.moving.asset import MovingAsset, load_moving_asset
 from stages.raster import choose, render
+from stages.raster.ground import Ground, above_ground, ground_layer
 from stages.run_dir import RunDir
 
 COLORS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "gray": (0.5, 0.5, 0.5), "grey": (0.5, 0.5, 0.5)}
 FORMATS = (*WRITERS, ".png", ".ply")
 BATCH = 8
 """Frames rendered together: bounds memory."""
+
+FOLLOW_S = 0.25
+"""Standard deviation, in seconds, over which the path of a camera that follows is smoothed. [ours]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +53,9 @@ class RenderConfig:
     orbit_deg: float = 0.0  # how far the camera travels around during the clip
     camera: Path | None = None  # a file with a path to travel instead, see ``stages.cameras.path``
     fov_deg: float = 35.0
+    follow: bool = False  # the camera goes along with the body, to all sides but not up and down
     background: str = "white"  # a name, #rrggbb, or transparent
+    ground: bool = False  # a checkerboard below the lowest point of the body at rest, see ``stages.raster.ground``
     source: str = "auto"
     loop: bool = False  # end where it begins, see ``MovingAsset.offsets``
     compare: bool = False  # the asset at rest on the left
@@ -71,7 +79,8 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
     suffix = out.suffix.lower()
     background = check(config, out)
     times = asset.times(asset.num_frames(config.frames, config.fps))
-    cameras = travel(asset, times, config)
+    standing = travel(asset, times, config)
+    cameras = follow(standing, body_path(asset, times, config)[0]) if config.follow else standing
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if suffix == ".ply":
@@ -79,7 +88,7 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
         frames = render_frames(asset, times, cameras, config, background, report)
         if config.compare:
             still = replace(asset, motion=None)
-            frames = torch.cat([render_frames(still, times, cameras, config, background, report), frames], dim=2)
+            frames = torch.cat([render_frames(still, times, standing, config, background, report), frames], dim=2)
         if suffix in WRITERS:
             WRITERS[suffix](out, frames, config.fps)
         else:
@@ -103,6 +112,11 @@ def check(config: RenderConfig, out: Path) -> Tensor | None:
         raise BadInput("The field of view must lie between 0 and 180 degrees, the elevation between -90 and 90.")
     if suffix == ".ply" and config.compare:
         raise BadInput("Splats cannot be compared side by side.", "Leave out --compare, or write a video.")
+    if config.ground and (suffix == ".ply" or config.background == "transparent"):
+        raise BadInput(
+            "--ground is a picture behind the splat: splats have none, nor has a transparent picture.",
+            "Leave out --ground, or write a video over a colour.",
+        )
     if config.background == "transparent":
         if suffix == ".mp4":
             raise BadInput("An mp4 cannot be transparent.", "Use a .webm, .mov, .gif or .png, or another --background.")
@@ -117,8 +131,11 @@ def check(config: RenderConfig, out: Path) -> Tensor | None:
 
 
 def travel(asset: MovingAsset, times: Tensor, config: RenderConfig) -> list[Camera]:
-    """One camera a frame: as the file says, else around the asset, far enough that the whole motion stays in sight."""
-    low, high = asset.box()
+    """One camera a frame: as the file says, else around the asset, far enough that the whole motion stays in sight; if
+    they are to follow, the motion relative to the path that they follow (``body_path``)."""
+    if config.follow and config.camera is not None:
+        raise BadInput("--camera and --follow both move the camera.", "Give one of them.")
+    low, high = body_path(asset, times, config)[1] if config.follow else asset.box()
     if config.camera is not None and asset.placement is not None:  # the file's cameras are in the asset's own units
         low, high = asset.placement.file_points(low), asset.placement.file_points(high)
     view = Framing(
@@ -141,6 +158,20 @@ def travel(asset: MovingAsset, times: Tensor, config: RenderConfig) -> list[Came
     return [camera.to(config.device) for camera in cameras]
 
 
+def body_path(asset: MovingAsset, times: Tensor, config: RenderConfig) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """How far the middle of the body's box goes to all sides, but not up and down, smoothed: [T, 3]; and the box
+    ``(low, high)``, each [3], of all that the body passes through relative to that."""
+    body, boxes = asset.gaussians.body, []
+    for some in times.split(BATCH):
+        means = asset.at(some).means[:, body]
+        boxes.append(torch.stack([means.amin(dim=1), means.amax(dim=1)], dim=1))
+    box = torch.cat(boxes)  # [T, 2, 3]
+    level = torch.tensor([1.0, 0.0, 1.0]).to(box)
+    path = smooth_path(box.mean(dim=1) * level, FOLLOW_S * config.fps, closed=asset.loop or asset.closes)
+    seen = box - path[:, None]
+    return path, (seen[:, 0].amin(dim=0), seen[:, 1].amax(dim=0))
+
+
 @torch.no_grad()
 def render_frames(
     asset: MovingAsset,
@@ -152,12 +183,16 @@ def render_frames(
 ) -> Tensor:  # [T, H, W, 3], or 4 with straight alpha when transparent
     """Render in batches; alpha is un-premultiplied for formats that store it."""
     rasterizer = choose(config.device, config.raster)
+    ground = Ground.under(asset.gaussians) if config.ground else None
     frames = []
     report(Started("render", len(times)))
     for start in range(0, len(times), BATCH):
         moved = asset.at(times[start : start + BATCH])
         views = cameras[start : start + BATCH]
         backdrop = None if background is None else background.to(config.device)
+        if ground is not None and backdrop is not None:
+            moved = above_ground(moved, ground.height)
+            backdrop = ground_layer(moved, views, ground, backdrop)
         images = render(moved, views, rasterizer, background=backdrop)
         if background is None:
             color = images.rgb / images.alpha.clamp(min=1e-6)

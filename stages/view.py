@@ -29,6 +29,7 @@ from stages.gaussians.sh import sh0_to_rgb
 from stages.geometry.rotations import quaternion_matrices
 from stages.motion.kinds import load_motion, motion_of_checkpoint
 from stages.moving.asset import MovingAsset
+from stages.raster.ground import Ground
 from stages.run_dir import RunDir
 from stages.run_dir.layout import BY_FOLDER, MOTIONS
 from stages.run_dir.lock import lock_holder
@@ -50,6 +51,7 @@ class ViewConfig:
     host: str = "127.0.0.1"
     port: int = 8080
     fps: int = 20  # of the page
+    ground: bool = False  # a grid under the asset
 
 
 def run(run: RunDir, config: ViewConfig, report: Report, *, going: Callable[[], bool] = lambda: True) -> None:
@@ -91,6 +93,7 @@ class Viewer:
         self.server.scene.set_up_direction("+y")
         self.server.initial_camera.look_at = tuple(middle.tolist())
         self.server.initial_camera.position = tuple((middle + size * torch.tensor([0.8, 0.35, 1.0])).tolist())
+        self.ground = self._grid() if config.ground else None
         gui = self.server.gui
         self.show = gui.add_dropdown("show", [CHOICES["static"]])
         self.playing = gui.add_checkbox("play", True)
@@ -106,6 +109,19 @@ class Viewer:
             opacities=self.asset.opacities[:, None].numpy(),
         )
         self.look()
+
+    def _grid(self) -> Any:
+        """A grid under the asset."""
+        ground = Ground.under(self.asset)
+        return self.server.scene.add_grid(
+            "/ground",
+            width=50 * ground.tile,
+            height=50 * ground.tile,
+            plane="xz",
+            cell_size=ground.tile,
+            section_size=5 * ground.tile,
+            position=(0.0, ground.height, 0.0),
+        )
 
     @property
     def watched(self) -> bool:

@@ -78,6 +78,7 @@ def command(
         ),
     ] = None,
     profile: options.Profile = None,
+    ground: options.Ground = False,
     offline: options.Offline = False,
     device: options.Device = "auto",
     raster: options.Raster = None,
@@ -108,7 +109,7 @@ def command(
         "seed": seed,
         "motion.kind": motion_kind(motion),
         "match.sample": sample, "match.amplitude": amplitude, "prior": prior, "raster": raster, "profile": profile,
-        "device": resolve_device(device),
+        "views.ground": ground or None, "device": resolve_device(device),
     }  # fmt: skip
     config = build_config(PRESETS, preset_for(preset, prior), flags, settings or [])
     check_prompt(config)

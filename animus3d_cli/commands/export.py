@@ -68,6 +68,9 @@ def command(
             "--credit", metavar="TEXT", help="Who made the asset: kept in html, usd and glb.", show_default=False
         ),
     ] = "",
+    ground: Annotated[
+        bool, typer.Option("--ground", help="For html: a checkerboard with a soft shadow under the asset.")
+    ] = False,
 ) -> None:
     """Take the moving asset to other tools.
 
@@ -94,6 +97,7 @@ def command(
         "add": tuple(map(str, add or ())),
         "names": tuple(name or ()),
         "credit": credit,
+        "ground": ground,
     }
     config = build_config(PRESETS, "default", flags, [])
     with session("export", run, must_exist=True) as (run_dir, console):

@@ -29,6 +29,7 @@ def command(
     prior: options.Prior = None,
     preset: options.Preset = None,
     profile: options.Profile = None,
+    ground: options.Ground = False,
     offline: options.Offline = False,
     device: options.Device = "auto",
     raster: options.Raster = None,
@@ -51,6 +52,7 @@ def command(
     flags = {
         "object": object_word, "rank": rank, "steps": steps, "seed": seed, "prior": prior, "raster": raster,
         "profile": profile,
+        "views.ground": ground or None,
         "device": resolve_device(device),
     }  # fmt: skip
     config = build_config(PRESETS, preset_for(preset, prior), flags, settings or [])

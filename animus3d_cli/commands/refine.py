@@ -24,6 +24,7 @@ def command(
     prior: options.Prior = None,
     preset: options.Preset = None,
     profile: options.Profile = None,
+    ground: options.Ground = False,
     offline: options.Offline = False,
     device: options.Device = "auto",
     raster: options.Raster = None,
@@ -50,6 +51,7 @@ def command(
         "prior": prior,
         "raster": raster,
         "profile": profile,
+        "views.ground": ground or None,
         "device": resolve_device(device),
     }
     config = build_config(PRESETS, preset_for(preset, prior), flags, settings or [])

@@ -36,9 +36,11 @@ def command(
         ),
     ] = None,
     fov: Annotated[float, typer.Option("--fov", help="Field of view in degrees.")] = 35.0,
+    follow: Annotated[bool, typer.Option("--follow", help="The camera goes along with a body that travels.")] = False,
     background: Annotated[
         str, typer.Option("--background", help="white, black, gray, #rrggbb or transparent (webm, mov, gif, png).")
     ] = "white",
+    ground: options.Ground = False,
     source: Annotated[str, typer.Option("--source", help="auto, refined, motion or static.")] = "auto",
     loop: Annotated[bool, typer.Option("--loop", help="Seamless loop, by cross-fade.")] = False,
     compare: Annotated[bool, typer.Option("--compare", help="The asset at rest beside it, on the left.")] = False,
@@ -65,6 +67,7 @@ def command(
         "frames": frames, "width": int(sides[0]), "height": int(sides[-1]), "fps": fps, "azimuth_deg": azimuth,
         "elevation_deg": elevation, "orbit_deg": orbit, "fov_deg": fov, "background": background, "source": source,
         "camera": camera, "loop": loop, "compare": compare, "raster": raster, "device": resolve_device(device),
+        "ground": ground, "follow": follow,
     }  # fmt: skip
     config = build_config(PRESETS, "default", flags, [])
     with session("render", run, must_exist=True) as (run_dir, console):

@@ -14,6 +14,9 @@ def command(
     run: options.Run = None,
     port: Annotated[int, typer.Option("--port", help="Where the page is; the next free one if it is taken.")] = 8080,
     host: Annotated[str, typer.Option("--host", help="127.0.0.1: this machine only; 0.0.0.0: all.")] = "127.0.0.1",
+    ground: Annotated[
+        bool, typer.Option("--ground", help="A grid under the lowest point of the body at rest.")
+    ] = False,
 ) -> None:
     """Show the asset and its motion in a browser.
 
@@ -29,4 +32,4 @@ def command(
     from stages.view import ViewConfig
     from stages.view import run as view
 
-    view(RunDir(resolve_run_path(folder or run)), ViewConfig(host=host, port=port), Console())
+    view(RunDir(resolve_run_path(folder or run)), ViewConfig(host=host, port=port, ground=ground), Console())

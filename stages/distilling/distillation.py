@@ -19,8 +19,7 @@ from stages.distilling.terms import Prompts, ScoreTerm, View
 from stages.gaussians import Gaussians
 from stages.motion.interface import Motion, Regularizer
 from stages.priors.points import sees_points
-from stages.priors.prior import Prior, Viewpoint, predicts_pixel_flow
-from stages.raster import render
+from stages.priors.prior import Prior, Viewpoint, pictures, predicts_pixel_flow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +104,4 @@ class Distillation:
     @torch.no_grad()
     def film(self, motion: Motion) -> Tensor:
         """The present motion from the first viewpoint, [T, H, W, 3]."""
-        frames, seen = motion.at(self.asset, self.times), self.views[0].viewpoint
-        cameras = [seen.camera] * frames.num_frames
-        return render(frames, cameras, seen.rasterizer, background=seen.background).rgb
+        return pictures(motion.at(self.asset, self.times), self.views[0].viewpoint)

@@ -16,8 +16,7 @@ from stages.gaussians import Frames, Gaussians
 from stages.motion.interface import Motion
 from stages.objectives.sampling import ddim_denoise, sdedit
 from stages.priors.points import PointsPrior
-from stages.priors.prior import Condition, VideoPrior, Viewpoint, still
-from stages.raster import render
+from stages.priors.prior import Condition, VideoPrior, Viewpoint, pictures, still
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +97,7 @@ class RepairedVideos:
         """See ``Repairs.loss``."""
         view = int(torch.randint(0, len(self.viewpoints), (), generator=generator))
         chosen = torch.randperm(len(self.times), generator=generator)[: self.frames_per_step].sort().values
-        seen = self.viewpoints[view]
-        cameras = [seen.camera] * len(chosen)
-        images = render(frames.select(chosen), cameras, seen.rasterizer, background=seen.background).rgb
+        images = pictures(frames.select(chosen), self.viewpoints[view])
         return (images - self.videos[view][chosen]).abs().mean()
 
 

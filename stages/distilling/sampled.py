@@ -8,8 +8,7 @@ from torch import Tensor
 from stages.gaussians import Gaussians
 from stages.motion.point_paths import PointPaths, PointPathsConfig
 from stages.priors.points import PointsPrior, PointView, sees_points
-from stages.priors.prior import Prior, Viewpoint, makes_videos
-from stages.raster import render
+from stages.priors.prior import Prior, Viewpoint, makes_videos, pictures
 
 
 def sampled_motion(prior: PointsPrior, latents: Tensor, asset: Gaussians, view: PointView) -> PointPaths:
@@ -26,7 +25,6 @@ def film(prior: Prior, latents: Tensor, asset: Gaussians, viewpoint: Viewpoint) 
     if sees_points(prior):
         assert isinstance(viewpoint, PointView)
         frames = sampled_motion(prior, latents, asset, viewpoint).at(asset, prior.frame_times(viewpoint))
-        cameras = [viewpoint.camera] * frames.num_frames
-        return render(frames, cameras, viewpoint.rasterizer, background=viewpoint.background).rgb
+        return pictures(frames, viewpoint)
     assert makes_videos(prior)
     return prior.decode(latents)

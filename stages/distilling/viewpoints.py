@@ -10,11 +10,13 @@ from torch import Tensor
 
 from stages.cameras import sample_orbit_cameras
 from stages.conventions import step_generator
-from stages.gaussians import Gaussians
+from stages.events import Caution, Note, Report
+from stages.gaussians import Frames, Gaussians
 from stages.motion.interface import Motion
 from stages.priors.points import PointView, sees_points
-from stages.priors.prior import ClipShape, Prior, Viewpoint
-from stages.raster import Rasterizer, render
+from stages.priors.prior import ClipShape, Prior, Viewpoint, pictures, predicts_pixel_flow
+from stages.raster import Rasterizer
+from stages.raster.ground import Ground, ground_layer
 from stages.settings import check
 
 
@@ -24,6 +26,7 @@ class ViewsConfig:
 
     num_cameras: int = 8
     background: float = 1.0  # grey value behind the asset
+    ground: bool = False  # a checkerboard, with the shadow of the asset at rest
 
     def __post_init__(self) -> None:
         check(self, num_cameras=1, background=0)
@@ -58,7 +61,11 @@ def sample_viewpoints(
     asset: Gaussians, clip: ClipShape, config: ViewsConfig, rasterizer: Rasterizer, *, seed: int, stream: int = 1
 ) -> list[Viewpoint]:
     """Viewpoints around ``asset``, on its device, for pictures of the size of ``clip``; the same for the same seed and
-    stream (``step_generator``)."""
+    stream (``step_generator``).
+
+    With a ground, one picture of it, under the asset at rest, is behind every frame and behind the asset at rest: so it
+    never counts as a difference between the two. [ours; in AKD the shadow moves too]
+    """
     low, high = asset.bounds()
     cameras = sample_orbit_cameras(
         config.num_cameras,
@@ -70,11 +77,25 @@ def sample_viewpoints(
     )
     device = asset.means.device
     background = torch.full((3,), config.background, device=device)
-    return [Viewpoint(camera.to(device), background, rasterizer) for camera in cameras]
+    if not config.ground:
+        return [Viewpoint(camera.to(device), background, rasterizer) for camera in cameras]
+    ground = Ground.under(asset)
+    layers = ground_layer(Frames.at_rest(asset, len(cameras)), cameras, ground, background)
+    return [
+        Viewpoint(camera.to(device), layer, rasterizer, ground_height=ground.height)
+        for camera, layer in zip(cameras, layers, strict=True)
+    ]
+
+
+def tell_of_ground(prior: Prior, config: ViewsConfig, report: Report) -> None:
+    """Say what a ground is to a prior that does not know it."""
+    if config.ground and sees_points(prior):
+        report(Note("A prior that sees points sees no ground: it is in previews only."))
+    elif config.ground and predicts_pixel_flow(prior):
+        report(Caution(f"The prior {prior.name!r} was taught on plain backgrounds: over a ground it may move wrongly."))
 
 
 @torch.no_grad()
 def film(asset: Gaussians, motion: Motion, times: Tensor, viewpoint: Viewpoint) -> Tensor:
     """The moving asset [T', H, W, 3] at ``times`` [T'] from one viewpoint."""
-    cameras = [viewpoint.camera] * len(times)
-    return render(motion.at(asset, times), cameras, viewpoint.rasterizer, background=viewpoint.background).rgb
+    return pictures(motion.at(asset, times), viewpoint)

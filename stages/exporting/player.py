@@ -13,6 +13,7 @@ import gzip
 import html
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from stages.exporting.recording import Recording
 from stages.gaussians import Frames
 from stages.gaussians.sh import sh0_to_rgb
 from stages.geometry.rotations import continuous_quaternions
+from stages.raster.ground import SHADES, Ground
 
 TEMPLATE = Path(__file__).parent / "player.html"
 THINNEST = 1e-30
@@ -70,9 +72,16 @@ def encode(recording: Recording) -> tuple[dict[str, Any], bytes]:
         "gaussians": asset.num_gaussians,
         "sh_degree": asset.sh_degree,
         "body": _cylinder(frames),
+        "ground": None if recording.ground is None else _ground(recording.ground),
         "arrays": [entry for entry, _ in arrays],
     }
     return header, gzip.compress(b"".join(data for _, data in arrays), COMPRESSION, mtime=0)
+
+
+def _ground(ground: Ground) -> dict[str, Any]:
+    """What the page draws of a ground: as ``stages.raster.ground`` does, with a coarser shadow."""
+    shades = [{"reach": shade.reach, "blur": shade.blur} for shade in SHADES]
+    return {**asdict(ground), "shades": shades}
 
 
 def _stretches(frames: Frames) -> tuple[dict[str, Any], bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stages.gaussians import Frames
+from stages.raster.ground import Ground
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,3 +16,4 @@ class Recording:
     fps: int
     title: str
     credit: str = ""
+    ground: Ground | None = None  # only the player draws one

@@ -23,11 +23,13 @@ class Frames:
         asset: the Gaussians at rest.
         means: [T, N, 3] world units.
         given: ``(rotations, quats, scales)`` where they are known otherwise, shapes as below.
+        shown: [T, N] False where a Gaussian is not to be seen in a frame; None: all are seen in all frames.
     """
 
     asset: Gaussians
     means: Tensor
     given: tuple[Tensor, Tensor, Tensor] | None = None
+    shown: Tensor | None = None
 
     @staticmethod
     def at_rest(asset: Gaussians, num_frames: int = 1) -> Frames:
@@ -58,6 +60,11 @@ class Frames:
         """[T, N, 3] standard deviations along those axes, world units."""
         return self._derived[2]
 
+    @property
+    def opacities(self) -> Tensor:
+        """[N] those of the asset; [T, N] where some Gaussians are not shown in some frames."""
+        return self.asset.opacities if self.shown is None else self.asset.opacities * self.shown
+
     @cached_property
     def _derived(self) -> tuple[Tensor, Tensor, Tensor]:
         if self.given is not None:
@@ -74,7 +81,11 @@ class Frames:
         if self.given is not None or "_derived" in self.__dict__:
             rotations, quats, scales = (part[index] for part in self._derived)
             given = (rotations, quats, scales)
-        return Frames(self.asset, self.means[index], given)
+        return Frames(self.asset, self.means[index], given, None if self.shown is None else self.shown[index])
+
+    def showing(self, shown: Tensor) -> Frames:
+        """The same frames, with only those Gaussians in sight for which ``shown`` [T, N] is True."""
+        return replace(self.select(slice(None)), shown=shown)
 
     def asset_at(self, index: int) -> Gaussians:
         """One frame as an asset of its own, its colours turned with its Gaussians."""

@@ -23,7 +23,7 @@ def nearest_on_surface(points: Tensor, vertices: Tensor, faces: Tensor) -> tuple
     return torch.from_numpy(np.asarray(found)).to(points.device), torch.from_numpy(shares).to(points)
 
 
-def _barycentric(p: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _barycentric(p: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Barycentric coordinates [P, 3] of points ``p`` on triangles; of a triangle without area, its first corner's."""
     u, v, w = b - a, c - a, p - a
     uu, uv, vv = (u * u).sum(1), (u * v).sum(1), (v * v).sum(1)

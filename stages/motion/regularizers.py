@@ -23,9 +23,10 @@ class RegularizerConfig:
     arap_anchors: int = 1000  # Gaussians at which ARAP is measured in each step
     neighbours: int = 24  # of ARAP; with 8 the limbs of a jumping body fold away [ours]
     smooth_weight: float = 0.1  # of the controls of a skeleton, in time
+    ground_weight: float = 10.0  # of how deep the bones of a skeleton reach into the ground, where there is one
 
     def __post_init__(self) -> None:
-        check(self, tv_weight=0, arap_weight=0, arap_anchors=1, neighbours=1, smooth_weight=0)
+        check(self, tv_weight=0, arap_weight=0, arap_anchors=1, neighbours=1, smooth_weight=0, ground_weight=0)
 
 
 STIFF = RegularizerConfig(arap_weight=30.0)

@@ -18,8 +18,9 @@ from stages.gaussians import Frames, Gaussians
 from stages.geometry.rotations import best_rotations, matrix_quaternions, quaternion_matrices
 from stages.motion.interface import Regularizer
 from stages.motion.regularizers import RegularizerConfig
-from stages.motion.skeletal_terms import Limits, Smoothness
+from stages.motion.skeletal_terms import GroundPenalty, Limits, Smoothness
 from stages.settings import check
+from stages.skeletons.ground import bone_cuboids
 from stages.skeletons.rig import Joints, Rig, Skin, forward_kinematics
 from stages.skeletons.skeleton import skin
 from stages.skeletons.stored import rig_metadata, rig_of, rig_tensors
@@ -155,10 +156,15 @@ class SkeletalMotion(nn.Module):
         return [{"params": [self.angles], "lr": rate}, {"params": [self.shift], "lr": SHIFT_RATE * rate}]
 
     def regularizers(self, asset: Gaussians, config: RegularizerConfig) -> list[Regularizer]:
-        """See ``Motion.regularizers``: smooth controls, joints within their limits where they have some."""
+        """See ``Motion.regularizers``: smooth controls, bones above the lowest point of the asset at rest where
+        ``config`` has a weight for the ground, joints within their limits where they have some."""
         terms: list[Regularizer] = []
         if config.smooth_weight:
             terms.append(Smoothness(config.smooth_weight, self.controls, cyclic=self.cyclic))
+        if config.ground_weight:
+            height = float(asset.means[asset.body, 1].min())
+            cuboids = bone_cuboids(self.rig)
+            terms.append(GroundPenalty(config.ground_weight, cuboids, lambda: self.matrices(self.times()), height))
         if any(limit is not None for limit in self.limits_deg):
             terms.append(Limits(self.limits_deg, self.controls))
         return terms

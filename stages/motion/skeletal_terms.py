@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from stages.gaussians import Frames
+from stages.skeletons.ground import moved_corners, penetration
 
 Controls = Callable[[], tuple[Tensor, Tensor]]
 """Gives rotation vectors [F, J, 3] and shifts [F, 3]."""
@@ -28,6 +29,26 @@ class Smoothness:
         """See ``Regularizer``."""
         angles, shift = self.controls()
         return laplacian(angles, cyclic=self.cyclic) + laplacian(shift, cyclic=self.cyclic)
+
+
+class GroundPenalty:
+    """How deep the cuboids of bones reach below the ground (AKD, Eq. 9).
+
+    Args:
+        weight: of the term.
+        cuboids: [J, 8, 3] corners at rest.
+        matrices: gives how bones have moved since rest, [T, J, 4, 4].
+        height: of the ground.
+    """
+
+    name = "ground"
+
+    def __init__(self, weight: float, cuboids: Tensor, matrices: Callable[[], Tensor], height: float) -> None:
+        self.weight, self.cuboids, self.matrices, self.height = weight, cuboids, matrices, height
+
+    def __call__(self, frames: Frames, generator: torch.Generator) -> Tensor:
+        """See ``Regularizer``."""
+        return penetration(moved_corners(self.cuboids, self.matrices()), self.height)
 
 
 class Limits:

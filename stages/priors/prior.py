@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeGuard
 
 import torch
@@ -20,6 +20,7 @@ from stages.conventions import frame_times
 from stages.gaussians import Frames, Gaussians
 from stages.priors.parameterization import Parameterization
 from stages.raster import Rasterizer, render, render_flow
+from stages.raster.ground import above_ground
 from stages.raster.smoothing import smooth_gradient
 
 
@@ -79,8 +80,9 @@ class Viewpoint:
     """From where an asset is seen, before what, by which rasterizer."""
 
     camera: Camera
-    background: Tensor  # [3]
+    background: Tensor  # [3], or a picture [H, W, 3] that is the same behind every frame
     rasterizer: Rasterizer
+    ground_height: float | None = field(default=None, kw_only=True)  # y of a plane below which nothing is seen
 
 
 Wanted = Literal["latents", "pixel_flow"]
@@ -212,13 +214,12 @@ class SeesVideo:
         blur: float = 0.0,
     ) -> Observation:
         """See ``VideoPrior.observe``."""
-        camera, rasterizer, background = viewpoint.camera, viewpoint.rasterizer, viewpoint.background
         latents = moves = alpha = None
         if "latents" in wanted:
-            images = render(frames, [camera] * frames.num_frames, rasterizer, background=background).rgb
+            images = pictures(frames, viewpoint)
             latents = self.encode(smooth_gradient(images, blur * images.shape[1]))
         if "pixel_flow" in wanted:
-            moves, alpha = render_flow(frames.asset, camera, rasterizer, frames.means)
+            moves, alpha = render_flow(frames.asset, viewpoint.camera, viewpoint.rasterizer, frames.means)
         return Observation(latents, moves, alpha)
 
     @torch.no_grad()
@@ -240,7 +241,17 @@ class SeesVideo:
         return Condition(text, self.encode_picture(still(asset, viewpoint)))
 
 
+def pictures(frames: Frames, viewpoint: Viewpoint) -> Tensor:
+    """What is seen of ``frames`` from a viewpoint, [T, H, W, 3]; differentiable."""
+    camera, background = viewpoint.camera, viewpoint.background
+    if background.dim() == 3:
+        background = background.expand(frames.num_frames, -1, -1, -1)
+    if viewpoint.ground_height is not None:
+        frames = above_ground(frames, viewpoint.ground_height)
+    return render(frames, [camera] * frames.num_frames, viewpoint.rasterizer, background=background).rgb
+
+
 @torch.no_grad()
 def still(asset: Gaussians, viewpoint: Viewpoint) -> Tensor:
     """The asset at rest, [1, H, W, 3]."""
-    return render(asset, [viewpoint.camera], viewpoint.rasterizer, background=viewpoint.background).rgb
+    return pictures(Frames.at_rest(asset), viewpoint)

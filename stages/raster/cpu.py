@@ -72,19 +72,20 @@ class _Rasterize(torch.autograd.Function):
         frames = means.shape[0]
         background = np.broadcast_to(_array(backdrop), (frames, height, width, 3))
         scales = np.broadcast_to(scales, means.shape)
+        alphas = list(opacities) if opacities.ndim == 2 else [opacities] * frames
         rgb = np.empty((frames, height, width, 3))
         transmittance = np.empty((frames, height, width))
 
         def one(t: int) -> tuple[Any, Any, Any]:
-            xy, conics, depths = _project(means[t], quats[t], scales[t], opacities, viewmats[t], Ks[t], width, height)
+            xy, conics, depths = _project(means[t], quats[t], scales[t], alphas[t], viewmats[t], Ks[t], width, height)
             order = np.argsort(depths, kind="stable")[: int(np.isfinite(depths).sum())]
-            _composite(order, xy, conics, opacities, colors[t], background[t], rgb[t], transmittance[t])
+            _composite(order, xy, conics, alphas[t], colors[t], background[t], rgb[t], transmittance[t])
             return xy, conics, order
 
         ctx.projected = _each_frame(one, frames)
-        ctx.arrays = (means, quats, scales, opacities, colors, viewmats, Ks, rgb, transmittance)
+        ctx.arrays = (means, quats, scales, alphas, colors, viewmats, Ks, rgb, transmittance)
         ctx.options = [{"device": t.device, "dtype": t.dtype} for t in tensors[:5]]
-        ctx.shared_scales = tensors[2].dim() == 2
+        ctx.shared_scales, ctx.shared_opacities = tensors[2].dim() == 2, tensors[3].dim() == 1
         like = tensors[0]
         # the kernels keep rgb for the backward pass, so a float64 caller gets a copy
         return torch.tensor(rgb).to(like), torch.from_numpy(1.0 - transmittance)[..., None].to(like)
@@ -92,7 +93,7 @@ class _Rasterize(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        means, quats, scales, opacities, colors, viewmats, Ks, rgb, transmittance = ctx.arrays
+        means, quats, scales, alphas, colors, viewmats, Ks, rgb, transmittance = ctx.arrays
         v_rgb, v_alpha = _array(grads[0]), _array(grads[1])[..., 0]
         frames, count = means.shape[:2]
         v_means, v_quats, v_colors = np.zeros_like(means), np.zeros_like(quats), np.zeros(colors.shape)
@@ -102,7 +103,7 @@ class _Rasterize(torch.autograd.Function):
             xy, conics, order = ctx.projected[t]
             v_xy, v_conics = np.zeros_like(xy), np.zeros_like(conics)
             _composite_backward(
-                order, xy, conics, opacities, colors[t], rgb[t], transmittance[t], v_rgb[t],
+                order, xy, conics, alphas[t], colors[t], rgb[t], transmittance[t], v_rgb[t],
                 v_alpha[t], v_xy, v_conics, v_opacities[t], v_colors[t],
             )  # fmt: skip
             _project_backward(
@@ -113,7 +114,9 @@ class _Rasterize(torch.autograd.Function):
         _each_frame(one, frames)
         if ctx.shared_scales:
             v_scales = v_scales.sum(axis=0)
-        gradients = (v_means, v_quats, v_scales, v_opacities.sum(axis=0), v_colors)
+        if ctx.shared_opacities:
+            v_opacities = v_opacities.sum(axis=0)
+        gradients = (v_means, v_quats, v_scales, v_opacities, v_colors)
         out = [torch.from_numpy(g).to(**options) for g, options in zip(gradients, ctx.options, strict=True)]
         return (*out, None, None, None, None, None)
 

@@ -29,7 +29,7 @@ class Rasterizer(Protocol):
         means: Tensor,  # [T, N, 3] world
         quats: Tensor,  # [T, N, 4] wxyz, any length (normalised inside)
         scales: Tensor,  # [T, N, 3] or [N, 3] linear
-        opacities: Tensor,  # [N] linear
+        opacities: Tensor,  # [T, N] or [N] linear
         colors: Tensor,  # [T, N, 3] or [N, 3] RGB
         viewmats: Tensor,  # [T, 4, 4] camera-from-world
         Ks: Tensor,  # [T, 3, 3] pixels

@@ -35,7 +35,7 @@ def render(
         frames.means,
         frames.quats,
         frames.scales,
-        frames.asset.opacities,
+        frames.opacities,
         _colors(frames, viewmats),
         viewmats,
         Ks,

@@ -28,14 +28,16 @@ def rasterize(
     """See ``stages.raster.interface.Rasterizer``."""
     num_frames, num_points = means.shape[:2]
     assert means.shape == (num_frames, num_points, 3) and quats.shape == (num_frames, num_points, 4)
-    assert scales.shape in ((num_points, 3), (num_frames, num_points, 3)) and opacities.shape == (num_points,)
+    assert scales.shape in ((num_points, 3), (num_frames, num_points, 3))
+    assert opacities.shape in ((num_points,), (num_frames, num_points))
     assert colors.shape in ((num_points, 3), (num_frames, num_points, 3))
     assert viewmats.shape == (num_frames, 4, 4) and Ks.shape == (num_frames, 3, 3)
     assert background is None or background.shape in ((3,), (num_frames, height, width, 3))
     scales, colors = (part.expand(num_frames, -1, -1) if part.dim() == 2 else part for part in (scales, colors))
+    opacities = opacities.expand(num_frames, -1)
     behind = [None] * num_frames if background is None else background.expand(num_frames, height, width, 3)
     frames = [
-        _frame(means[t], quats[t], scales[t], opacities, colors[t], viewmats[t], Ks[t], width, height, behind[t])
+        _frame(means[t], quats[t], scales[t], opacities[t], colors[t], viewmats[t], Ks[t], width, height, behind[t])
         for t in range(num_frames)
     ]
     return Rendered(rgb=torch.stack([rgb for rgb, _ in frames]), alpha=torch.stack([alpha for _, alpha in frames]))

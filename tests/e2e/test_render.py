@@ -10,13 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
+from stages.errors import BadInput
 from stages.events import silent
 from stages.gaussians import Gaussians
 from stages.gaussians.normalised import normalised
 from stages.geometry.rotations import quaternion_matrices
 from stages.motion.hexplane import HexPlane, HexPlaneConfig
 from stages.moving.asset import MovingAsset, load_moving_asset
-from stages.render import RenderConfig
+from stages.render import RenderConfig, body_path, travel
 from stages.render import run as render
 from stages.run_dir import RunDir
 from tests.gaussians.test_ply import splat
@@ -65,3 +66,48 @@ def test_comparison_has_the_asset_at_rest_on_the_left(run: RunDir, tmp_path: Pat
     assert len(frames) == 3 and frames[0].shape == (24, 64, 3)
     assert (frames[0][:, :32] == frames[2][:, :32]).all() and (frames[0][:, :32] == frames[0][:, 32:]).all()
     assert np.abs(frames[2][:, :32] - frames[2][:, 32:]).max() > 20
+
+
+def pictures(run: RunDir, out: Path, config: RenderConfig) -> np.ndarray:
+    """Frames [T, H, W, 3] of what is rendered."""
+    render(run, config, silent, out=out / "clip.png")
+    return np.stack([np.asarray(Image.open(path)).astype(int)[..., :3] for path in sorted(out.glob("clip_*.png"))])
+
+
+def test_the_ground_is_behind_the_body_and_only_there(run: RunDir, tmp_path: Path) -> None:
+    config = RenderConfig(frames=10, width=48, height=40, source="static")  # more frames than a batch
+    plain, ground = (pictures(run, tmp_path / name, replace(config, ground=name == "on")) for name in ("off", "on"))
+    assert (ground == ground[:1]).all()  # the asset at rest, and its shadow, in every frame
+    assert (ground <= plain + 1).all()  # light falls on no Gaussian, and white is the brightest ground
+    assert (plain - ground)[0, -1].min() > 10  # the nearest tiles
+    assert (ground[0, 0] == plain[0, 0]).all()  # above the horizon
+
+
+def test_a_camera_that_follows_keeps_a_travelling_body_in_its_place(run: RunDir) -> None:
+    class Travels(MovingAsset):
+        def displacements(self, points: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+            way = 30.0 * times[:, None, None] * torch.tensor([1.0, 0.0, 0.5])
+            return way + 0.1 * torch.sin(20.0 * times)[:, None, None] * torch.tensor([0.0, 1.0, 0.0]) + 0.0 * points
+
+    asset = load_moving_asset(run, "motion", "cpu")
+    asset = Travels(asset.gaussians, asset.motion, "motion", "")
+    config, times = RenderConfig(frames=12, width=48, height=40, follow=True), asset.times(12)
+    path, (low, high) = body_path(asset, times, config)
+    torch.testing.assert_close(path.diff(dim=0)[:, [0, 2]], torch.tensor([[30.0, 15.0]]).expand(11, 2) / 11)
+    assert float(path[:, 1].abs().max()) == 0.0  # it stays level
+    assert float((high - low).max()) < 3.0  # though the body goes thirty times its size
+    with pytest.raises(BadInput, match="--follow"):
+        travel(asset, times, replace(config, camera=Path("path.json")))
+
+
+def test_followed_pictures_differ_from_those_of_a_camera_that_stands(run: RunDir, tmp_path: Path) -> None:
+    config = RenderConfig(frames=3, width=32, height=24, ground=True, compare=True)
+    stands, follows = (pictures(run, tmp_path / str(on), replace(config, follow=on)) for on in (False, True))
+    assert stands.shape == follows.shape == (3, 24, 64, 3) and (stands[:, :, 32:] != follows[:, :, 32:]).any()
+    assert (follows[:, :, :32] == follows[:1, :, :32]).all()  # what stands beside it is seen by cameras that stand
+
+
+@pytest.mark.parametrize(("out", "background"), [("clip.ply", "white"), ("clip.webm", "transparent")])
+def test_a_ground_needs_a_picture_to_be_in(run: RunDir, tmp_path: Path, out: str, background: str) -> None:
+    with pytest.raises(BadInput, match="--ground"):
+        render(run, RenderConfig(ground=True, background=background), silent, out=tmp_path / out)

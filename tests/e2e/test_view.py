@@ -155,3 +155,13 @@ def test_the_page_is_served_and_nothing_is_written(run: RunDir) -> None:
     view(run, CONFIG, said.append, going=once)
     assert b"<html" in pages[0].lower()
     assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
+
+
+def test_a_grid_lies_under_the_asset(run: RunDir) -> None:
+    viewer = Viewer(run, ViewConfig(port=18090, ground=True))
+    try:
+        asset = normalised(run.load_asset())
+        assert viewer.ground is not None
+        assert viewer.ground.position[1] == pytest.approx(float(asset.bounds()[0][1]))
+    finally:
+        viewer.stop()

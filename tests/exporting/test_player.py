@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import html
 import json
 import math
@@ -19,6 +20,7 @@ from PIL import Image
 
 from stages.cameras import Camera, orbit_camera
 from stages.conventions import frame_times
+from stages.errors import BadInput
 from stages.events import silent
 from stages.export import ExportConfig
 from stages.export import run as export
@@ -28,6 +30,7 @@ from stages.gaussians import Frames
 from stages.gaussians.sh import sh0_to_rgb
 from stages.geometry.rotations import continuous_quaternions
 from stages.raster import choose, render
+from stages.raster.ground import Ground, above_ground, ground_layer
 from tests.exporting.runs import PROMPT, moments, moving_run, small_splat
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -128,6 +131,22 @@ def players_camera(means: torch.Tensor) -> Camera:
     )
 
 
+def screenshot(clip: Recording, folder: Path) -> torch.Tensor:
+    """The page of ``clip`` as a browser draws it on white, without its controls, [SIDE, SIDE, 3]."""
+    bare = "<style>body{background:#fff!important}header,#bar,#hint{display:none!important}</style></head>"
+    (folder / "goat.html").write_text(player_page(clip).replace("</head>", bare), encoding="utf-8")
+    subprocess.run(
+        [
+            str(BROWSER), "--headless", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader",
+            "--enable-unsafe-swiftshader", "--hide-scrollbars", f"--window-size={SIDE},{SIDE}",
+            "--virtual-time-budget=4000", f"--user-data-dir={folder}/profile",
+            f"--screenshot={folder}/shot.png", (folder / "goat.html").as_uri(),
+        ],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    return torch.from_numpy(np.asarray(Image.open(folder / "shot.png").convert("RGB")) / 255.0)
+
+
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 @pytest.mark.parametrize("degree", [0, 3])
 def test_a_browser_draws_what_the_rasterizer_draws(tmp_path: Path, degree: int) -> None:
@@ -135,18 +154,7 @@ def test_a_browser_draws_what_the_rasterizer_draws(tmp_path: Path, degree: int) 
     run = moving_run(tmp_path / "run", small_splat(degree))
     _, frames = moments(run, torch.tensor([0.7, 0.7]))
     clip = Recording(frames=frames, fps=16, title="")
-    bare = "<style>body{background:#fff!important}header,#bar,#hint{display:none!important}</style></head>"
-    (tmp_path / "goat.html").write_text(player_page(clip).replace("</head>", bare), encoding="utf-8")
-    subprocess.run(
-        [
-            str(BROWSER), "--headless", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader",
-            "--enable-unsafe-swiftshader", "--hide-scrollbars", f"--window-size={SIDE},{SIDE}",
-            "--virtual-time-budget=4000", f"--user-data-dir={tmp_path}/profile",
-            f"--screenshot={tmp_path}/shot.png", (tmp_path / "goat.html").as_uri(),
-        ],
-        check=True, capture_output=True, timeout=120,
-    )  # fmt: skip
-    shot = torch.from_numpy(np.asarray(Image.open(tmp_path / "shot.png").convert("RGB")) / 255.0)
+    shot = screenshot(clip, tmp_path)
     cameras = [players_camera(frames.means)]
     now = frames.select(slice(0, 1))
     unstretched = Frames(now.asset, now.means, (now.rotations, now.quats, now.asset.scales[None]))
@@ -157,3 +165,34 @@ def test_a_browser_draws_what_the_rasterizer_draws(tmp_path: Path, degree: int) 
     assert (wrong - ours).abs().mean() > 0.003  # a page that ignored the stretch would be found out
     assert (ours < 0.9).any(dim=-1).float().mean() > 0.02  # there is something to see
     assert (shot - ours).abs().mean() < 0.003  # 0.0001 to 0.001 measured
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+def test_a_browser_draws_the_same_ground(tmp_path: Path) -> None:
+    """Part of the body is below the plane. The page's shadow is coarser."""
+    run = moving_run(tmp_path / "run", small_splat(0))
+    _, frames = moments(run, torch.tensor([0.7, 0.7]))
+    low, high = frames.means.amin(dim=(0, 1)), frames.means.amax(dim=(0, 1))
+    ground = Ground(height=float(low[1] + 0.2 * (high - low)[1]), tile=0.2 * float((high - low).max()))
+    shot = screenshot(Recording(frames=frames, fps=16, title="", ground=ground), tmp_path)
+    cameras, now = [players_camera(frames.means)], frames.select(slice(0, 1))
+    layer = ground_layer(now, cameras, ground, torch.ones(3))
+    unshaded = ground_layer(now, cameras, dataclasses.replace(ground, shadow=0.0), torch.ones(3))
+    above = above_ground(now, ground.height)
+    ours, bright, whole = (
+        render(shown, cameras, choose("cpu"), background=behind).rgb[0].clamp(0.0, 1.0)
+        for shown, behind in ((above, layer), (above, unshaded), (now, layer))
+    )
+    error = float((shot - ours).abs().mean())
+    for wrong in (bright, whole):  # a page without the shadow, or with what is below, would be found out
+        assert float((wrong - ours).abs().mean()) > 2.0 * error
+    assert error < 0.003  # 0.0012 measured
+
+
+def test_a_ground_is_only_for_the_page(tmp_path: Path) -> None:
+    run, out = moving_run(tmp_path / "run", small_splat()), tmp_path / "goat.html"
+    export(run, ExportConfig(frames=2, ground=True), silent, out=out)
+    header, _ = read_page(out)
+    assert header["ground"]["height"] == float(moments(run, frame_times(1))[0].file_gaussians.bounds()[0][1])
+    with pytest.raises(BadInput, match="--ground"):
+        export(run, ExportConfig(format="ply-sequence", ground=True), silent, out=tmp_path / "goat.ply")

@@ -174,11 +174,13 @@ def test_limits_and_smoothness_are_terms_of_the_loss() -> None:
     motion = moving(rig=replace(arm(), joints=replace(arm().joints, limits_deg=(None, 10.0))))
     frames, generator = motion.at(asset(), torch.rand(2)), torch.Generator()
     terms = {term.name: term for term in motion.regularizers(asset(), RegularizerConfig())}
-    assert set(terms) == {"smooth", "limits"} and float(terms["limits"](frames, generator)) > 0.0
+    assert set(terms) == {"smooth", "ground", "limits"} and float(terms["limits"](frames, generator)) > 0.0
     assert float(terms["smooth"](frames, generator)) == pytest.approx(
         float(laplacian(motion.angles, cyclic=True) + laplacian(motion.shift, cyclic=True))
     )
-    assert [term.name for term in moving().regularizers(asset(), RegularizerConfig(smooth_weight=0.0))] == []
+    assert [
+        term.name for term in moving().regularizers(asset(), RegularizerConfig(smooth_weight=0.0, ground_weight=0.0))
+    ] == []
 
 
 def test_rotation_vectors_go_round_and_stay_continuous() -> None:

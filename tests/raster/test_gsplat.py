@@ -129,3 +129,19 @@ def test_a_body_that_turns_and_stretches_looks_the_same(  # type: ignore[no-unty
     mine = image_and_gradients(rasterize, there, torch.float32, (24, 24), background.to(device))
     errors = {key: relative_error(mine[key].cpu(), truth[key]) for key in truth}
     assert max(errors.values()) < most, errors
+
+
+@pytest.mark.parametrize(("rasterize", "device", "most"), [pytest.param(cpu.rasterize, "cpu", 1e-4, id="cpu"), ON_CARD])
+def test_gaussians_that_are_hidden_in_some_frames(rasterize, device: str, most: float) -> None:  # type: ignore
+    """Opacities [T, N], values and gradients, over a picture."""
+    arguments = moving_body(150, (0, 8), 24)
+    shown = torch.ones(2, 150, dtype=torch.float64)
+    shown[1, ::2] = 0.0
+    arguments["opacities"] = arguments["opacities"] * shown
+    background = picture_behind(arguments, 24)
+    truth = image_and_gradients(torch_reference.rasterize, arguments, torch.float64, (24, 24), background)
+    there = {key: value.to(device) for key, value in arguments.items()}
+    mine = image_and_gradients(rasterize, there, torch.float32, (24, 24), background.to(device))
+    assert mine["opacities"].shape == (2, 150) and float(mine["opacities"][1, ::2].abs().max()) == 0.0
+    errors = {key: relative_error(mine[key].cpu(), truth[key]) for key in truth}
+    assert max(errors.values()) < most, errors

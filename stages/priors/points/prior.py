@@ -135,6 +135,7 @@ class PointsPrior:
         return PointView(
             viewpoint.camera, viewpoint.background, viewpoint.rasterizer, indices,
             0.5 * (low + high) @ turn, 0.5 * float((high - low).max()) or 1.0, turn, cyclic,
+            ground_height=viewpoint.ground_height,
         )  # fmt: skip
 
     def encode_text(self, prompts: Sequence[str]) -> Text:

@@ -263,8 +263,7 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         if sees_points(prior) and start <= first:
             prior.tell_of_body(distillation.views[0].condition, step_generator(own.seed, 0, stream=9), report)
         motion = new_motion(own.motion, asset.to(config.device), own.seed, cyclic=is_loop(viewpoints), rig=rig)
-        weights = own.regularizers if own.views.ground else replace(own.regularizers, ground_weight=0.0)
-        regularizers = motion.regularizers(moved, weights)
+        regularizers = motion.regularizers(moved, own.regularizers.over(own.views.ground))
         if start <= first:
             distillation.begin(motion)
         optimiser = torch.optim.Adam(motion.parameter_groups(own.learning_rate))

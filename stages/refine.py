@@ -127,7 +127,7 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
     report(Finished("repairing what the prior sees"))
 
     # 3. the motion follows them
-    regularizers = motion.regularizers(asset, config.regularizers)
+    regularizers = motion.regularizers(asset, config.regularizers.over(config.views.ground))
     optimiser = torch.optim.Adam(motion.parameter_groups(config.learning_rate))
     start = begin.resume_step
     if start:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,6 +27,10 @@ class RegularizerConfig:
 
     def __post_init__(self) -> None:
         check(self, tv_weight=0, arap_weight=0, arap_anchors=1, neighbours=1, smooth_weight=0, ground_weight=0)
+
+    def over(self, ground: bool) -> RegularizerConfig:
+        """These weights; without a ``ground``, none for it."""
+        return self if ground else replace(self, ground_weight=0.0)
 
 
 STIFF = RegularizerConfig(arap_weight=30.0)

@@ -179,6 +179,7 @@ class SkeletalMotion(nn.Module):
             "kind": self.kind,
             "units": "normalised",
             "frames": str(self.config.frames),
+            "learning_rate": str(self.config.learning_rate),
             **rig_metadata(self.rig),
             "cyclic": str(self.cyclic).lower(),
             "starts_at_rest": str(self.starts_at_rest).lower(),
@@ -188,7 +189,11 @@ class SkeletalMotion(nn.Module):
     def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> SkeletalMotion:
         """The motion of ``tensors`` and ``metadata``."""
         cyclic, at_rest = (metadata[name] == "true" for name in ("cyclic", "starts_at_rest"))
-        config = SkeletonConfig(frames=int(metadata["frames"]), free_start=not (cyclic or at_rest))
+        config = SkeletonConfig(
+            frames=int(metadata["frames"]),
+            learning_rate=float(metadata["learning_rate"]),
+            free_start=not (cyclic or at_rest),
+        )
         motion = SkeletalMotion(config, rig_of(tensors, metadata), cyclic=cyclic)
         motion.load_state_dict(dict(tensors))
         return motion

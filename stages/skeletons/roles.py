@@ -1,0 +1,154 @@
+"""What each limb of a body is: legs stand on the ground, the head looks ahead or rises, a tail trails behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from stages.skeletons.limbs import Facing, Limb, mirror_pair, pairs, to_fork
+
+Array = np.ndarray[Any, Any]
+
+GROUND = 0.12
+"""A foot is no higher than this share of the body's height."""
+DROP = 0.15
+"""A leg's foot is lower than where it starts by this share of the height."""
+CLOSE = 0.12
+"""The tail of an animal lies this near to its middle plane, over the diagonal."""
+
+
+def root_of(tree: nx.Graph, facing: Facing, low: float, high: float) -> int:
+    """Where the trunk's motion starts: between the back legs, the legs, or in the middle of the body."""
+    legs = []
+    for leaf in [node for node in tree if tree.degree[node] == 1]:
+        path = to_fork(tree, leaf)
+        foot, start = tree.nodes[leaf]["at"], tree.nodes[path[-1]]["at"]
+        if tree.degree[path[-1]] > 2 and _is_leg(start, foot, low, high):
+            legs.append((float(foot @ facing.forward), path[-1]))
+    forks = [node for node in tree if tree.degree[node] > 2]
+    if len(legs) in (2, 4):
+        hind = [fork for _, fork in sorted(legs)[:2]]
+        between = [node for node in nx.shortest_path(tree, *hind) if node in forks]
+        return min(between, key=lambda node: abs(facing.side(tree.nodes[node]["at"])))
+    for a, b in tree.edges:
+        tree.edges[a, b]["weight"] = float(np.linalg.norm(tree.nodes[a]["at"] - tree.nodes[b]["at"]))
+    away = dict(nx.all_pairs_dijkstra_path_length(tree))
+    shares = nx.get_node_attributes(tree, "share")
+    middle = min(tree, key=lambda node: sum(shares[other] * away[node][other] for other in tree))
+    return min(forks, key=lambda node: away[middle][node]) if forks else middle
+
+
+def _is_leg(start: Array, foot: Array, low: float, high: float) -> bool:
+    """Whether a limb stands on the ground."""
+    height = high - low
+    return bool(foot[1] - low < GROUND * height and start[1] - foot[1] > DROP * height)
+
+
+def give_roles(limbs: list[Limb], facing: Facing, diagonal: float, low: float, high: float) -> None:
+    """Say of each limb what it is, and make pairs symmetric where the body is."""
+    tips = [limb for limb in limbs if limb.tip]
+    legs = [limb for limb in tips if _is_leg(limb.line[0], limb.line[-1], low, high)]
+    leg_pairs = _leg_pairs(legs, facing)
+    standing = [limb for pair in leg_pairs for limb in pair]
+    rest = [limb for limb in tips if limb not in standing]
+    main = _to_head(limbs, rest, facing, diagonal, upright=len(leg_pairs) == 1)
+    rest = [limb for limb in rest if limb not in main]
+    tail = _tail(limbs, rest, facing, diagonal)
+    rest = [limb for limb in rest if limb is not tail]
+    others = pairs(rest, facing, diagonal)
+    for number, pair in enumerate(leg_pairs):
+        _name_pair(pair, "leg", number + 1 if len(leg_pairs) > 1 else 0)
+    _name_others(others, main, legs=len(leg_pairs))
+    if tail is not None:
+        tail.role = "tail"
+    _name_main(main, [*leg_pairs, *others])
+    number = 0
+    for limb in limbs:
+        if not limb.role:
+            number += 1
+            limb.role, limb.number = "limb", number
+    if facing.symmetric:
+        for left, right in [*leg_pairs, *others]:
+            if left.start == right.start:
+                mirror_pair(left, right, facing)
+        for limb in [*main, *([tail] if tail is not None else [])]:
+            limb.line = facing.flattened(limb.line)
+
+
+def _leg_pairs(legs: list[Limb], facing: Facing) -> list[tuple[Limb, Limb]]:
+    """Legs two by two from the front, the left one first; none where they are not even."""
+    if len(legs) % 2:
+        return pairs(legs, facing, float(np.ptp([leg.line[-1] for leg in legs], axis=0).max() * 2.0))
+    ahead = sorted(legs, key=lambda leg: -float(leg.line[-1] @ facing.forward))
+    found = []
+    for one, other in zip(ahead[::2], ahead[1::2], strict=True):
+        left, right = sorted((one, other), key=lambda leg: -facing.side(leg.line[-1]))
+        found.append((left, right))
+    return found
+
+
+def _to_head(limbs: list[Limb], tips: list[Limb], facing: Facing, diagonal: float, upright: bool) -> list[Limb]:
+    """The limbs from the root to the head's tip; where nothing looks like a head, none."""
+    root = limbs[0].start
+    origin = limbs[0].line[0]
+
+    def ahead(limb: Limb) -> float:
+        away = (limb.line[-1] - origin) / diagonal
+        level = float(away @ facing.forward)
+        return (float(away[1]) if upright else level + 0.5 * float(away[1])) - abs(facing.side(limb.line[-1])) / diagonal
+
+    if not tips:
+        return [limb for limb in limbs if not limb.tip][:1]
+    best = max(tips, key=ahead)
+    if ahead(best) <= 0.0:
+        best = max(tips, key=lambda limb: limb.length)
+    path = [best]
+    while path[0].start != root:
+        path.insert(0, next(limb for limb in limbs if limb.end == path[0].start))
+    return path
+
+
+def _tail(limbs: list[Limb], tips: list[Limb], facing: Facing, diagonal: float) -> Limb | None:
+    """What trails behind the root, in the middle."""
+    origin = limbs[0].line[0]
+    behind = [
+        limb
+        for limb in tips
+        if abs(facing.side(limb.line[-1])) < CLOSE * diagonal
+        and float((limb.line[-1] - origin) @ facing.forward) < -0.05 * diagonal
+    ]
+    return min(behind, key=lambda limb: float(limb.line[-1] @ facing.forward), default=None)
+
+
+def _name_pair(pair: tuple[Limb, Limb], role: str, number: int) -> None:
+    for limb, side in zip(pair, (1, -1), strict=True):
+        limb.role, limb.pair, limb.number = role, side, number
+
+
+def _name_others(others: list[tuple[Limb, Limb]], main: list[Limb], legs: int) -> None:
+    """Arms of who has two legs; ears, horns and the like of what the head's own stretch starts with."""
+    arms = 0
+    counts: dict[str, int] = {}
+    ahead = main[-1].start if len(main) > 1 else None
+    for pair in sorted(others, key=lambda pair: -pair[0].length):
+        role = "limb"
+        if legs == 1 and not arms:
+            role, arms = "arm", 1
+        elif legs and pair[0].start == pair[1].start == ahead:
+            role = "ear"
+        counts[role] = counts.get(role, 0) + 1
+        _name_pair(pair, role, counts[role] if counts[role] > 1 else 0)
+
+
+def _name_main(main: list[Limb], found: list[tuple[Limb, Limb]]) -> None:
+    """The trunk is a spine as far as the last legs or arms; then come neck and head."""
+    holds = {limb.start for pair in found for limb in pair if limb.role in ("leg", "arm", "limb") and limb.pair}
+    spine = max((k + 1 for k, limb in enumerate(main) if limb.end in holds), default=0)
+    for k, limb in enumerate(main):
+        limb.role = "spine" if k < spine else "neck"
+    if main and main[-1].tip:
+        last = main[-1]
+        last.role = "head"
+        last.number = 2 if len(main) == 1 else 1 if spine == len(main) - 1 else 0

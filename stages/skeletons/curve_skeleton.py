@@ -46,7 +46,7 @@ def curve_skeleton(places: Array, triangles: Array) -> nx.Graph:
     """The tree of a welded surface ``places`` [U, 3], ``triangles`` [F, 3].
 
     Its nodes have ``at`` [3], ``radius``, how far the surface is from there, and ``share``, how much of the body's
-    volume is nearest to them. Parts of the surface may stand in each other; those apart from the largest are left out.
+    volume is nearest to them; tips have an ``end`` [3], the middle of the limb's end. Parts of the surface may stand in each other; those apart from the largest are left out.
 
     Raises ``BadInput``: the surface is in several pieces, none of which is most of it.
     """
@@ -57,6 +57,7 @@ def curve_skeleton(places: Array, triangles: Array) -> nx.Graph:
     graph = _steps(filled, cells)
     tree = _teasar(graph, cells, depths)
     _smooth(tree)
+    _ends(tree, cells, depths)
     nodes = list(tree)
     at = np.array([tree.nodes[node]["at"] for node in nodes])
     nearest = cKDTree(at).query(cells)[1]
@@ -64,6 +65,8 @@ def curve_skeleton(places: Array, triangles: Array) -> nx.Graph:
     for node, share in zip(nodes, shares, strict=True):
         values = tree.nodes[node]
         values.update(at=origin + step * values["at"], radius=step * float(depths[node]), share=float(share))
+        if "end" in values:
+            values["end"] = origin + step * values["end"]
     return tree
 
 
@@ -164,6 +167,21 @@ def _claim(joins: Array, lookup: cKDTree, cells: Array, path: list[int], reach: 
     free = around[joins[around] < 0]
     joins[free] = np.array(path)[cKDTree(cells[path]).query(cells[free])[1]]
     joins[path] = path
+
+
+def _ends(tree: nx.Graph, cells: Array, depths: Array) -> None:
+    """Give each tip, a corner of a hoof as a rule, its ``end``: the middle of the limb's end."""
+    lookup = cKDTree(cells)
+    for leaf in [node for node in tree if tree.degree[node] == 1]:
+        path, reach = [leaf], float(depths[leaf])
+        while len(path) < 2.0 * reach + 2.0:  # as far as the limb is thick
+            onward = [node for node in tree[path[-1]] if node not in path[-2:]]
+            if len(onward) != 1:
+                break
+            path.append(onward[0])
+            reach = max(reach, float(depths[path[-1]]))
+        own = lookup.query_ball_point(cells[leaf], reach + 1.0)
+        tree.nodes[leaf]["end"] = cells[own].mean(axis=0)
 
 
 def _smooth(tree: nx.Graph) -> None:

@@ -20,6 +20,10 @@ PAIR = 0.12
 """How far a limb's tip may be from where the mirror shows the tip of its partner, over the body's diagonal."""
 MIRRORS = 0.012
 """How far off the mirrored surface may be on average, over the diagonal, for a body that is symmetric."""
+AHEAD = 0.8
+"""A curve that ends in the middle of something thick goes on by this share of the radius there."""
+SAME = 0.06
+"""How far a point on one limb may be from where the mirror shows the other limb, over the diagonal."""
 POINTS = 41
 """Of a limb's line."""
 
@@ -164,21 +168,24 @@ def _merge(tree: nx.Graph, path: list[int]) -> None:
 
 
 def without_fingers(tree: nx.Graph, facing: Facing, diagonal: float) -> None:
-    """Let hands and feet end in one tip: a fork that has a partner on the other side is within a limb, and keeps its
-    longest branch."""
-    forks = [node for node in tree if tree.degree[node] > 2]
-    at = {fork: tree.nodes[fork]["at"].copy() for fork in forks}
-    for fork in forks:
-        if fork not in tree or abs(facing.side(at[fork])) < tree.nodes[fork]["radius"]:
-            continue
-        there = facing.mirrored(at[fork])
-        if not any(np.linalg.norm(at[other] - there) < PAIR * diagonal for other in forks if other != fork):
-            continue
-        paths = [to_fork(tree, fork, onward) for onward in tree[fork]]
-        tips = sorted((p for p in paths if tree.degree[p[-1]] == 1), key=lambda p: path_length(tree, p))
-        if len(tips) == len(paths) - 1:
-            for path in tips[:-1]:
-                tree.remove_nodes_from(path[1:])
+    """Let hands and feet end in one tip: a fork beside the middle plane, with a limb where the mirror shows it, keeps
+    its longest branch."""
+    found = True
+    while found:
+        found = False
+        curve = cKDTree([tree.nodes[node]["at"] for node in tree])
+        for fork in [node for node in tree if tree.degree[node] > 2]:
+            at = tree.nodes[fork]["at"]
+            if abs(facing.side(at)) < max(tree.nodes[fork]["radius"], 0.5 * SAME * diagonal):
+                continue
+            if curve.query(facing.mirrored(at))[0] > SAME * diagonal:
+                continue
+            paths = [to_fork(tree, fork, onward) for onward in tree[fork]]
+            tips = sorted((p for p in paths if tree.degree[p[-1]] == 1), key=lambda p: path_length(tree, p))
+            if len(tips) == len(paths) - 1:
+                for path in tips[:-1]:
+                    tree.remove_nodes_from(path[1:])
+                found = True
 
 
 def limbs_from(tree: nx.Graph, root: int) -> list[Limb]:
@@ -188,11 +195,26 @@ def limbs_from(tree: nx.Graph, root: int) -> list[Limb]:
     while waiting:
         start, onward = waiting.pop(0)
         path = to_fork(tree, start, onward)
-        line = resampled(np.array([tree.nodes[node]["at"] for node in path]))
         end = path[-1]
+        line = np.array([tree.nodes[node]["at"] for node in path])
+        if tree.degree[end] == 1:
+            line = _to_the_end(line, tree.nodes[end])
+        line = resampled(line)
         limbs.append(Limb(start, end, line, tree.nodes[start]["radius"], tree.degree[end] == 1))
         waiting += [(end, node) for node in tree[end] if node != path[-2]]
     return limbs
+
+
+def _to_the_end(line: Array, tip: dict[str, Any]) -> Array:
+    """A line that ends in the middle of its limb's end; one that ends in something thick goes on to its surface."""
+    if "end" in tip:
+        inwards = np.linalg.norm(tip["end"] - tip["at"])
+        keep = np.linalg.norm(line - tip["at"], axis=1) > inwards
+        keep[0] = True
+        line = np.concatenate([line[keep], tip["end"][None]])
+    along = line[-1] - line[max(0, len(line) - 6)]
+    beyond = AHEAD * tip["radius"] * along / max(float(np.linalg.norm(along)), 1e-12)
+    return np.concatenate([line, (line[-1] + beyond)[None]])
 
 
 def resampled(line: Array, num: int = POINTS) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from stages.skeletons.limbs import Facing, Limb, mirror_pair, pairs, to_fork
+from stages.skeletons.limbs import Facing, Limb, mirror_pair, pairs, resampled, to_fork
 
 Array = np.ndarray[Any, Any]
 
@@ -15,6 +15,8 @@ GROUND = 0.12
 """A foot is no higher than this share of the body's height."""
 DROP = 0.15
 """A leg's foot is lower than where it starts by this share of the height."""
+SHORT = 0.15
+"""A stretch from which a pair of legs or ears hangs is part of these where it is shorter, over the diagonal."""
 CLOSE = 0.12
 """The tail of an animal lies this near to its middle plane, over the diagonal."""
 
@@ -54,16 +56,19 @@ def give_roles(limbs: list[Limb], facing: Facing, diagonal: float, low: float, h
     standing = [limb for pair in leg_pairs for limb in pair]
     rest = [limb for limb in tips if limb not in standing]
     main = _to_head(limbs, rest, facing, diagonal, upright=len(leg_pairs) == 1)
+    _dissolve(limbs, main, SHORT * diagonal)
     rest = [limb for limb in rest if limb not in main]
     tail = _tail(limbs, rest, facing, diagonal)
     rest = [limb for limb in rest if limb is not tail]
-    others = pairs(rest, facing, diagonal)
+    others = _ears(rest, main) + pairs(rest, facing, diagonal)
     for number, pair in enumerate(leg_pairs):
         _name_pair(pair, "leg", number + 1 if len(leg_pairs) > 1 else 0)
     _name_others(others, main, legs=len(leg_pairs))
     if tail is not None:
         tail.role = "tail"
     _name_main(main, [*leg_pairs, *others])
+    if leg_pairs:  # what stands on legs is known well enough to tell a bump from a limb
+        limbs[:] = [limb for limb in limbs if limb.role or not limb.tip or limb.length > SHORT * diagonal]
     number = 0
     for limb in limbs:
         if not limb.role:
@@ -97,17 +102,60 @@ def _to_head(limbs: list[Limb], tips: list[Limb], facing: Facing, diagonal: floa
     def ahead(limb: Limb) -> float:
         away = (limb.line[-1] - origin) / diagonal
         level = float(away @ facing.forward)
-        return (float(away[1]) if upright else level + 0.5 * float(away[1])) - abs(facing.side(limb.line[-1])) / diagonal
+        return (float(away[1]) if upright else level + 0.15 * float(away[1])) - abs(facing.side(limb.line[-1])) / diagonal
 
     if not tips:
         return [limb for limb in limbs if not limb.tip][:1]
     best = max(tips, key=ahead)
     if ahead(best) <= 0.0:
         best = max(tips, key=lambda limb: limb.length)
-    path = [best]
+    path = [_snout(best, tips, diagonal)]
     while path[0].start != root:
         path.insert(0, next(limb for limb in limbs if limb.end == path[0].start))
     return path
+
+
+def _snout(best: Limb, tips: list[Limb], diagonal: float) -> Limb:
+    """Of three limbs that start where ``best`` does, the one of which the others, the ears, lie left and right."""
+    three = [limb for limb in tips if limb.start == best.start]
+    if len(three) != 3:
+        return best
+
+    def miss(limb: Limb) -> float:
+        ahead, one, other = (
+            each.line[-1] - each.line[0] for each in (limb, *(each for each in three if each is not limb))
+        )
+        left = np.cross([0.0, 1.0, 0.0], ahead)
+        left = left / max(float(np.linalg.norm(left)), 1e-12)
+        return float(np.linalg.norm(one - 2.0 * (one @ left) * left - other)) + abs(float(one @ left + other @ left))
+
+    found = min(three, key=miss)
+    return found if miss(found) < CLOSE * diagonal else best
+
+
+def _dissolve(limbs: list[Limb], main: list[Limb], most: float) -> None:
+    """Let limbs that hang on the trunk by a short stretch of their own start at the trunk."""
+    for stretch in [limb for limb in limbs if not limb.tip and limb not in main and limb.length < most]:
+        for limb in limbs:
+            if limb.start == stretch.end:
+                limb.start, limb.radius = stretch.start, stretch.radius
+                limb.line = resampled(np.concatenate([stretch.line, limb.line[1:]]))
+        limbs.remove(stretch)
+
+
+def _ears(tips: list[Limb], main: list[Limb]) -> list[tuple[Limb, Limb]]:
+    """The two limbs that start with the head's own stretch, left and right of it, wherever it looks; taken out of
+    ``tips``."""
+    if len(main) < 2:
+        return []
+    found = [limb for limb in tips if limb.start == main[-1].start]
+    head = main[-1].line[-1] - main[-1].line[0]
+    left = np.cross([0.0, 1.0, 0.0], head)
+    sides = sorted(((float((limb.line[-1] - main[-1].line[0]) @ left), limb) for limb in found), key=lambda s: -s[0])
+    if len(sides) != 2 or not sides[0][0] > 0.0 > sides[1][0]:
+        return []
+    tips[:] = [limb for limb in tips if limb not in found]
+    return [(sides[0][1], sides[1][1])]
 
 
 def _tail(limbs: list[Limb], tips: list[Limb], facing: Facing, diagonal: float) -> Limb | None:
@@ -146,6 +194,8 @@ def _name_main(main: list[Limb], found: list[tuple[Limb, Limb]]) -> None:
     """The trunk is a spine as far as the last legs or arms; then come neck and head."""
     holds = {limb.start for pair in found for limb in pair if limb.role in ("leg", "arm", "limb") and limb.pair}
     spine = max((k + 1 for k, limb in enumerate(main) if limb.end in holds), default=0)
+    if len(main) > 1:
+        spine = max(spine, 1)
     for k, limb in enumerate(main):
         limb.role = "spine" if k < spine else "neck"
     if main and main[-1].tip:

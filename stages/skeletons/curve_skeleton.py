@@ -14,7 +14,6 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-import igl
 import networkx as nx
 import numpy as np
 from scipy import ndimage
@@ -100,14 +99,16 @@ def _filled(places: Array, triangles: Array, along: float) -> tuple[Array, Array
 def _touched(places: Array, triangles: Array, origin: Array, step: float, shape: tuple[int, ...]) -> Array:
     """The voxels in which the surface lies: its triangles are split until they are smaller than voxels."""
     filled = np.zeros(shape, bool)
-    corners = triangles
+    corners = places[triangles]  # [F, 3, 3]
     while len(corners):
-        cells = np.round((np.concatenate([places[corners].mean(axis=1), places]) - origin) / step).astype(np.int64)
-        filled[tuple(cells.T)] = True
-        corners = corners[igl.edge_lengths(places, corners).max(axis=1) > step]
-        if len(corners):
-            used, corners = np.unique(corners, return_inverse=True)
-            places, corners = igl.upsample(places[used], corners.reshape(-1, 3))
+        points = np.concatenate([corners.mean(axis=1), corners.reshape(-1, 3)])
+        filled[tuple(np.round((points - origin) / step).astype(np.int64).T)] = True
+        middles = 0.5 * (corners + np.roll(corners, -1, axis=1))
+        large = np.linalg.norm(corners - np.roll(corners, -1, axis=1), axis=2).max(axis=1) > step
+        (a, b, c), (ab, bc, ca) = corners[large].transpose(1, 0, 2), middles[large].transpose(1, 0, 2)
+        corners = np.concatenate(
+            [np.stack(part, axis=1) for part in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))]
+        )
     return filled
 
 

@@ -23,11 +23,13 @@ Array = np.ndarray[Any, Any]
 MOST_JOINTS = 30
 MOST_LIMBS = 14
 """A thing with more is a plant."""
-STAND_OUT = (0.035, 0.05, 0.07, 0.1)
-"""By how much of the diagonal a branch stands out to be a limb; the next is tried where there are too many joints."""
+MOST_NAMELESS = 4
+"""With more limbs that are no leg, arm, ear or tail, most of them are folds of fins."""
+STAND_OUT = (0.035, 0.05, 0.07, 0.1, 0.15)
+"""By how much of the diagonal a branch stands out to be a limb; the next is tried where there are too many."""
 BONE = (0.13, 0.17)
 """Length of a bone over the diagonal."""
-LEAST_LENGTH = 0.3
+LEAST_LENGTH = 0.6
 """A curve shorter than this share of the diagonal has nothing to bend."""
 INSIDE = 0.6
 """A limb's first joint lies this many radii of the trunk away from the trunk's middle."""
@@ -49,15 +51,15 @@ def find_joints(vertices: Tensor, faces: Tensor, *, facing_deg: float = 0.0) -> 
     facing = facing_of(places, facing_deg)
     curve = curve_skeleton(places, triangles)
     for least in STAND_OUT:
+        prune(curve, least * diagonal, facing)
         tree = curve.copy()
-        for node in tree:
-            tree.nodes[node].update(at=tree.nodes[node]["at"].copy())
-        prune(tree, least * diagonal)
         without_fingers(tree, facing, diagonal)
         limbs = _limbs(tree, facing, diagonal, places)
         if sum(limb.length for limb in limbs) < LEAST_LENGTH * diagonal:
             raise BadInput("The body has neither limbs nor a length that could bend.", FIELD)
-        if sum(limb.tip for limb in limbs) > MOST_LIMBS:
+        tips = [limb.role for limb in limbs if limb.tip]
+        folds = tips.count("limb") > MOST_NAMELESS and "leg" not in tips and least < STAND_OUT[-1]
+        if len(tips) > MOST_LIMBS or folds:
             continue
         for bone in BONE:
             bones = _bones(limbs, bone * diagonal)
@@ -79,7 +81,7 @@ class Bone:
 def _limbs(tree: nx.Graph, facing: Facing, diagonal: float, places: Array) -> list[Limb]:
     """The limbs with their roles, the trunk's first."""
     low, high = float(places[:, 1].min()), float(places[:, 1].max())
-    root = root_of(tree, facing, low, high)
+    root = root_of(tree, facing, low, high, diagonal)
     limbs = limbs_from(tree, root)
     give_roles(limbs, facing, diagonal, low, high)
     order = {"spine": 0, "neck": 1, "head": 2}
@@ -161,12 +163,12 @@ def _name(limb: Limb, k: int, num: int, counts: dict[str, int], first: bool) -> 
         role = "spine" if first else "head" if k == num - 1 else "neck"
     else:
         role = limb.role
-    if role in ("spine", "neck", "head"):
+    if role in ("spine", "neck", "head", "tail"):
         counts[role] = counts.get(role, 0) + 1
         return f"{role}_{counts[role]}"
     side = {1: "left_", -1: "right_", 0: ""}[limb.pair]
-    place = {("leg", 1): "front_", ("leg", 2): "back_"}.get((role, limb.number), "")
-    number = f"_{limb.number}" if limb.number and not place else ""
+    place = f"{limb.place}_" if limb.place else ""
+    number = f"_{limb.number}" if limb.number else ""
     return f"{place}{side}{role}{number}_{k + 1}"
 
 

@@ -30,6 +30,8 @@ MOST_ALONG, FEWEST_ALONG = 112, 48
 """Voxels along the longest side."""
 MOST_VOXELS = 60_000
 """That a body may fill: thick ones have larger voxels."""
+MOST_OF_IT = 0.6
+"""Of what is filled, in one piece; with less there are several bodies."""
 MARGIN = 2
 """Empty voxels around the body."""
 AROUND = (1.4, 2.0)
@@ -72,14 +74,14 @@ def curve_skeleton(places: Array, triangles: Array) -> nx.Graph:
 def solid(places: Array, triangles: Array) -> tuple[Array, Array, float]:
     """The voxels [X, Y, Z] that the largest piece of a body fills, the centre [3] of voxel 0, 0, 0 and their size.
 
-    Raises ``BadInput``: the largest piece is less than half of the body.
+    Raises ``BadInput``: the largest piece is not most of it.
     """
     filled, origin, step = _filled(places, triangles, FEWEST_ALONG)
     along = FEWEST_ALONG * (MOST_VOXELS / filled.sum()) ** (1 / 3)
     filled, origin, step = _filled(places, triangles, min(max(FEWEST_ALONG, along), MOST_ALONG))
     parts, _ = ndimage.label(filled, np.ones((3, 3, 3)))
     sizes = np.bincount(parts.reshape(-1))[1:]
-    if sizes.max() < 0.5 * sizes.sum():
+    if sizes.max() < MOST_OF_IT * sizes.sum():
         raise BadInput(
             f"The surface is {len(sizes)} separate pieces, none of which is most of it.",
             "A skeleton needs one body: join the pieces, or animate with a field (distill without --motion skeleton).",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import networkx as nx
@@ -56,7 +56,7 @@ class Facing:
         return float(point @ self.left) - self.middle
 
 
-@dataclass
+@dataclass(eq=False)
 class Limb:
     """A stretch of the curve from a fork, or the root, to the next fork or to a tip.
 
@@ -64,8 +64,11 @@ class Limb:
         start, end: nodes of the curve.
         line: [M, 3] from the one to the other.
         radius: of the body where it starts.
+        tip: whether it ends at one.
         role: what it is, once that is known: "leg", "arm", "head" ...
         pair: -1 on the right, 1 on the left, 0 of no pair.
+        number: which of several of its role, from 1; 0 where there is one.
+        place: "front" or "back" of legs of which there are four.
     """
 
     start: int
@@ -75,7 +78,8 @@ class Limb:
     tip: bool
     role: str = ""
     pair: int = 0
-    number: int = field(default=0)
+    number: int = 0
+    place: str = ""
 
     @property
     def length(self) -> float:
@@ -109,8 +113,14 @@ def facing_of(surface: Array, facing_deg: float) -> Facing:
     return Facing(forward, left, best, min(misses) <= MIRRORS)
 
 
-def prune(tree: nx.Graph, least: float) -> None:
-    """Take out the branches that do not stand out of the body by ``least``, the shortest first; then merge forks."""
+def prune(tree: nx.Graph, least: float, facing: Facing) -> None:
+    """Take out the branches that do not stand out of the body by ``least``, the shortest first; then merge forks.
+
+    The branch farthest ahead stays: a blunt head is a head.
+    """
+    head = max(
+        (node for node in tree if tree.degree[node] == 1), key=lambda node: float(tree.nodes[node]["at"] @ facing.forward)
+    )
     while True:
         shortest: tuple[float, list[int]] | None = None
         for leaf in [node for node in tree if tree.degree[node] == 1]:
@@ -119,7 +129,7 @@ def prune(tree: nx.Graph, least: float) -> None:
                 return  # a line
             length, radius = path_length(tree, path), tree.nodes[path[-1]]["radius"]
             bump = length - radius < least or length < BUMP * radius
-            if bump and (shortest is None or length < shortest[0]):
+            if leaf != head and bump and (shortest is None or length < shortest[0]):
                 shortest = length, path
         if shortest is None:
             break

@@ -17,55 +17,78 @@ DROP = 0.15
 """A leg's foot is lower than where it starts by this share of the height."""
 SHORT = 0.15
 """A stretch from which a pair of legs or ears hangs is part of these where it is shorter, over the diagonal."""
+TALL = 0.2
+"""Two legs lift the body by this share of its diagonal, and are steep; what does not is a pair of fins."""
 CLOSE = 0.12
 """The tail of an animal lies this near to its middle plane, over the diagonal."""
 
 
-def root_of(tree: nx.Graph, facing: Facing, low: float, high: float) -> int:
+def root_of(tree: nx.Graph, facing: Facing, low: float, high: float, diagonal: float) -> int:
     """Where the trunk's motion starts: between the back legs, the legs, or in the middle of the body."""
-    legs = []
+    ends = {}
     for leaf in [node for node in tree if tree.degree[node] == 1]:
-        path = to_fork(tree, leaf)
-        foot, start = tree.nodes[leaf]["at"], tree.nodes[path[-1]]["at"]
-        if tree.degree[path[-1]] > 2 and _is_leg(start, foot, low, high):
-            legs.append((float(foot @ facing.forward), path[-1]))
+        fork = to_fork(tree, leaf)[-1]
+        if tree.degree[fork] > 2:
+            ends[leaf] = fork
+    lines = [(tree.nodes[fork]["at"], tree.nodes[leaf]["at"]) for leaf, fork in ends.items()]
+    standing = _standing(lines, low, high, diagonal)
+    legs = [(float(foot @ facing.forward), fork) for (_, foot), fork, is_leg in zip(lines, ends.values(), standing, strict=True) if is_leg]
     forks = [node for node in tree if tree.degree[node] > 2]
     if len(legs) in (2, 4):
         hind = [fork for _, fork in sorted(legs)[:2]]
         between = [node for node in nx.shortest_path(tree, *hind) if node in forks]
         return min(between, key=lambda node: abs(facing.side(tree.nodes[node]["at"])))
-    for a, b in tree.edges:
-        tree.edges[a, b]["weight"] = float(np.linalg.norm(tree.nodes[a]["at"] - tree.nodes[b]["at"]))
-    away = dict(nx.all_pairs_dijkstra_path_length(tree))
-    shares = nx.get_node_attributes(tree, "share")
-    middle = min(tree, key=lambda node: sum(shares[other] * away[node][other] for other in tree))
-    return min(forks, key=lambda node: away[middle][node]) if forks else middle
+    middle = _middle(tree)
+    away = nx.single_source_shortest_path_length(tree, middle)
+    return min(forks, key=lambda node: away[node]) if forks else middle
 
 
-def _is_leg(start: Array, foot: Array, low: float, high: float) -> bool:
-    """Whether a limb stands on the ground."""
+def _middle(tree: nx.Graph) -> int:
+    """The node none of whose sides holds more than half of the body."""
+    top = next(iter(tree))
+    above = dict(nx.bfs_predecessors(tree, top))
+    shares = dict(nx.get_node_attributes(tree, "share"))
+    half = 0.5 * sum(shares.values())
+    for node in nx.dfs_postorder_nodes(tree, top):
+        if shares[node] >= half or node == top:
+            return int(node)
+        shares[above[node]] += shares[node]
+    return int(top)
+
+
+def _standing(lines: list[tuple[Array, Array]], low: float, high: float, diagonal: float) -> list[bool]:
+    """Which of the limbs with these starts and tips stand on the ground."""
     height = high - low
-    return bool(foot[1] - low < GROUND * height and start[1] - foot[1] > DROP * height)
+    legs = [tip[1] - low < GROUND * height and start[1] - tip[1] > DROP * height for start, tip in lines]
+    if sum(legs) == 2:
+        for leg, (start, tip) in zip(legs, lines, strict=True):
+            drop, level = start[1] - tip[1], float(np.hypot(*(tip - start)[[0, 2]]))
+            if leg and (drop < TALL * diagonal or drop < level):
+                return [False] * len(legs)
+    return legs
 
 
 def give_roles(limbs: list[Limb], facing: Facing, diagonal: float, low: float, high: float) -> None:
     """Say of each limb what it is, and make pairs symmetric where the body is."""
     tips = [limb for limb in limbs if limb.tip]
-    legs = [limb for limb in tips if _is_leg(limb.line[0], limb.line[-1], low, high)]
+    standing = _standing([(limb.line[0], limb.line[-1]) for limb in tips], low, high, diagonal)
+    legs = [limb for limb, is_leg in zip(tips, standing, strict=True) if is_leg]
     leg_pairs = _leg_pairs(legs, facing)
-    standing = [limb for pair in leg_pairs for limb in pair]
-    rest = [limb for limb in tips if limb not in standing]
+    rest = [limb for limb in tips if not any(limb in pair for pair in leg_pairs)]
     main = _to_head(limbs, rest, facing, diagonal, upright=len(leg_pairs) == 1)
     _dissolve(limbs, main, SHORT * diagonal)
     rest = [limb for limb in rest if limb not in main]
     tail = _tail(limbs, rest, facing, diagonal)
     rest = [limb for limb in rest if limb is not tail]
     others = _ears(rest, main) + pairs(rest, facing, diagonal)
-    for number, pair in enumerate(leg_pairs):
-        _name_pair(pair, "leg", number + 1 if len(leg_pairs) > 1 else 0)
+    for number, pair in enumerate(leg_pairs, start=1):
+        _name_pair(pair, "leg", number if len(leg_pairs) > 2 else 0)
+        if len(leg_pairs) == 2:
+            pair[0].place = pair[1].place = ("front", "back")[number - 1]
     _name_others(others, main, legs=len(leg_pairs))
-    if tail is not None:
-        tail.role = "tail"
+    trail = [limb for limb in _path_to(tail, limbs) if limb not in main] if tail is not None else []
+    for limb in trail:
+        limb.role = "tail"
     _name_main(main, [*leg_pairs, *others])
     if leg_pairs:  # what stands on legs is known well enough to tell a bump from a limb
         limbs[:] = [limb for limb in limbs if limb.role or not limb.tip or limb.length > SHORT * diagonal]
@@ -78,7 +101,7 @@ def give_roles(limbs: list[Limb], facing: Facing, diagonal: float, low: float, h
         for left, right in [*leg_pairs, *others]:
             if left.start == right.start:
                 mirror_pair(left, right, facing)
-        for limb in [*main, *([tail] if tail is not None else [])]:
+        for limb in [*main, *trail]:
             limb.line = facing.flattened(limb.line)
 
 
@@ -96,7 +119,6 @@ def _leg_pairs(legs: list[Limb], facing: Facing) -> list[tuple[Limb, Limb]]:
 
 def _to_head(limbs: list[Limb], tips: list[Limb], facing: Facing, diagonal: float, upright: bool) -> list[Limb]:
     """The limbs from the root to the head's tip; where nothing looks like a head, none."""
-    root = limbs[0].start
     origin = limbs[0].line[0]
 
     def ahead(limb: Limb) -> float:
@@ -109,8 +131,13 @@ def _to_head(limbs: list[Limb], tips: list[Limb], facing: Facing, diagonal: floa
     best = max(tips, key=ahead)
     if ahead(best) <= 0.0:
         best = max(tips, key=lambda limb: limb.length)
-    path = [_snout(best, tips, diagonal)]
-    while path[0].start != root:
+    return _path_to(_snout(best, tips, diagonal), limbs)
+
+
+def _path_to(limb: Limb, limbs: list[Limb]) -> list[Limb]:
+    """The limbs from the root to the end of one of them."""
+    path = [limb]
+    while path[0].start != limbs[0].start:
         path.insert(0, next(limb for limb in limbs if limb.end == path[0].start))
     return path
 
@@ -177,17 +204,16 @@ def _name_pair(pair: tuple[Limb, Limb], role: str, number: int) -> None:
 
 def _name_others(others: list[tuple[Limb, Limb]], main: list[Limb], legs: int) -> None:
     """Arms of who has two legs; ears, horns and the like of what the head's own stretch starts with."""
-    arms = 0
-    counts: dict[str, int] = {}
     ahead = main[-1].start if len(main) > 1 else None
+    found: dict[str, list[tuple[Limb, Limb]]] = {"arm": [], "ear": [], "limb": []}
     for pair in sorted(others, key=lambda pair: -pair[0].length):
-        role = "limb"
-        if legs == 1 and not arms:
-            role, arms = "arm", 1
-        elif legs and pair[0].start == pair[1].start == ahead:
-            role = "ear"
-        counts[role] = counts.get(role, 0) + 1
-        _name_pair(pair, role, counts[role] if counts[role] > 1 else 0)
+        if legs == 1 and not found["arm"]:
+            found["arm"].append(pair)
+        else:
+            found["ear" if legs and pair[0].start == pair[1].start == ahead else "limb"].append(pair)
+    for role, of_role in found.items():
+        for number, pair in enumerate(of_role, start=1):
+            _name_pair(pair, role, number if len(of_role) > 1 else 0)
 
 
 def _name_main(main: list[Limb], found: list[tuple[Limb, Limb]]) -> None:
@@ -197,8 +223,8 @@ def _name_main(main: list[Limb], found: list[tuple[Limb, Limb]]) -> None:
     if len(main) > 1:
         spine = max(spine, 1)
     for k, limb in enumerate(main):
-        limb.role = "spine" if k < spine else "neck"
-    if main and main[-1].tip:
+        limb.role = "spine" if k < spine or not found else "neck"
+    if main and main[-1].tip and found:
         last = main[-1]
         last.role = "head"
         last.number = 2 if len(main) == 1 else 1 if spine == len(main) - 1 else 0

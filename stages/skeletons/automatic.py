@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import networkx as nx
@@ -33,6 +33,9 @@ LEAST_LENGTH = 0.6
 """A curve shorter than this share of the diagonal has nothing to bend."""
 INSIDE = 0.6
 """A limb's first joint lies this many radii of the trunk away from the trunk's middle."""
+TRUNK = ("spine", "neck", "head")
+EVEN = 0.01
+"""How much bones of the same length count against bones that follow the line."""
 FIELD = "A field suits it better: animus3d distill without --motion skeleton."
 
 
@@ -84,8 +87,7 @@ def _limbs(tree: nx.Graph, facing: Facing, diagonal: float, places: Array) -> li
     root = root_of(tree, facing, low, high, diagonal)
     limbs = limbs_from(tree, root)
     give_roles(limbs, facing, diagonal, low, high)
-    order = {"spine": 0, "neck": 1, "head": 2}
-    return sorted(limbs, key=lambda limb: order.get(limb.role, 3))
+    return sorted(limbs, key=lambda limb: TRUNK.index(limb.role) if limb.role in TRUNK else len(TRUNK))
 
 
 def _bones(limbs: list[Limb], length: float) -> list[Bone]:
@@ -100,7 +102,7 @@ def _bones(limbs: list[Limb], length: float) -> list[Bone]:
         waiting.remove(limb)
         first = not bones
         parent = -1 if first else last.get(limb.start, 0)
-        line = limb.line if first or limb.role in ("spine", "neck", "head") else _outside(limb)
+        line = limb.line if first or limb.role in TRUNK else _outside(limb)
         most, least = {"leg": (4, 2), "arm": (4, 2)}.get(limb.role, (8, 1))
         along = float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum())
         num = min(most, max(least, round(along / length)))
@@ -148,22 +150,17 @@ def _split(line: Array, num: int) -> Array:
     return points[[0, *best, size]]
 
 
-EVEN = 0.01
-"""How much bones of the same length count against bones that follow the line."""
-
-
 def _apart(cuts: tuple[int, ...]) -> bool:
     """No bone of a split is shorter than an eighth of the line."""
-    return all(b - a >= 3 for a, b in zip(cuts, cuts[1:], strict=False))
+    return all(b - a >= 3 for a, b in pairwise(cuts))
 
 
 def _name(limb: Limb, k: int, num: int, counts: dict[str, int], first: bool) -> str:
     """The name of the ``k``-th of ``num`` bones of a limb."""
-    if limb.role == "head":
+    role = limb.role
+    if role == "head":
         role = "spine" if first else "head" if k == num - 1 else "neck"
-    else:
-        role = limb.role
-    if role in ("spine", "neck", "head", "tail"):
+    if role in (*TRUNK, "tail"):
         counts[role] = counts.get(role, 0) + 1
         return f"{role}_{counts[role]}"
     side = {1: "left_", -1: "right_", 0: ""}[limb.pair]
@@ -173,7 +170,7 @@ def _name(limb: Limb, k: int, num: int, counts: dict[str, int], first: bool) -> 
 
 
 def _with_known_single_names(bones: list[Bone]) -> list[Bone]:
-    """"neck" and "head" for what there is only one of."""
+    """ "neck" and "head" for what there is only one of."""
     names = [bone.name for bone in bones]
     for role in ("neck", "head"):
         if f"{role}_2" not in names:

@@ -1,9 +1,9 @@
 """The curve skeleton of a body: a tree of points along the middle of its trunk and limbs.
 
-By TEASAR (Sato, Bitter, Bender, Kaufman and Nakajima 2000) on the voxels that the body fills. Dear are steps near the
-surface, cheap those in the middle. The cheapest path from the thickest place to the voxel farthest from it is the first
-curve. What lies around it is done; then comes the farthest voxel that is left. Every path follows one tree of
-cheapest paths, so they join as they should. Nothing is drawn by chance: the same body gives the same curves.
+By TEASAR (Sato, Bitter, Bender, Kaufman and Nakajima 2000) on the voxels that the body fills. Steps near the surface
+are dear, those in the middle are cheap. The first curve is the cheapest path from the thickest place to the voxel
+farthest from it. What lies around it is done; the farthest voxel that is left comes next. Nothing is drawn by chance:
+the same body gives the same curves.
 
 Deviation from the paper: a step costs its length over the square of the distance to the surface [ours], which keeps to
 the middle of thin limbs as well as of thick ones.
@@ -37,7 +37,7 @@ MARGIN = 2
 AROUND = (1.4, 2.0)
 """A path is done with what lies within this many times its distance to the surface, and so many voxels more."""
 JOINS = 0.8
-"""A path that comes this near to another, in distances to the surface, or a voxel nearer joins it: two do not run side by side."""
+"""A path that comes this near to another, in distances to the surface, joins it: two do not run side by side."""
 MOST_PATHS = 200
 SMOOTH = 5
 """Points over which a curve is smoothed; a path through voxels is jagged."""
@@ -47,7 +47,8 @@ def curve_skeleton(places: Array, triangles: Array) -> nx.Graph:
     """The tree of a welded surface ``places`` [U, 3], ``triangles`` [F, 3].
 
     Its nodes have ``at`` [3], ``radius``, how far the surface is from there, and ``share``, how much of the body's
-    volume is nearest to them; tips have an ``end`` [3], the middle of the limb's end. Parts of the surface may stand in each other; those apart from the largest are left out.
+    volume is nearest to them; tips have an ``end`` [3], the middle of the limb's end. Parts of the surface may stand in
+    each other; those apart from the largest are left out.
 
     Raises ``BadInput``: the surface is in several pieces, none of which is most of it.
     """
@@ -57,6 +58,8 @@ def curve_skeleton(places: Array, triangles: Array) -> nx.Graph:
     depths = depth[filled]
     graph = _steps(filled, cells)
     tree = _teasar(graph, cells, depths)
+    if len(tree) < 2:
+        raise BadInput("The surface is a point or a ball.", "Give a body with a length or limbs.")
     _smooth(tree)
     _ends(tree, cells, depths)
     nodes = list(tree)

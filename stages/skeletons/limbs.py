@@ -119,7 +119,8 @@ def prune(tree: nx.Graph, least: float, facing: Facing) -> None:
     The branch farthest ahead stays: a blunt head is a head.
     """
     head = max(
-        (node for node in tree if tree.degree[node] == 1), key=lambda node: float(tree.nodes[node]["at"] @ facing.forward)
+        (node for node in tree if tree.degree[node] == 1),
+        key=lambda node: float(tree.nodes[node]["at"] @ facing.forward),
     )
     while True:
         shortest: tuple[float, list[int]] | None = None

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+import igl
 import numpy as np
 import torch
 from scipy import ndimage
 from scipy.spatial import cKDTree
-from skimage.measure import marching_cubes
 from torch import Tensor
 
 from stages.errors import BadInput
@@ -147,5 +147,6 @@ def voxel_surface(filled: Array, inset: float = 0.0) -> tuple[Array, Array]:
     depth = ndimage.gaussian_filter(np.where(filled, depth - 0.5, depth + 0.5), 0.7) - inset
     if depth.max() <= 0.0:
         raise BadInput("The Gaussians fill no space that has a surface.", "Give a splat of an object.")
-    vertices, faces, _, _ = marching_cubes(depth, 0.0, gradient_direction="ascent")
-    return vertices.astype(np.float64), faces.astype(np.int64)
+    corners = np.indices(depth.shape, dtype=np.float64).reshape(3, -1, order="F").T  # x runs fastest
+    found, faces, _ = igl.marching_cubes(depth.reshape(-1, order="F"), np.ascontiguousarray(corners), *depth.shape, 0.0)
+    return np.ascontiguousarray(found), np.ascontiguousarray(faces[:, ::-1].astype(np.int64))

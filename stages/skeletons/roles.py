@@ -32,7 +32,11 @@ def root_of(tree: nx.Graph, facing: Facing, low: float, high: float, diagonal: f
             ends[leaf] = fork
     lines = [(tree.nodes[fork]["at"], tree.nodes[leaf]["at"]) for leaf, fork in ends.items()]
     standing = _standing(lines, low, high, diagonal)
-    legs = [(float(foot @ facing.forward), fork) for (_, foot), fork, is_leg in zip(lines, ends.values(), standing, strict=True) if is_leg]
+    legs = [
+        (float(foot @ facing.forward), fork)
+        for (_, foot), fork, is_leg in zip(lines, ends.values(), standing, strict=True)
+        if is_leg
+    ]
     forks = [node for node in tree if tree.degree[node] > 2]
     if len(legs) in (2, 4):
         hind = [fork for _, fork in sorted(legs)[:2]]
@@ -124,7 +128,9 @@ def _to_head(limbs: list[Limb], tips: list[Limb], facing: Facing, diagonal: floa
     def ahead(limb: Limb) -> float:
         away = (limb.line[-1] - origin) / diagonal
         level = float(away @ facing.forward)
-        return (float(away[1]) if upright else level + 0.15 * float(away[1])) - abs(facing.side(limb.line[-1])) / diagonal
+        return (float(away[1]) if upright else level + 0.15 * float(away[1])) - abs(
+            facing.side(limb.line[-1])
+        ) / diagonal
 
     if not tips:
         return [limb for limb in limbs if not limb.tip][:1]

@@ -204,6 +204,7 @@ def _tail(limbs: list[Limb], tips: list[Limb], facing: Facing, diagonal: float) 
 
 
 def _name_pair(pair: tuple[Limb, Limb], role: str, number: int) -> None:
+    """Say of a pair, the left one first, what it is."""
     for limb, side in zip(pair, (1, -1), strict=True):
         limb.role, limb.pair, limb.number = role, side, number
 

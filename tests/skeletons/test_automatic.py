@@ -28,7 +28,9 @@ def standing(name: str) -> tuple[Tensor, Tensor]:
     """A shipped body's surface in its rest pose."""
     file = rigged_file(name)
     rest = next(rig.rest for rig in rigs() if rig.file == name)
-    return skin(file.vertices, file.weights, file.skeleton.joint_matrices(file.named_pose(rest)))[0], file.faces
+    return skin(file.vertices, file.weights, file.skeleton.joint_matrices(file.named_pose(rest or "rest")))[
+        0
+    ], file.faces
 
 
 @cache

@@ -166,13 +166,17 @@ def surface_of(
         placed = find_placement(vertices, faces, asset.means)
         if placed is not None:
             return placed.to_asset(vertices), faces
-    from stages.skeletons.reference_mesh import reference_mesh
+    from stages.skeletons.reference_mesh import num_bodies, reference_mesh
 
-    return reference_mesh(asset.select(asset.body))
+    body = asset.select(asset.body)
+    count = num_bodies(body)
+    if count > 1:
+        raise BadInput(f"The asset is {count} separate bodies.", "Take one of them: reconstruct --largest, or --crop")
+    return reference_mesh(body)
 
 
 def found_joints(vertices: Tensor, faces: Tensor, facing_deg: float) -> Joints:
     """Joints found from a surface."""
     from stages.skeletons.automatic import find_joints
 
-    return find_joints(vertices, faces, facing_deg)
+    return find_joints(vertices, faces, facing_deg=facing_deg)

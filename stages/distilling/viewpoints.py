@@ -90,7 +90,11 @@ def sample_viewpoints(
 def tell_of_ground(prior: Prior, config: ViewsConfig, report: Report) -> None:
     """Say what a ground is to a prior that does not know it."""
     if config.ground and sees_points(prior):
-        report(Note("A prior that sees points sees no ground. Previews show it, and the bones of a skeleton stay above it."))
+        report(
+            Note(
+                "A prior that sees points sees no ground. Previews show it, and the bones of a skeleton stay above it."
+            )
+        )
     elif config.ground and predicts_pixel_flow(prior):
         report(Caution(f"The prior {prior.name!r} was taught on plain backgrounds: over a ground it may move wrongly."))
 

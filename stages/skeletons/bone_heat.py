@@ -1,8 +1,8 @@
 """Skin weights from joints and a surface: bone heat (Baran and Popovic 2007, section 4).
 
-Each bone is held at one temperature and the surface conducts. The weights of bone ``i`` over the surface solve
-``(L + H) w_i = H p_i``. ``L`` is the Laplacian. ``p_i`` is 1 where ``i`` is the nearest bone that the vertex sees through
-the inside of the body. ``H = c / d^2``, ``d`` the distance to that bone, 0 where the vertex sees no bone.
+Bone ``i`` is warm, the others are cold, and the surface conducts. The weights of bone ``i`` solve
+``(L + H) w_i = H p_i``. ``L`` is the Laplacian of the surface. ``p_i`` is 1 where ``i`` is the nearest bone that the
+vertex sees through the inside of the body. ``H = c / d^2``, ``d`` the distance to that bone; 0 where it sees none.
 
 Deviations from the paper: ``c`` is 2 [ours: nearer the weights of artists than its 1]; the Laplacian is that of Sharp
 and Crane 2020, which copes with meshes that are not manifold; what is inside is where the winding number says so.
@@ -33,6 +33,8 @@ SAMPLES = 7
 """Points between a vertex and a bone that must be inside for the one to see the other."""
 SMALLEST = 1e-3
 """Weights below this are none."""
+TOUCH = 1e-4
+"""A bone this near to the surface, over the diagonal, touches it, as the tips of limbs do."""
 TIE = 1e-4
 """Bones whose distances differ by less than this share are equally near: both ends of a joint, as a rule."""
 
@@ -134,8 +136,9 @@ def _inside_between(starts: Array, ends: Array, places: Array, triangles: Array)
     """
     shares = (np.arange(SAMPLES) + 1.0) / (SAMPLES + 1.0)
     between = starts[:, None] + shares[:, None] * (ends - starts)[:, None]
+    touches = np.linalg.norm(ends - starts, axis=1) <= TOUCH * float(np.linalg.norm(np.ptp(places, axis=0)))
     winding = igl.fast_winding_number(places, triangles, np.ascontiguousarray(between.reshape(-1, 3)))
-    return np.asarray((np.abs(winding).reshape(-1, SAMPLES) > 0.5).all(axis=1))
+    return np.asarray((np.abs(winding).reshape(-1, SAMPLES) > 0.5).all(axis=1) | touches)
 
 
 def _components(num: int, triangles: Array) -> Array:
@@ -148,7 +151,7 @@ def _components(num: int, triangles: Array) -> Array:
 def _equilibrium(places: Array, triangles: Array, sees: Array, distances: Array) -> Array:
     """The weights [U, J] at which heat flows no more; one factorisation serves all bones."""
     laplacian, mass = robust_laplacian.mesh_laplacian(places, triangles)
-    floor = 1e-4 * float(np.linalg.norm(np.ptp(places, axis=0)))  # a bone may touch the surface
+    floor = TOUCH * float(np.linalg.norm(np.ptp(places, axis=0)))
     heat = np.where(sees, CONDUCTION / np.maximum(distances, floor) ** 2, 0.0)
     heat *= mass.diagonal()[:, None]
     system = (laplacian + scipy.sparse.diags(heat.sum(axis=1))).tocsc()

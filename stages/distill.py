@@ -11,7 +11,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import torch
@@ -37,7 +38,9 @@ from stages.motion.regularizers import STIFF, RegularizerConfig
 from stages.motion.sequence import is_closed, joined
 from stages.motion.skeletal import SkeletonConfig
 from stages.motion.timing import Timing, timing, timings
+from stages.moving.asset import MovingAsset
 from stages.moving.rig import load_rig
+from stages.moving.travel import parse_travel, travel_of
 from stages.priors.load import EMBEDDED, POINTS, load_prior, preset_of, prior_fingerprint
 from stages.priors.lora import load_adapter
 from stages.priors.points import sees_points
@@ -69,6 +72,7 @@ class DistillConfig(ObjectiveConfig):
 
     prompt: str = ""
     then: tuple[str, ...] = ()  # sentences that follow it, each for as many steps
+    travel: str = "none"  # auto: as its feet push; none: on the spot; or a speed in the asset's units a second
     seconds: float | None = None  # that the motion lasts; None: as long as such motions do, where the prior knows that
     negative_prompt: str = NEGATIVE_PROMPT
     steps: int = 240
@@ -101,6 +105,7 @@ class DistillConfig(ObjectiveConfig):
         )
         if self.seconds is not None and not SHORTEST <= self.seconds <= LONGEST:
             raise BadInput(f"seconds must lie between {SHORTEST:g} and {LONGEST:g}, not {self.seconds:g}.")
+        parse_travel(self.travel)
         if not all(sentence.strip() for sentence in self.then):
             raise BadInput("A sentence of --then is empty.", 'For example: --then "it jumps"')
 
@@ -290,6 +295,7 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
                 report(Wrote(preview, f"the motion after {done} steps"))
         finished.append(motion)
     whole, told = put_together(finished, prior, config, moved)
+    told |= travelling(moved, placement, whole, told, parse_travel(config.travel), facing_deg, report)
     folder.write_result(MOTION.result, whole.tensors(), whole.metadata() | told)
     folder.finish(total)
     report(Finished("distill"))
@@ -308,6 +314,25 @@ def put_together(
     lengths = timings([length or USUAL_SECONDS for length in natural], loops, config.seconds)
     whole = joined(motions, [one.seconds for one in lengths], [one.cycles for one in lengths], asset)
     return whole, told | Timing(config.seconds or whole.seconds).metadata()
+
+
+def travelling(
+    asset: Gaussians,
+    placement: Placement,
+    motion: Motion,
+    told: Mapping[str, str],
+    said: str | float,
+    facing_deg: float,
+    report: Report,
+) -> dict[str, str]:
+    """How far the body goes beside its motion on the spot, where it does, for the result."""
+    moving = MovingAsset(asset, motion, MOTION.folder, told["prompt"], placement=placement, timing=Timing.of(told))
+    travel = travel_of(moving, said, facing_deg)
+    if said == "auto":
+        height = float(asset.means[asset.body, 1].max() - asset.means[asset.body, 1].min())
+        far = float(travel.norm()) / max(height, 1e-9)
+        report(Note(f"It travels {far:.2f} of its heights." if far else "It stays where it is: no feet push it on."))
+    return {"travel": json.dumps(travel.tolist())} if bool(travel.any()) else {}
 
 
 @dataclass(frozen=True)

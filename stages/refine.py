@@ -165,7 +165,7 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
 
 def told_of(metadata: Mapping[str, str]) -> dict[str, str]:
     """What a result says that is not of the motion itself: its sentence, and how long it lasts."""
-    return {name: metadata[name] for name in ("prompt", "seconds", "cycles") if name in metadata}
+    return {name: metadata[name] for name in ("prompt", "seconds", "cycles", "travel") if name in metadata}
 
 
 def new_repairs(

@@ -64,6 +64,16 @@ def command(
             show_default=False,
         ),
     ] = None,
+    travel: Annotated[
+        str | None,
+        typer.Option(
+            "--travel",
+            metavar="auto|none|SPEED",
+            help="Whether the body leaves its place: as its feet push, not, or as fast as this, in the asset's units a "
+            "second. Default: none",
+            show_default=False,
+        ),
+    ] = None,
     steps: options.Steps = None,
     seed: options.Seed = None,
     prior: options.Prior = None,
@@ -107,7 +117,7 @@ def command(
         "prompt": prompt, "then": None if then is None else tuple(then), "seconds": seconds,
         "score.objective": None if objective == "match" else objective, "score.guidance": guidance, "steps": steps,
         "seed": seed,
-        "motion.kind": motion_kind(motion),
+        "motion.kind": motion_kind(motion), "travel": travel,
         "match.sample": sample, "match.amplitude": amplitude, "prior": prior, "raster": raster, "profile": profile,
         "views.ground": ground or None, "device": resolve_device(device),
     }  # fmt: skip

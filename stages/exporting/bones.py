@@ -43,7 +43,8 @@ def clip_of(asset: MovingAsset, times: Tensor, name: str, fps: int) -> SkinnedCl
         to_file[:3, :3] *= asset.placement.size
         to_file[:3, 3] = asset.placement.centre.double().cpu()
         matrices = to_file @ matrices.cpu() @ torch.linalg.inv(to_file)
-    return SkinnedClip(name=name, matrices=matrices, fps=fps, loop=asset.loop or asset.closes)
+    loop = (asset.loop or asset.closes) and asset.travel is None
+    return SkinnedClip(name=name, matrices=matrices, fps=fps, loop=loop)
 
 
 def check_same_rig(rig: Rig, other: Rig, which: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -42,6 +44,7 @@ class MovingAsset:
     placement: Placement | None = None  # in its file; None: it lies there as here
     original: Gaussians | None = None  # in its file's units; None: as here
     timing: Timing | None = None  # how long the motion lasts, where that is known
+    travel: Tensor | None = None  # [3] how far the body goes in that time beside its motion on the spot, normalised
 
     def times(self, num_frames: int) -> Tensor:
         """``frame_time`` values [T] of ``num_frames`` frames; the last of a loop is the one before the first."""
@@ -90,9 +93,14 @@ class MovingAsset:
             return self.displacements(points, times)
         return self.placement.size * self.displacements(self.placement.points(points), times)
 
-    @torch.no_grad()
     def displacements(self, points: Tensor, times: Tensor) -> Tensor:
-        """How far ``points`` [P, 3] of the asset go at ``times`` [T], [T, P, 3]; it must have a motion.
+        """How far ``points`` [P, 3] of the asset go at ``times`` [T], [T, P, 3]; it must have a motion."""
+        on_the_spot = self._on_the_spot(points, times)
+        return on_the_spot if self.travel is None else on_the_spot + times[:, None, None] * self.travel
+
+    @torch.no_grad()
+    def _on_the_spot(self, points: Tensor, times: Tensor) -> Tensor:
+        """As ``displacements``, of a body that does not travel.
 
         A loop leaves out the first ``LOOP_OVERLAP`` of the clip; its end is cross-faded into that skipped part, so that
         time 1 is time 0 again, at the same speed. Bodies go on walking, where a motion played to and fro would have
@@ -100,7 +108,7 @@ class MovingAsset:
         """
         assert self.motion is not None
         if rig_of(self.motion) is not None:
-            return skin(points, weights_of(self.motion, points), self.matrices(times)) - points
+            return skin(points, weights_of(self.motion, points), replace(self, travel=None).matrices(times)) - points
         if self.closes:
             cycles = 1 if self.timing is None else self.timing.cycles
             return self.motion.displacements(points, (times * cycles) % 1.0 if cycles > 1 else times)
@@ -124,6 +132,8 @@ class MovingAsset:
         else:
             late, early, share = _overlap(times)
             pose = blended(pose_of(self.motion, late), pose_of(self.motion, early), share)
+        if self.travel is not None:
+            pose = pose[0], pose[1] + times[:, None] * self.travel
         return forward_kinematics(rig.joints.parents, rig.joints.heads, *pose)
 
     @torch.no_grad()
@@ -172,7 +182,13 @@ def load_moving_asset(run: RunDir, source: str, device: str, report: Report = si
         placement=placement,
         original=in_file,
         timing=Timing.of(metadata),
+        travel=_travel(metadata, device),
     )
+
+
+def _travel(metadata: Mapping[str, str], device: str) -> Tensor | None:
+    """What a result says of how far the body goes; None where it stays."""
+    return torch.tensor(json.loads(metadata["travel"]), device=device) if "travel" in metadata else None
 
 
 def _latest(run: RunDir, report: Report) -> str:

@@ -40,7 +40,8 @@ class Truth:
 
 def bones_config(steps: int, seed: int) -> DistillConfig:
     """The settings of the exact prior with a motion of bones."""
-    config = with_settings(exact_config(), {"steps": steps, "seed": seed, "regularizers.smooth_weight": 0.1})
+    settings = {"steps": steps, "seed": seed, "regularizers.smooth_weight": 0.1, "regularizers.ground_weight": 0.0}
+    config = with_settings(exact_config(), settings)  # the true feet go a little below those at rest
     skeleton = SkeletonConfig(frames=NUM_FRAMES, free_start=True, learning_rate=LEARNING_RATE)
     return replace(config, motion=MotionConfig(kind="skeleton", skeleton=skeleton))
 

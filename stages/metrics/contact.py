@@ -25,7 +25,8 @@ def foot_slide(
         ground: None: where the lowest point of all frames is.
         in_place: the ground moves as one that is walked on, with the constant velocity that makes the slide least.
     """
-    moving = contact_velocities(points, seconds, height, ground) / height
+    level = points[..., 1].min() if ground is None else torch.tensor(ground).to(points)
+    moving = contact_velocities(points, seconds, height, level) / height
     if not len(moving):
         return None
     return float((moving - geometric_median(moving) if in_place else moving).norm(dim=1).mean())

@@ -1,7 +1,7 @@
 """The simulation itself: Newton's differentiable solver over short chunks of time. Alone imports newton and warp.
 
 A chunk is ``SUBSTEPS`` substeps. Its graph is recorded once and replayed: forward from a state to the next, backward
-from a gradient at its end to one at its start. Nothing of Warp leaves this file: states are tensors [J, 13] of
+from a gradient at its end to one at its start. Nothing of Warp leaves this file: states are tensors [J, 29] of
 position, quaternion (x, y, z, w), velocity and angular velocity of each bone's centre, all in the world.
 """
 
@@ -59,18 +59,22 @@ class Forces:
     """How strong the ground and the torque that keeps the root upright are; for a body of 1 kg and 1 m.
 
     Args:
+        margin_m: how far above the ground a corner is when the ground begins to push; so that it stands on the ground,
+            not in it.
         ground_stiffness: N / m of one corner of a cuboid.
         ground_damping: N s / m of one corner, against going deeper.
         friction: the Coulomb limit over the normal force.
-        slow_m_s: speed below which friction grows with the speed; explicit steps allow no sharper corner.
+        grip_stiffness, grip_damping: N / m and N s / m of the bristle that holds one corner in place while it sticks.
         upright_stiffness, upright_damping: N m / rad and N m s / rad of the torque on the root.
         upright_limit: the most that this torque can be, in weights times metres of height.
     """
 
-    ground_stiffness: float = 1500.0
+    margin_m: float = 0.003
+    ground_stiffness: float = 4000.0
     ground_damping: float = 2.0
     friction: float = 1.0
-    slow_m_s: float = 0.2
+    grip_stiffness: float = 4000.0
+    grip_damping: float = 1.0
     upright_stiffness: float = 2.0
     upright_damping: float = 0.2
     upright_limit: float = 0.1
@@ -88,19 +92,29 @@ def _upright_torque(turn: wp.quat, spin: wp.vec3, up: wp.vec3, stiffness: float,
 def _outer_forces(
     poses: wp.array(dtype=wp.transform),  # type: ignore[valid-type]
     speeds: wp.array(dtype=wp.spatial_vector),  # type: ignore[valid-type]
+    bristles: wp.array2d(dtype=wp.vec2),  # type: ignore[valid-type]
     corners: wp.array2d(dtype=wp.vec3),  # type: ignore[valid-type]
     up: wp.vec3,
     ground: wp.array(dtype=float),  # type: ignore[valid-type]
+    margin: float,
     stiffness: float,
     damping: float,
     friction: float,
-    slow: float,
+    grip_stiffness: float,
+    grip_damping: float,
+    dt: float,
     upright_stiffness: float,
     upright_damping: float,
     upright_limit: float,
     forces: wp.array(dtype=wp.spatial_vector),  # type: ignore[valid-type]
+    bent: wp.array2d(dtype=wp.vec2),  # type: ignore[valid-type]
 ) -> None:
-    """Ground contact of one bone's corners, and the torque that keeps the root upright."""
+    """Ground contact of one bone's corners, and the torque that keeps the root upright.
+
+    Friction is a bristle between corner and ground: it bends as the corner moves along, and slips where its force would
+    pass the Coulomb limit. Friction as a function of the speed alone would creep: light feet and explicit steps allow
+    only a gentle slope (.2 m/s before it holds a foot).
+    """
     bone = wp.tid()
     centre = wp.transform_get_translation(poses[bone])
     turn = wp.transform_get_rotation(poses[bone])
@@ -110,15 +124,21 @@ def _outer_forces(
     torque = wp.vec3(0.0, 0.0, 0.0)
     for corner in range(8):
         arm = wp.quat_rotate(turn, corners[bone, corner])
-        depth = ground[0] - centre[1] - arm[1]
+        depth = ground[0] + margin - centre[1] - arm[1]
         if depth > 0.0:
             move = velocity + wp.cross(spin, arm)
-            grip = wp.min(depth / 0.002, 1.0)  # the damper sets in within 2 mm, not at once
-            normal = wp.max(stiffness * depth - damping * grip * move[1], 0.0)
-            slope = friction * normal / wp.sqrt(move[0] * move[0] + move[2] * move[2] + slow * slow)
-            push = wp.vec3(-slope * move[0], normal, -slope * move[2])
+            near = wp.min(depth / margin, 1.0)  # dampers do not set in at once
+            normal = wp.max(stiffness * depth - damping * near * move[1], 0.0)
+            along = wp.vec2(move[0], move[2])
+            bend = bristles[bone, corner] + along * dt
+            pull = grip_stiffness * bend + grip_damping * near * along
+            holds = wp.min(friction * normal / wp.max(wp.length(pull), 1.0e-6), 1.0)
+            bent[bone, corner] = holds * bend
+            push = wp.vec3(-holds * pull[0], normal, -holds * pull[1])
             force = force + push
             torque = torque + wp.cross(arm, push)
+        else:
+            bent[bone, corner] = wp.vec2(0.0, 0.0)
     if bone == 0:
         torque = torque + _upright_torque(turn, spin, up, upright_stiffness, upright_damping, upright_limit)
     forces[bone] = wp.spatial_vector(force, torque)
@@ -182,22 +202,23 @@ class Chunks:
             self._record(graph)
 
     def forward(self, state: Tensor, first: Tensor, last: Tensor, ground: float) -> Tensor:
-        """The state [J, 13] a chunk after ``state`` [J, 13], with motors led from ``first`` [J - 1, 3] to ``last``."""
+        """The state [J, 29] a chunk after ``state`` [J, 29], with motors led from ``first`` [J - 1, 3] to ``last``."""
         self._load(state, first, last, ground)
         self._go_forward()
-        return self._state(self._poses, self._speeds, self.substeps)
+        return self._state(self._poses, self._speeds, self._bristles, self.substeps)
 
     def backward(
         self, state: Tensor, first: Tensor, last: Tensor, ground: float, gradient: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients by ``state``, ``first`` and ``last`` of what has the ``gradient`` [J, 13] by the chunk's end."""
+        """Gradients by ``state``, ``first`` and ``last`` of what has the ``gradient`` [J, 29] by the chunk's end."""
         self._load(state, first, last, ground)
         self._go_forward()
         self._seed_poses.assign(_array(gradient[:, :7]))
-        self._seed_speeds.assign(_array(gradient[:, 7:]))
+        self._seed_speeds.assign(_array(gradient[:, 7:13]))
+        self._seed_bristles.assign(_array(gradient[:, 13:]).reshape(-1, 8, 2))
         self._go_backward()
         knots = [torch.from_numpy(knot.grad.numpy().copy()).view(-1, 3) for knot in (self._first, self._last)]
-        return self._state(self._poses.grad, self._speeds.grad, 0), knots[0], knots[1]
+        return self._state(self._poses.grad, self._speeds.grad, self._bristles.grad, 0), knots[0], knots[1]
 
     def _allocate(self, model: BodyModel) -> None:
         num, steps = self.num_bones, self.substeps
@@ -217,6 +238,8 @@ class Chunks:
         self._corners = wp.array(_array(model.cuboids.corners()), dtype=wp.vec3)
         self._ground = wp.zeros(1, dtype=float)
         self._seed_poses = wp.zeros(num, dtype=wp.transform)
+        self._bristles = wp.zeros((steps + 1, num, 8), dtype=wp.vec2, **kept)
+        self._seed_bristles = wp.zeros((num, 8), dtype=wp.vec2)
         self._seed_speeds = wp.zeros(num, dtype=wp.spatial_vector)
         self._states, self._controls = [], []
         for step in range(steps + 1):
@@ -232,7 +255,7 @@ class Chunks:
     def _record(self, graph: bool) -> None:
         """Run everything once, then record it where ``graph``."""
         self._tape = wp.Tape()
-        identity = np.zeros((self.num_bones, 13), np.float32)
+        identity = np.zeros((self.num_bones, 29), np.float32)
         identity[:, 6] = 1.0
         self._load(torch.from_numpy(identity), torch.zeros(self.num_bones - 1, 3), torch.zeros(self.num_bones - 1, 3), -9.0)
         self._forward_graph = self._backward_graph = None
@@ -270,27 +293,32 @@ class Chunks:
                 inputs=[
                     state.body_q,
                     state.body_qd,
+                    self._bristles[step],
                     self._corners,
                     self._up,
                     self._ground,
+                    of.margin_m,
                     of.ground_stiffness,
                     of.ground_damping,
                     of.friction,
-                    of.slow_m_s,
+                    of.grip_stiffness,
+                    of.grip_damping,
+                    self.dt,
                     of.upright_stiffness,
                     of.upright_damping,
                     self._limit,
                 ],
-                outputs=[state.body_f],
+                outputs=[state.body_f, self._bristles[step + 1]],
             )
             self._solver.step(state, self._states[step + 1], self._controls[step], None, self.dt)
 
     def _launch_backward(self) -> None:
         self._tape.zero()
-        for array in (self._poses, self._speeds, self._outer, self._angles, self._rates, self._first, self._last):
+        for array in (self._poses, self._speeds, self._bristles, self._outer, self._angles, self._rates, self._first, self._last):
             array.grad.zero_()
         wp.copy(self._poses.grad[self.substeps], self._seed_poses)
         wp.copy(self._speeds.grad[self.substeps], self._seed_speeds)
+        wp.copy(self._bristles.grad[self.substeps], self._seed_bristles)
         self._tape.backward()
 
     def _go_forward(self) -> None:
@@ -309,17 +337,18 @@ class Chunks:
                 self._launch_backward()
 
     def _load(self, state: Tensor, first: Tensor, last: Tensor, ground: float) -> None:
-        assert state.shape == (self.num_bones, 13) and first.shape == last.shape == (self.num_bones - 1, 3)
+        assert state.shape == (self.num_bones, 29) and first.shape == last.shape == (self.num_bones - 1, 3)
         self._poses[0].assign(_array(state[:, :7]))
-        self._speeds[0].assign(_array(state[:, 7:]))
+        self._speeds[0].assign(_array(state[:, 7:13]))
+        self._bristles[0].assign(_array(state[:, 13:]).reshape(-1, 8, 2))
         self._first.assign(_array(first.reshape(-1)))
         self._last.assign(_array(last.reshape(-1)))
         self._ground.fill_(ground)
 
-    def _state(self, poses: Any, speeds: Any, step: int) -> Tensor:
-        """A row of both as a tensor [J, 13]."""
-        rows = [poses[step].numpy().reshape(-1, 7), speeds[step].numpy().reshape(-1, 6)]
-        return torch.from_numpy(np.concatenate(rows, axis=1))
+    def _state(self, *arrays: Any) -> Tensor:
+        """A row of the arrays, the last of which says which, as a tensor [J, 29]."""
+        *parts, step = arrays
+        return torch.from_numpy(np.concatenate([p[step].numpy().reshape(self.num_bones, -1) for p in parts], axis=1))
 
 
 def _newton_model(model: BodyModel, zeros: Tensor) -> Any:

@@ -132,8 +132,8 @@ def body_model(joints: Joints, cuboids: Cuboids, *, motor_hz: float, substep_s: 
         inertias=inertias,
         stiffness=stiffness,
         damping=damping,
-        attach_stiffness=0.25 / (substep_s**2 * fastest),
-        attach_damping=0.5 / (substep_s * fastest),
+        attach_stiffness=0.8 / (substep_s**2 * fastest),
+        attach_damping=0.8 / (substep_s * fastest),
         scale=scale,
     )
 

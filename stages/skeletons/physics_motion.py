@@ -1,7 +1,8 @@
 """Between a motion of a rig and the states of a simulated body: sampling, angles of motors, speeds at the start.
 
-A motion is what ``forward_kinematics`` takes; a state [J, 13] is what ``physics_engine`` takes: of each bone's centre
-the position, the quaternion (x, y, z, w), the velocity and the angular velocity, in the world and in metres.
+A motion is what ``forward_kinematics`` takes; a state [J, 29] is what ``physics_engine`` takes: of each bone's centre
+the position, the quaternion (x, y, z, w), the velocity and the angular velocity, in the world and in metres; and how
+the bristles between its corners and the ground are bent.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from torch import Tensor
 from stages.geometry.rotations import best_rotations, continuous_quaternions, matrix_quaternions, quaternion_matrices
 from stages.skeletons.physics_model import BodyModel
 from stages.skeletons.rig import forward_kinematics, local_rotations
+
+STANDING_M = 0.01
+"""Height above the ground at which a bone counts a third of what it counts when it stands on it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,16 +48,23 @@ def bone_paths(model: BodyModel, rotations: Tensor, shift: Tensor) -> Paths:
     return Paths(centres=centres, turns=matrices[..., :3, :3])
 
 
-def motion_of(model: BodyModel, paths: Paths) -> tuple[Tensor, Tensor]:
+def corners_of(model: BodyModel, paths: Paths) -> Tensor:
+    """Corners [K, J, 8, 3] of the cuboids, in metres."""
+    return torch.einsum("tjab,jcb->tjca", paths.turns, model.cuboids.corners()) + paths.centres[:, :, None]
+
+
+def motion_of(model: BodyModel, paths: Paths, ground: float) -> tuple[Tensor, Tensor]:
     """The motion with these turns: rotations [T, J, 3, 3], and the shift [T, 3] in the asset's units.
 
-    In the simulation joints give way a little. Here bones keep their lengths, and the body is where it is nearest to
-    the simulated one, bone by bone, weighted by their masses.
+    In the simulation joints give way a little; here bones keep their lengths. The body is put where the bones that
+    stand on the ``ground`` (y in metres) are nearest to the simulated ones, so that feet stay where they stood; in the
+    air, where all bones are, by their masses.
     """
     rotations = local_rotations(model.parents, paths.turns)
     still = bone_paths(model, rotations, torch.zeros(len(rotations), 3).to(rotations))
-    share = (model.masses / model.masses.sum())[:, None]
-    shift = ((paths.centres - still.centres) * share).sum(dim=1)
+    height = (corners_of(model, paths)[..., 1].amin(dim=2) - ground).clamp(min=0.0)
+    share = torch.exp(-height / STANDING_M) + 0.05 * model.masses
+    shift = ((paths.centres - still.centres) * share[..., None]).sum(dim=1) / share.sum(dim=1, keepdim=True)
     return rotations, shift / model.scale
 
 
@@ -90,7 +101,7 @@ def speeds_between(paths: Paths, parents: tuple[int, ...], seconds: float) -> Te
 
 
 def start_state(model: BodyModel, paths: Paths, speeds: Tensor) -> Tensor:
-    """The state [J, 13] in the first of ``paths``. Differentiable by ``speeds`` [J + 1, 3]: the velocity of the root's
+    """The state [J, 29] in the first of ``paths``. Differentiable by ``speeds`` [J + 1, 3]: the velocity of the root's
     centre, its angular velocity, and those of the other bones less their parents', all in the world: joints hold
     whatever the speeds are."""
     centres, turns = paths.centres[0], paths.turns[0]
@@ -107,16 +118,17 @@ def start_state(model: BodyModel, paths: Paths, speeds: Tensor) -> Tensor:
         velocities.append(velocity + torch.linalg.cross(spin, centres[bone] - joint))
         spins.append(spin)
     quats = matrix_quaternions(turns)[:, [1, 2, 3, 0]]
-    return torch.cat([centres, quats, torch.stack(velocities), torch.stack(spins)], dim=1)
+    bristles = torch.zeros(len(centres), 16).to(centres)
+    return torch.cat([centres, quats, torch.stack(velocities), torch.stack(spins), bristles], dim=1)
 
 
 def state_paths(states: Tensor) -> Paths:
-    """Where the bones are in ``states`` [K, J, 13]. Differentiable."""
+    """Where the bones are in ``states`` [K, J, 29]. Differentiable."""
     return Paths(centres=states[..., :3], turns=quaternion_matrices(states[..., [6, 3, 4, 5]]))
 
 
 def sample_states(states: Tensor, num: int) -> Paths:
-    """Where the bones are in ``num`` moments, evenly from the first of ``states`` [K, J, 13] to the last."""
+    """Where the bones are in ``num`` moments, evenly from the first of ``states`` [K, J, 29] to the last."""
     quats = continuous_quaternions(states[..., [6, 3, 4, 5]])
     at = torch.linspace(0.0, len(states) - 1.0, num, dtype=torch.float64)
     lower = at.floor().long().clamp(max=len(states) - 2)

@@ -13,25 +13,25 @@ def travel_velocity(points: Tensor, seconds: float, height: float) -> Tensor:
     """The constant horizontal velocity [3] that makes the feet of a motion slide least: add it times the time.
 
     Args:
-        points: [T, P, 3] of the surface; y is up. The ground is where the lowest of all is.
+        points: [T, P, 3] of the surface; y is up. In each frame the ground is where its lowest point is: clips float
+            now and then.
         seconds: from the first frame to the last.
         height: of the body, in the unit of ``points``.
 
     Returns:
         Units a second; zero where no point touches the ground in two frames running.
     """
-    moving = contact_velocities(points, seconds, height)
+    moving = contact_velocities(points, seconds, height, points[..., 1].amin(dim=1))
     if not len(moving):
         return torch.zeros(3).to(points)
     x, z = (-geometric_median(moving)).tolist()
     return torch.tensor([x, 0.0, z]).to(points)
 
 
-def contact_velocities(points: Tensor, seconds: float, height: float, ground: float | None = None) -> Tensor:
-    """Horizontal velocities [C, 2] (x, z) of the ``points`` [T, P, 3] that touch the ground, at the y ``ground`` or
-    where the lowest of all is, in two frames running."""
-    level = float(points[..., 1].min()) if ground is None else ground
-    low = points[..., 1] <= level + CONTACT * height
+def contact_velocities(points: Tensor, seconds: float, height: float, ground: Tensor) -> Tensor:
+    """Horizontal velocities [C, 2] (x, z) of the ``points`` [T, P, 3] that touch the ground, whose y is ``ground`` [] or
+    in each frame [T], in two frames running."""
+    low = points[..., 1] <= ground[..., None] + CONTACT * height
     both = low[1:] & low[:-1]
     return ((points[1:] - points[:-1])[both] * ((len(points) - 1) / seconds))[:, [0, 2]].double()
 

@@ -254,7 +254,7 @@ def track(name: str, config: TrackConfig, out: Path | None, clip: str = "walk", 
     rows = [tracker.step(iteration) for iteration in range(config.iterations)]
     best = tracker.best()
     seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
-    first = replay(rig, tracker.controls, len(motion.shift), config)
+    first = replay(rig, tracker.first, len(motion.shift))
     ground = best.controls.ground
     kept = kinematic_ground(rig, motion.rotations, motion.shift)
     before = measures(rig, motion.rotations, motion.shift, motion.seconds, ground)
@@ -268,12 +268,13 @@ def track(name: str, config: TrackConfig, out: Path | None, clip: str = "walk", 
         "name": name,
         "bones": len(rig.joints),
         "travel": float((motion.shift[-1] - motion.shift[0]).norm()) / motion.seconds / height_of(rig),
-        "ratio": best.measures["tracking"] / best.measures["first_tracking"],
+        "ratio": best.tracking / best.first_tracking,
         "curve": [f"{row['tracking']:.2e}" for row in rows[:: max(1, len(rows) // 8)]],
         "gradient": [f"{row['gradient']:.1e}" for row in rows[:: max(1, len(rows) // 8)]],
         "position_first": position_error(motion, first),
         "position": position_error(motion, best),
-        "best": best.measures,
+        "upright": best.upright,
+        "parted": best.parted,
         "clip": before,
         "grounded": on_ground,
         "made": after,

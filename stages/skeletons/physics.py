@@ -195,8 +195,8 @@ class Tracker:
             raise BadInput("Physics has made no iteration yet.")
         controls = replace(self.first, knots=self._best["knots"], speeds=self._best["speeds"])
         made = _simulated(self._simulation, controls, self.num_frames)
-        kept = {name: float(self._best[name]) for name in ("tracking", "first_tracking")}
-        return replace(made, **kept)
+        tracking, first = float(self._best["tracking"]), float(self._best["first_tracking"])
+        return replace(made, tracking=tracking, first_tracking=first)
 
     def _knots(self) -> Tensor:
         return self.first.knots + torch.einsum("kl,lja->kja", self._blur, self._changes)

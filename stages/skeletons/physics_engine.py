@@ -1,54 +1,27 @@
-"""The simulation itself: Newton's differentiable solver over short chunks of time. Alone imports newton and warp.
+"""The simulation itself: Newton's differentiable solver over short chunks of time.
 
-A chunk is ``SUBSTEPS`` substeps. Its graph is recorded once and replayed: forward from a state to the next, backward
-from a gradient at its end to one at its start. Nothing of Warp leaves this file: states are tensors [J, 29] of
-position, quaternion (x, y, z, w), velocity and angular velocity of each bone's centre, all in the world.
+With ``physics_kernels`` alone imports newton and warp. A chunk is ``SUBSTEPS`` substeps. Its graph is recorded once and
+replayed: forward from a state to the next, backward from a gradient at its end to one at its start. Nothing of Warp
+leaves this file: states are tensors [J, 29] of position (3), quaternion (x, y, z, w), velocity (3) and angular velocity
+(3) of each bone's centre, all in the world, and of the bristles (8 x 2) that hold its corners on the ground.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stages.errors import NotAvailable
+from stages.skeletons.physics_kernels import between_knots, missing, outer_forces, prepare, wp
 from stages.skeletons.physics_model import GRAVITY, BodyModel
-
-try:
-    import warp as wp
-except ImportError:
-    raise NotAvailable(
-        "Physics needs the packages newton and warp-lang.", 'Install them: pip install "animus3d[physics]"'
-    ) from None
-
-
-def _kernel_cache() -> str:
-    """Where Warp keeps what it compiles: the user's cache folder, or a temporary one where that is not writable."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "animus3d" / "warp"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return str(folder)
-    except OSError:
-        return tempfile.mkdtemp(prefix="animus3d-warp-")
-
-
-wp.config.quiet, wp.config.log_level = True, wp.LOG_ERROR  # before anything initialises Warp: importing newton may
-wp.config.kernel_cache_dir = wp.config.kernel_cache_dir or _kernel_cache()
 
 try:
     import newton
 except ImportError:
-    raise NotAvailable(
-        "Physics needs the packages newton and warp-lang.", 'Install them: pip install "animus3d[physics]"'
-    ) from None
+    raise missing() from None
 
 SUBSTEPS = 40
 """Of a chunk: gradients through longer ones are too inexact (8 % at 160 against 1 % at 40)."""
@@ -80,88 +53,6 @@ class Forces:
     upright_limit: float = 0.1
 
 
-@wp.func
-def _upright_torque(turn: wp.quat, spin: wp.vec3, up: wp.vec3, stiffness: float, damping: float, limit: float) -> wp.vec3:
-    """Turns the root's own ``up`` towards the world's, about horizontal axes only; never more than ``limit``."""
-    lean = wp.quat_rotate(turn, up)
-    torque = stiffness * wp.cross(lean, wp.vec3(0.0, 1.0, 0.0)) - damping * wp.vec3(spin[0], 0.0, spin[2])
-    return torque / wp.sqrt(1.0 + wp.dot(torque, torque) / (limit * limit))
-
-
-@wp.kernel
-def _outer_forces(
-    poses: wp.array(dtype=wp.transform),  # type: ignore[valid-type]
-    speeds: wp.array(dtype=wp.spatial_vector),  # type: ignore[valid-type]
-    bristles: wp.array2d(dtype=wp.vec2),  # type: ignore[valid-type]
-    corners: wp.array2d(dtype=wp.vec3),  # type: ignore[valid-type]
-    up: wp.vec3,
-    ground: wp.array(dtype=float),  # type: ignore[valid-type]
-    margin: float,
-    stiffness: float,
-    damping: float,
-    friction: float,
-    grip_stiffness: float,
-    grip_damping: float,
-    dt: float,
-    upright_stiffness: float,
-    upright_damping: float,
-    upright_limit: float,
-    forces: wp.array(dtype=wp.spatial_vector),  # type: ignore[valid-type]
-    bent: wp.array2d(dtype=wp.vec2),  # type: ignore[valid-type]
-) -> None:
-    """Ground contact of one bone's corners, and the torque that keeps the root upright.
-
-    Friction is a bristle between corner and ground: it bends as the corner moves along, and slips where its force would
-    pass the Coulomb limit. Friction as a function of the speed alone would creep: light feet and explicit steps allow
-    only a gentle slope (.2 m/s before it holds a foot).
-    """
-    bone = wp.tid()
-    centre = wp.transform_get_translation(poses[bone])
-    turn = wp.transform_get_rotation(poses[bone])
-    velocity = wp.spatial_top(speeds[bone])
-    spin = wp.spatial_bottom(speeds[bone])
-    force = wp.vec3(0.0, 0.0, 0.0)
-    torque = wp.vec3(0.0, 0.0, 0.0)
-    for corner in range(8):
-        arm = wp.quat_rotate(turn, corners[bone, corner])
-        depth = ground[0] + margin - centre[1] - arm[1]
-        if depth > 0.0:
-            move = velocity + wp.cross(spin, arm)
-            near = wp.min(depth / margin, 1.0)  # dampers do not set in at once
-            normal = wp.max(stiffness * depth - damping * near * move[1], 0.0)
-            along = wp.vec2(move[0], move[2])
-            bend = bristles[bone, corner] + along * dt
-            pull = grip_stiffness * bend + grip_damping * near * along
-            holds = wp.min(friction * normal / wp.max(wp.length(pull), 1.0e-6), 1.0)
-            bent[bone, corner] = holds * bend
-            push = wp.vec3(-holds * pull[0], normal, -holds * pull[1])
-            force = force + push
-            torque = torque + wp.cross(arm, push)
-        else:
-            bent[bone, corner] = wp.vec2(0.0, 0.0)
-    if bone == 0:
-        torque = torque + _upright_torque(turn, spin, up, upright_stiffness, upright_damping, upright_limit)
-    forces[bone] = wp.spatial_vector(force, torque)
-
-
-@wp.kernel
-def _between_knots(
-    first: wp.array(dtype=float),  # type: ignore[valid-type]
-    last: wp.array(dtype=float),  # type: ignore[valid-type]
-    slots: wp.array(dtype=int),  # type: ignore[valid-type]
-    rate_slots: wp.array(dtype=int),  # type: ignore[valid-type]
-    steps: int,
-    rate: float,
-    angles: wp.array2d(dtype=float),  # type: ignore[valid-type]
-    rates: wp.array2d(dtype=float),  # type: ignore[valid-type]
-) -> None:
-    """Targets of the motors in each substep, on a line from one knot to the next, and how fast they change."""
-    step, axis = wp.tid()
-    share = (float(step) + 1.0) / float(steps)
-    angles[step, slots[axis]] = first[axis] + share * (last[axis] - first[axis])
-    rates[step, rate_slots[axis]] = rate * (last[axis] - first[axis])
-
-
 class Chunks:
     """A body in a simulator; ``forward`` and ``backward`` go over one chunk.
 
@@ -186,6 +77,7 @@ class Chunks:
         device: str = "cpu",
         graph: bool = True,
     ) -> None:
+        prepare()
         self.num_bones, self.substeps, self.device = len(model.parents), substeps, device
         self.dt = chunk_s / substeps
         self._forces, self._limit = forces, forces.upright_limit * GRAVITY * model.height
@@ -225,6 +117,7 @@ class Chunks:
         kept: dict[str, Any] = {"requires_grad": True}
         self._poses = wp.zeros((steps + 1, num), dtype=wp.transform, **kept)
         self._speeds = wp.zeros((steps + 1, num), dtype=wp.spatial_vector, **kept)
+        self._bristles = wp.zeros((steps + 1, num, 8), dtype=wp.vec2, **kept)
         self._outer = wp.zeros((steps, num), dtype=wp.spatial_vector, **kept)
         self._first = wp.zeros(3 * (num - 1), dtype=float, **kept)
         self._last = wp.zeros(3 * (num - 1), dtype=float, **kept)
@@ -238,9 +131,8 @@ class Chunks:
         self._corners = wp.array(_array(model.cuboids.corners()), dtype=wp.vec3)
         self._ground = wp.zeros(1, dtype=float)
         self._seed_poses = wp.zeros(num, dtype=wp.transform)
-        self._bristles = wp.zeros((steps + 1, num, 8), dtype=wp.vec2, **kept)
-        self._seed_bristles = wp.zeros((num, 8), dtype=wp.vec2)
         self._seed_speeds = wp.zeros(num, dtype=wp.spatial_vector)
+        self._seed_bristles = wp.zeros((num, 8), dtype=wp.vec2)
         self._states, self._controls = [], []
         for step in range(steps + 1):
             state = self._model.state(requires_grad=False)
@@ -257,7 +149,9 @@ class Chunks:
         self._tape = wp.Tape()
         identity = np.zeros((self.num_bones, 29), np.float32)
         identity[:, 6] = 1.0
-        self._load(torch.from_numpy(identity), torch.zeros(self.num_bones - 1, 3), torch.zeros(self.num_bones - 1, 3), -9.0)
+        self._load(
+            torch.from_numpy(identity), torch.zeros(self.num_bones - 1, 3), torch.zeros(self.num_bones - 1, 3), -9.0
+        )
         self._forward_graph = self._backward_graph = None
         with self._tape:
             self._launch()
@@ -272,7 +166,7 @@ class Chunks:
 
     def _launch(self) -> None:
         wp.launch(
-            _between_knots,
+            between_knots,
             dim=(self.substeps, 3 * (self.num_bones - 1)),
             inputs=[
                 self._first,
@@ -288,7 +182,7 @@ class Chunks:
         for step in range(self.substeps):
             state = self._states[step]
             wp.launch(
-                _outer_forces,
+                outer_forces,
                 dim=self.num_bones,
                 inputs=[
                     state.body_q,
@@ -314,7 +208,16 @@ class Chunks:
 
     def _launch_backward(self) -> None:
         self._tape.zero()
-        for array in (self._poses, self._speeds, self._bristles, self._outer, self._angles, self._rates, self._first, self._last):
+        for array in (
+            self._poses,
+            self._speeds,
+            self._bristles,
+            self._outer,
+            self._angles,
+            self._rates,
+            self._first,
+            self._last,
+        ):
             array.grad.zero_()
         wp.copy(self._poses.grad[self.substeps], self._seed_poses)
         wp.copy(self._speeds.grad[self.substeps], self._seed_speeds)
@@ -352,7 +255,8 @@ class Chunks:
 
 
 def _newton_model(model: BodyModel, zeros: Tensor) -> Any:
-    """A free root, and a joint with three angular axes for every other bone; no shapes: the ground is our own kernel."""
+    """A free root, a joint with three angular axes for every other bone (ball joints ignore their targets), no shapes:
+    the ground is our own kernel. Joints as springs: both ends are pulled together, nothing holds the root."""
     builder = newton.ModelBuilder(up_axis=newton.Axis.Y, gravity=(0.0, -GRAVITY, 0.0))
     centres, joints = model.cuboids.centres, []
     for bone, parent in enumerate(model.parents):

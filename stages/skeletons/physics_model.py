@@ -172,7 +172,9 @@ def _fastest(parents: Sequence[int], heads: Tensor, centres: Tensor, masses: Ten
     for bone in range(num):
         roots[6 * bone : 6 * bone + 3, 6 * bone : 6 * bone + 3] = torch.eye(3) / masses[bone].sqrt()
         values, vectors = torch.linalg.eigh(inertias[bone])
-        roots[6 * bone + 3 : 6 * bone + 6, 6 * bone + 3 : 6 * bone + 6] = vectors @ torch.diag(values.rsqrt()) @ vectors.T
+        roots[6 * bone + 3 : 6 * bone + 6, 6 * bone + 3 : 6 * bone + 6] = (
+            vectors @ torch.diag(values.rsqrt()) @ vectors.T
+        )
     return max(float(torch.linalg.matrix_norm(apart @ roots, 2)) ** 2, 1e-9)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -86,7 +87,7 @@ class Simulation:
     def run(self, start: Tensor, knots: Tensor) -> Tensor:
         """States [K + 1, J, 29] at the knots, from ``start`` [J, 29] on. Raises ``Burst``."""
         states = [start]
-        for first, last in zip(knots[:-1], knots[1:], strict=True):
+        for first, last in pairwise(knots):
             states.append(self._chunks.forward(states[-1], first, last, self.ground))
             speed = states[-1].sum(dim=1) * 0.0 + states[-1][:, 7:10].norm(dim=1)  # NaN where anything is
             speed = speed.nan_to_num(nan=math.inf)

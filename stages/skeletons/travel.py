@@ -29,8 +29,8 @@ def travel_velocity(points: Tensor, seconds: float, height: float) -> Tensor:
 
 
 def contact_velocities(points: Tensor, seconds: float, height: float, ground: Tensor) -> Tensor:
-    """Horizontal velocities [C, 2] (x, z) of the ``points`` [T, P, 3] that touch the ground, whose y is ``ground`` [] or
-    in each frame [T], in two frames running."""
+    """Horizontal velocities [C, 2] (x, z) of those ``points`` [T, P, 3] that touch the ground in two frames running.
+    Its y is ``ground``, [] or that of each frame [T]."""
     low = points[..., 1] <= ground[..., None] + CONTACT * height
     both = low[1:] & low[:-1]
     return ((points[1:] - points[:-1])[both] * ((len(points) - 1) / seconds))[:, [0, 2]].double()

@@ -1,6 +1,6 @@
 """How well the physics follows the walks of shipped bodies: figures and pictures.
 
-    python -m tests.bench.track_clips Horse Deer Fox Knight --out /tmp/physics
+python -m tests.bench.track_clips Horse Deer Fox Knight --out /tmp/physics
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image, ImageDraw
@@ -50,7 +51,10 @@ def clip_motion(file: RiggedFile, clip: str, cycles: int = 1) -> ClipMotion:
     heads = (rest @ torch.linalg.inv(file.skeleton.inverse_bind))[:, :3, 3]
 
     nodes = sorted({node for node, share in zip(file.joints, file.weights.sum(dim=0), strict=True) if share > 1e-3})
-    first = [max((s for s, n in enumerate(file.joints) if n == node), key=lambda s: file.weights[:, s].sum()) for node in nodes]
+    first = [
+        max((s for s, n in enumerate(file.joints) if n == node), key=lambda s: file.weights[:, s].sum())
+        for node in nodes
+    ]
     weights = torch.stack([file.weights[:, [n == node for n in file.joints]].sum(dim=1) for node in nodes], dim=1)
     moved, heads = moved[:, first], heads[first]
     turns = best_rotations(moved[..., :3, :3])
@@ -217,10 +221,12 @@ def draw(path: Path, motion: ClipMotion, first: Tracked, made: Tracked, frames: 
     for row, (rotations, shift) in enumerate(rows):
         matrices = forward_kinematics(rig.joints.parents, rig.joints.heads, rotations, shift)
         corners, points = cuboids.posed(matrices), skinned(rig, rotations, shift)
-        ends = torch.stack([
-            torch.einsum("tjab,jb->tja", matrices[..., :3, :3], p) + matrices[..., :3, 3]
-            for p in (rig.joints.heads, rig.joints.tails)
-        ])
+        ends = torch.stack(
+            [
+                torch.einsum("tjab,jb->tja", matrices[..., :3, :3], p) + matrices[..., :3, 3]
+                for p in (rig.joints.heads, rig.joints.tails)
+            ]
+        )
         for column in range(frames):
             t = round(column * (len(shift) - 1) / (frames - 1))
             middle = motion.shift[t, across] + rig.skin.vertices[:, across].mean()
@@ -235,7 +241,20 @@ def draw(path: Path, motion: ClipMotion, first: Tracked, made: Tracked, frames: 
                 pen.point((x, y), fill=(150, 150, 150))
             for box in corners[t]:
                 flat = [at(corner) for corner in box]
-                for a, b in ((0, 1), (0, 2), (0, 4), (1, 3), (1, 5), (2, 3), (2, 6), (3, 7), (4, 5), (4, 6), (5, 7), (6, 7)):
+                for a, b in (
+                    (0, 1),
+                    (0, 2),
+                    (0, 4),
+                    (1, 3),
+                    (1, 5),
+                    (2, 3),
+                    (2, 6),
+                    (3, 7),
+                    (4, 5),
+                    (4, 6),
+                    (5, 7),
+                    (6, 7),
+                ):
                     pen.line([flat[a], flat[b]], fill=(190, 210, 255))
             for joint in range(len(rig.joints)):
                 pen.line([at(ends[0, t, joint]), at(ends[1, t, joint])], fill=(200, 30, 30), width=2)
@@ -258,7 +277,9 @@ def track(name: str, config: TrackConfig, out: Path | None, clip: str = "walk", 
     ground = best.controls.ground
     kept = kinematic_ground(rig, motion.rotations, motion.shift)
     before = measures(rig, motion.rotations, motion.shift, motion.seconds, ground)
-    on_ground = measures(rig, motion.rotations, kept, motion.seconds, float(skinned(rig, motion.rotations, kept)[..., 1].min()))
+    on_ground = measures(
+        rig, motion.rotations, kept, motion.seconds, float(skinned(rig, motion.rotations, kept)[..., 1].min())
+    )
     after = measures(rig, best.rotations, best.shift, motion.seconds, ground)
     if out:
         out.mkdir(parents=True, exist_ok=True)
@@ -292,11 +313,13 @@ def main() -> None:
     parser.add_argument("--cycles", type=int, default=1)
     parser.add_argument("--set", nargs="*", default=[], help="field=value of TrackConfig")
     args = parser.parse_args()
-    values = {key: float(value) for key, value in (item.split("=") for item in args.set)}
+    values: dict[str, Any] = {key: float(value) for key, value in (item.split("=") for item in args.set)}
     torch.set_num_threads(1)
     for name in args.names:
         clip = "walking_a" if name == "Knight" else "walk"
-        for key, value in track(name, TrackConfig(iterations=args.iterations, **values), args.out, clip, args.cycles).items():
+        for key, value in track(
+            name, TrackConfig(iterations=args.iterations, **values), args.out, clip, args.cycles
+        ).items():
             if isinstance(value, dict):
                 value = {k: None if v is None else float(f"{v:.3g}") for k, v in value.items()}
             print(f"{key}: {float(f'{value:.3g}') if isinstance(value, float) else value}", flush=True)

@@ -32,6 +32,7 @@ from animus3d_cli.commands import (
     rig,
     sample,
     status,
+    track,
     train_prior,
     view,
 )
@@ -99,6 +100,7 @@ app.command("rig")(rig.command)
 app.command("sample")(sample.command)
 app.command("distill")(distill.command)
 app.command("refine")(refine.command)
+app.command("track")(track.command)
 app.command("render")(render.command)
 app.command("export")(export.command)
 app.command("eval")(evaluate.command)

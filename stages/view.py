@@ -40,7 +40,7 @@ CLIP_S = 2.0
 LOOK_S = 1.0
 """Seconds between two looks for something newer."""
 
-CHOICES = dict(zip((*MOTIONS, "static"), ("refined", "moving", "at rest"), strict=True))
+CHOICES = dict(zip((*MOTIONS, "static"), ("simulated", "refined", "moving", "at rest"), strict=True))
 """Source -> what the page calls it; the best comes first."""
 
 

@@ -24,7 +24,7 @@ LAYERS: tuple[set[str], ...] = (
     {"distilling", "training", "exporting", "reporting", "ablation", "evaluating"},
     {
         "reconstruct", "reconstruct_photos", "fit_lora", "distill", "refine", "render", "export", "evaluate",
-        "train_prior", "train_points", "rig", "sample", "status", "view", "doctor", "report", "prefer",
+        "train_prior", "train_points", "rig", "track", "sample", "status", "view", "doctor", "report", "prefer",
     },
     {"ablate"},
 )  # fmt: skip

@@ -41,7 +41,7 @@ def command(
     i3d: Annotated[str | None, typer.Option(metavar="FILE", help="I3D as TorchScript, for FVD.")] = None,
     raft: Annotated[str | None, typer.Option(metavar="FILE", help="RAFT as TorchScript, for dynamic degree.")] = None,
     amt: Annotated[str | None, typer.Option(metavar="FILE", help="AMT as TorchScript, for motion smoothness.")] = None,
-    source: Annotated[str, typer.Option("--source", help="auto, refined, motion or static.")] = "auto",
+    source: Annotated[str, typer.Option("--source", help="auto, tracked, refined, motion or static.")] = "auto",
     offline: options.Offline = False,
     device: options.Device = "auto",
     raster: options.Raster = None,
@@ -52,7 +52,8 @@ def command(
     How much moves, how smoothly, how well the body holds together, and, with the networks for it, what the paper and
     VBench measure. What is not available says how to get it.
 
-    Reads asset/ and refined/ or motion/, writes eval/metrics.json, in which every metric states its definition.
+    Reads asset/ and tracked/, refined/ or motion/, writes eval/metrics.json, in which every metric states its
+    definition.
 
     Example: animus3d eval one two --truth deer.glb#Walk --json metrics.json
     """

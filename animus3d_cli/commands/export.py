@@ -23,7 +23,7 @@ def command(
     run: options.Run = None,
     frames: options.Frames = None,
     fps: Annotated[int, typer.Option("--fps", help="Frames a second.")] = 16,
-    source: Annotated[str, typer.Option("--source", help="auto, refined, motion or static.")] = "auto",
+    source: Annotated[str, typer.Option("--source", help="auto, tracked, refined, motion or static.")] = "auto",
     loop: Annotated[bool, typer.Option("--loop", help="Seamless loop, by cross-fade.")] = False,
     mesh: Annotated[
         Path | None,
@@ -79,7 +79,7 @@ def command(
     motion on the mesh that the asset came from, as morph targets. With --skinned glb is that mesh with its own joints
     and materials and the motion beside its clips, or a mesh that stands in for a splat; bvh is the skeleton alone.
 
-    Reads asset/ and refined/ or motion/, writes PATH. Nothing is cached: the file is replaced.
+    Reads asset/ and tracked/, refined/ or motion/, writes PATH. Nothing is cached: the file is replaced.
 
     Example: animus3d export --format html --out goat.html
     """

@@ -41,7 +41,7 @@ def command(
         str, typer.Option("--background", help="white, black, gray, #rrggbb or transparent (webm, mov, gif, png).")
     ] = "white",
     ground: options.Ground = False,
-    source: Annotated[str, typer.Option("--source", help="auto, refined, motion or static.")] = "auto",
+    source: Annotated[str, typer.Option("--source", help="auto, tracked, refined, motion or static.")] = "auto",
     loop: Annotated[bool, typer.Option("--loop", help="Seamless loop, by cross-fade.")] = False,
     compare: Annotated[bool, typer.Option("--compare", help="The asset at rest beside it, on the left.")] = False,
     device: options.Device = "auto",
@@ -52,7 +52,7 @@ def command(
     The suffix of OUT chooses: mp4, webm (VP9), mov (ProRes 4444), gif, numbered png, or numbered .ply that SuperSplat
     opens.
 
-    Reads asset/ and refined/ or motion/, writes OUT. Nothing is cached: the file is replaced.
+    Reads asset/ and tracked/, refined/ or motion/, writes OUT. Nothing is cached: the file is replaced.
 
     Example: animus3d render --frames 31 --orbit 90 out.mp4
     """

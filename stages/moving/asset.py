@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,7 +14,7 @@ from stages.errors import BadInput, MissingStage
 from stages.events import Caution, Note, Report, silent
 from stages.gaussians import Frames, Gaussians
 from stages.gaussians.normalised import Placement
-from stages.motion.bones import blended, pose_of, rig_of, weights_of
+from stages.motion.bones import PosedBones, blended, pose_of, rig_of, weights_of
 from stages.motion.interface import Motion
 from stages.motion.kinds import is_former, load_motion
 from stages.motion.timing import Timing
@@ -118,12 +118,19 @@ class MovingAsset:
         ends, begins = (self.motion.displacements(points, moments) for moments in (late, early))
         return torch.lerp(ends, begins, share[:, None, None])
 
+    @torch.no_grad()
     def matrices(self, times: Tensor) -> Tensor:
         """How each bone has moved since rest at ``times`` [T], [T, J, 4, 4], in normalised units; the motion must be
-        made of bones. As ``displacements`` has loops."""
-        assert self.motion is not None
+        made of bones."""
         rig = rig_of(self.motion)
         assert rig is not None
+        return forward_kinematics(rig.joints.parents, rig.joints.heads, *self.pose(times))
+
+    @torch.no_grad()
+    def pose(self, times: Tensor) -> PosedBones:
+        """Rotations [T, J, 3, 3] of the joints in their parents' axes and the shift [T, 3] of the root at ``times``
+        [T], in normalised units; the motion must be made of bones. As ``displacements`` has loops."""
+        assert self.motion is not None
         if self.closes:
             cycles = 1 if self.timing is None else self.timing.cycles
             pose = pose_of(self.motion, (times * cycles) % 1.0 if cycles > 1 else times)
@@ -132,9 +139,7 @@ class MovingAsset:
         else:
             late, early, share = _overlap(times)
             pose = blended(pose_of(self.motion, late), pose_of(self.motion, early), share)
-        if self.travel is not None:
-            pose = pose[0], pose[1] + times[:, None] * self.travel
-        return forward_kinematics(rig.joints.parents, rig.joints.heads, *pose)
+        return pose if self.travel is None else (pose[0], pose[1] + times[:, None] * self.travel)
 
     @torch.no_grad()
     def box(self) -> tuple[Tensor, Tensor]:
@@ -169,7 +174,7 @@ def load_moving_asset(run: RunDir, source: str, device: str, report: Report = si
     if source == "static":
         return MovingAsset(gaussians, None, "static", "", placement=placement, original=in_file)
     if source == "auto":
-        source = _latest(run, report)
+        source = latest_motion(run, report)
     tensors, metadata = run.require(source).read_result(BY_FOLDER[source].result)
     if is_former(metadata):
         report(Note(f"{run.path / source} is of an earlier animus3d: the rotations that it learnt are ignored."))
@@ -191,9 +196,10 @@ def _travel(metadata: Mapping[str, str], device: str) -> Tensor | None:
     return torch.tensor(json.loads(metadata["travel"]), device=device) if "travel" in metadata else None
 
 
-def _latest(run: RunDir, report: Report) -> str:
-    """The folder of the last motion that is still valid, or, where none is, of the first. Raises ``MissingStage``."""
-    there = [folder for folder in MOTIONS if run.stage(folder).is_complete()]
+def latest_motion(run: RunDir, report: Report, without: Sequence[str] = ()) -> str:
+    """The folder of the last motion that is still valid, or, where none is, of the first; ``without`` some of them.
+    Raises ``MissingStage``."""
+    there = [folder for folder in MOTIONS if run.stage(folder).is_complete() and folder not in without]
     if not there:
         raise MissingStage(
             f"{run.path} has no motion yet.", "Run first: animus3d distill --prompt ..., or use --source static."

@@ -34,8 +34,15 @@ MOTION = StageLayout(
     optional=("rig", "lora"),
 )
 REFINED = StageLayout(folder="refined", command="refine", result="motion.safetensors", reads=("asset", "motion"))
+TRACKED = StageLayout(
+    folder="tracked",
+    command="track",
+    result="motion.safetensors",
+    reads=("asset", "motion", "refined"),
+    optional=("refined",),
+)
 
-PIPELINE = (RIG, LORA, MOTION, REFINED)
+PIPELINE = (RIG, LORA, MOTION, REFINED, TRACKED)
 """The stages that start from an asset, in their order."""
 
 BY_FOLDER = {stage.folder: stage for stage in (FIT, SAMPLES, *PIPELINE)}

@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet -c constraints.txt torch
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,usd]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,usd,physics]'
 	@touch $@
 
 demo: $(STAMP)  ## animate the sample deer; ends with the path of an mp4. Interrupted, it goes on where it was.

@@ -27,7 +27,6 @@ from stages.exporting import Recording
 from stages.exporting.sequence import left_over, numbered, write_sequence
 from stages.files import replacing, writing
 from stages.moving.asset import MovingAsset, load_moving_asset
-from stages.raster.ground import Ground
 from stages.run_dir import RunDir
 from stages.run_dir.layout import RIG
 
@@ -139,7 +138,7 @@ def make_recording(asset: MovingAsset, times: Tensor, config: ExportConfig) -> R
         fps=config.fps,
         title=asset.prompt or "an asset at rest",
         credit=_credit(config),
-        ground=Ground.under(asset.file_gaussians) if config.ground else None,
+        ground=asset.file_ground if config.ground else None,
     )
 
 

@@ -28,7 +28,7 @@ from stages.media.contact_sheet import write_png
 from stages.media.video import WRITERS
 from stages.moving.asset import MovingAsset, load_moving_asset
 from stages.raster import choose, render
-from stages.raster.ground import Ground, above_ground, ground_layer
+from stages.raster.ground import above_ground, ground_layer
 from stages.run_dir import RunDir
 
 COLORS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "gray": (0.5, 0.5, 0.5), "grey": (0.5, 0.5, 0.5)}
@@ -183,7 +183,7 @@ def render_frames(
 ) -> Tensor:  # [T, H, W, 3], or 4 with straight alpha when transparent
     """Render in batches; alpha is un-premultiplied for formats that store it."""
     rasterizer = choose(config.device, config.raster)
-    ground = Ground.under(asset.gaussians) if config.ground else None
+    ground = asset.ground if config.ground else None
     frames = []
     report(Started("render", len(times)))
     for start in range(0, len(times), BATCH):

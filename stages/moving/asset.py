@@ -18,6 +18,7 @@ from stages.motion.bones import PosedBones, blended, pose_of, rig_of, weights_of
 from stages.motion.interface import Motion
 from stages.motion.kinds import is_former, load_motion
 from stages.motion.timing import Timing
+from stages.raster.ground import Ground
 from stages.run_dir import RunDir
 from stages.run_dir.layout import BY_FOLDER, MOTIONS
 from stages.skeletons.rig import forward_kinematics
@@ -44,6 +45,7 @@ class MovingAsset:
     placement: Placement | None = None  # in its file; None: it lies there as here
     original: Gaussians | None = None  # in its file's units; None: as here
     timing: Timing | None = None  # how long the motion lasts, where that is known
+    stands_at: float | None = None  # y of the ground that the motion was made for, normalised; None: as at rest
     travel: Tensor | None = None  # [3] how far the body goes in that time beside its motion on the spot, normalised
 
     def times(self, num_frames: int) -> Tensor:
@@ -58,6 +60,20 @@ class MovingAsset:
         if asked is not None:
             return asked
         return USUAL_FRAMES if self.timing is None else max(2, round(self.timing.seconds * fps))
+
+    @property
+    def ground(self) -> Ground:
+        """What the body stands on, normalised."""
+        ground = Ground.under(self.gaussians)
+        return ground if self.stands_at is None else replace(ground, height=self.stands_at)
+
+    @property
+    def file_ground(self) -> Ground:
+        """What the body stands on, in its file's units."""
+        ground = Ground.under(self.file_gaussians)
+        if self.stands_at is None or self.placement is None:
+            return ground
+        return replace(ground, height=self.placement.size * self.stands_at + float(self.placement.centre[1]))
 
     @property
     def starts_at_rest(self) -> bool:
@@ -187,6 +203,7 @@ def load_moving_asset(run: RunDir, source: str, device: str, report: Report = si
         placement=placement,
         original=in_file,
         timing=Timing.of(metadata),
+        stands_at=float(metadata["ground"]) if "ground" in metadata else None,
         travel=_travel(metadata, device),
     )
 

@@ -44,7 +44,7 @@ class Forces:
 
     margin_m: float = 0.003
     ground_stiffness: float = 4000.0
-    ground_damping: float = 2.0
+    ground_damping: float = 4.0
     friction: float = 1.0
     grip_stiffness: float = 4000.0
     grip_damping: float = 1.0

@@ -45,6 +45,8 @@ class TrackConfig:
         smoothness: weight of the mean absolute second difference of the targets.
         blur_s: changes of the targets are blurred by a Gaussian of this deviation; without it the body shakes.
         clip: most that the gradient by a chunk's start may be, over the number of chunks.
+        horizon_s: seconds from the start that are simulated at first; all of them from ``horizon_share`` of the
+            iterations on. What comes late depends on all that was before: a long motion is learned from its start.
         knot_hz: knots of the targets a second; a chunk of substeps lies between two.
         motor_hz: natural frequency of the motors.
         graph: replay recorded graphs; without them it takes twenty times as long and gives the same.
@@ -57,13 +59,15 @@ class TrackConfig:
     smoothness: float = 1e-4
     blur_s: float = 0.04
     clip: float = 0.3
+    horizon_s: float = 1.2
+    horizon_share: float = 0.6
     knot_hz: float = 48.0
     motor_hz: float = 10.0
     graph: bool = True
 
     def __post_init__(self) -> None:
         check(self, iterations=1, knot_lr=0.0, speed_lr=0.0, last_lr=0.0, smoothness=0.0, blur_s=0.0, clip=0.0)
-        check(self, knot_hz=1.0, motor_hz=0.1)
+        check(self, horizon_s=0.0, horizon_share=0.0, knot_hz=1.0, motor_hz=0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +79,8 @@ class Tracked:
         controls: what makes it, and where the ground is.
         upright: mean torque that keeps the root upright, over the body's weight times its height.
         parted: mean gap of the joints in the simulation, over the height; in the motion bones keep their lengths.
-        tracking: mean squared distance from the motion; of the first iteration, ``first_tracking``. Of a replay 0.
+        tracking: mean squared distance from the motion, see ``corner_distance``; ``first_tracking`` that of the targets
+            and speeds as the motion has them. A replay knows no motion: NaN.
     """
 
     rotations: Tensor
@@ -83,8 +88,8 @@ class Tracked:
     controls: Controls
     upright: float
     parted: float
-    tracking: float = 0.0
-    first_tracking: float = 0.0
+    tracking: float = math.nan
+    first_tracking: float = math.nan
 
 
 class Tracker:
@@ -139,25 +144,23 @@ class Tracker:
         """One iteration, the ``iteration``-th from 0 on.
 
         Returns:
-            loss, tracking, smoothness and the norm of the gradient, all of the controls before the step.
+            loss, tracking, smoothness, the norm of the gradient and the number of chunks simulated: all of the controls
+            before the step.
 
         Raises:
             NotFinite: the simulation has burst; the message names iteration and bone.
         """
         simulation, config = self._simulation, self.config
-        start, knots = simulation.start(self._speeds), self._knots()
+        start, knots = simulation.start(self._speeds), self._knots()[: self._horizon(iteration) + 1]
         try:
             states = simulation.run(start.detach(), knots.detach())
         except Burst as burst:
-            raise NotFinite(
-                f"The simulated body has burst in iteration {iteration}, at bone {self._names[burst.bone]}.",
-                "Use lower learning rates.",
-            ) from None
+            raise self._burst(burst, f"iteration {iteration}") from None
         states.requires_grad_()
         tracking = corner_distance(simulation.model, state_paths(states), self._wanted)
         smoothness = second_difference(knots)
         loss = float(tracking.detach() + config.smoothness * smoothness.detach())
-        self._keep(knots, loss, tracking)
+        self._keep(len(knots) - 1, loss)
 
         (by_states,) = torch.autograd.grad(tracking, states)
         by_start, by_knots = simulation.pull_back(
@@ -172,8 +175,13 @@ class Tracker:
             group["lr"] = rate * share
         self._optimiser.step()
         self._optimiser.zero_grad()
-        measures = {"tracking": float(tracking.detach()), "smoothness": float(smoothness.detach())}
-        return {"loss": loss, **measures, "gradient": norm}
+        return {
+            "loss": loss,
+            "tracking": float(tracking.detach()),
+            "smoothness": float(smoothness.detach()),
+            "gradient": norm,
+            "chunks": float(len(knots) - 1),
+        }
 
     def state(self) -> dict[str, Tensor]:
         """All that the next step depends on, and the best so far."""
@@ -190,38 +198,64 @@ class Tracker:
         self._best = _under("best/", tensors)
 
     def best(self) -> Tracked:
-        """The best of the iterations so far, simulated once more. Raises ``BadInput`` where none was made."""
+        """The best of the iterations so far that simulated most, simulated once more. Raises ``BadInput`` where none
+        was made."""
         if not self._best:
             raise BadInput("Physics has made no iteration yet.")
         controls = replace(self.first, knots=self._best["knots"], speeds=self._best["speeds"])
-        made = _simulated(self._simulation, controls, self.num_frames)
-        tracking, first = float(self._best["tracking"]), float(self._best["first_tracking"])
-        return replace(made, tracking=tracking, first_tracking=first)
+        made = [self._run(of) for of in (controls, self.first)]
+        tracking, first = (
+            float(corner_distance(self._simulation.model, state_paths(states), self._wanted)) for states in made
+        )
+        found = _tracked(self._simulation, controls, made[0], self.num_frames)
+        return replace(found, tracking=tracking, first_tracking=first)
+
+    def _run(self, controls: Controls) -> Tensor:
+        try:
+            return self._simulation.run(self._simulation.start(controls.speeds), controls.knots)
+        except Burst as burst:
+            raise self._burst(burst, "the best iteration") from None
+
+    def _burst(self, burst: Burst, when: str) -> NotFinite:
+        bone = self._names[burst.bone]
+        return NotFinite(f"The simulated body has burst in {when}, at bone {bone}.", "Use lower learning rates.")
 
     def _knots(self) -> Tensor:
         return self.first.knots + torch.einsum("kl,lja->kja", self._blur, self._changes)
 
-    def _keep(self, knots: Tensor, loss: float, tracking: Tensor) -> None:
-        if not self._best or loss < float(self._best["loss"]):
+    def _horizon(self, iteration: int) -> int:
+        """How many chunks are simulated in ``iteration``."""
+        most, config = len(self.first.knots) - 1, self.config
+        share = min(1.0, iteration / max(1.0, config.horizon_share * config.iterations))
+        first = config.horizon_s / self.first.seconds
+        return max(1, min(most, math.ceil(most * (first + (1.0 - first) * share)))) if first < 1.0 else most
+
+    def _keep(self, num_chunks: int, loss: float) -> None:
+        """Keep the controls where more was simulated than before, or as much with a lower loss."""
+        kept = self._best
+        if not kept or (num_chunks, -loss) > (int(kept["chunks"]), -float(kept["loss"])):
             self._best = {
-                "knots": knots.detach().clone(),
+                "knots": self._knots().detach().clone(),
                 "speeds": self._speeds.detach().clone(),
                 "loss": torch.tensor(loss, dtype=torch.float64),
-                "tracking": tracking.detach().clone(),
-                "first_tracking": self._best.get("first_tracking", tracking.detach().clone()),
+                "chunks": torch.tensor(num_chunks),
             }
 
 
 def replay(rig: Rig, controls: Controls, num_frames: int, *, device: str = "cpu", graph: bool = True) -> Tracked:
     """The motion that ``controls`` make, in ``num_frames`` frames from start to end, without gradients."""
-    return _simulated(Simulation(rig, controls, device=device, graph=graph), controls, num_frames)
+    simulation = Simulation(rig, controls, device=device, graph=graph)
+    states = simulation.run(simulation.start(controls.speeds), controls.knots)
+    return _tracked(simulation, controls, states, num_frames)
 
 
 def corner_distance(model: BodyModel, paths: Paths, wanted: Paths) -> Tensor:
     """How far bones are from where they should be, in m^2: the mean over moments and bones of the squared distance of
-    their cuboids' corners. Half extents count as 3 cm at least, so that thin bones do not twist."""
-    apart = (paths.centres - wanted.centres.to(paths.centres)).square().sum(dim=-1)
-    turned = (paths.turns - wanted.turns.to(paths.turns)).square().sum(dim=-2)  # [K, J, 3] of each axis
+    their cuboids' corners. Half extents count as 3 cm at least, so that thin bones do not twist. ``paths`` may end
+    before ``wanted``."""
+    num = len(paths.centres)
+    apart = (paths.centres - wanted.centres[:num].to(paths.centres)).square().sum(dim=-1)
+    turned = (paths.turns - wanted.turns[:num].to(paths.turns)).square().sum(dim=-2)  # [K, J, 3] of each axis
     halves = model.cuboids.halves.clamp(min=0.03).to(paths.turns)
     return (apart + (turned * halves.square()).sum(dim=-1)).mean()
 
@@ -245,8 +279,8 @@ def cosine_share(done: float, last: float) -> float:
     return last + (1.0 - last) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
 
 
-def _simulated(simulation: Simulation, controls: Controls, num_frames: int) -> Tracked:
-    states = simulation.run(simulation.start(controls.speeds), controls.knots)
+def _tracked(simulation: Simulation, controls: Controls, states: Tensor, num_frames: int) -> Tracked:
+    """What ``states`` [K + 1, J, 29] say in ``num_frames`` frames."""
     paths = sample_states(states.double(), num_frames)
     rotations, shift = motion_of(simulation.model, paths, simulation.ground)
     return Tracked(

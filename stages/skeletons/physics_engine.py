@@ -44,7 +44,7 @@ class Forces:
 
     margin_m: float = 0.003
     ground_stiffness: float = 4000.0
-    ground_damping: float = 2.0
+    ground_damping: float = 4.0
     friction: float = 1.0
     grip_stiffness: float = 4000.0
     grip_damping: float = 1.0
@@ -62,7 +62,7 @@ class Chunks:
         up: [3] the direction in the root's axes that is up when it stands.
         chunk_s: seconds that a chunk takes.
         device: of the simulation, "cpu" or "cuda:0".
-        graph: replay recorded graphs; else launch kernel after kernel, which takes twenty times as long.
+        graph: replay recorded graphs where they work; launching kernel after kernel takes twenty times as long.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Chunks:
     ) -> None:
         prepare()
         self.num_bones, self.substeps, self.device = len(model.parents), substeps, device
-        self.dt = chunk_s / substeps
+        self._chunk_s, self.dt = chunk_s, chunk_s / substeps
         self._forces, self._limit = forces, forces.upright_limit * GRAVITY * model.height
         self._up = wp.vec3(*up.tolist())
         with wp.ScopedDevice(device):
@@ -91,7 +91,14 @@ class Chunks:
                 joint_attach_kd=model.attach_damping,
             )
             self._allocate(model)
-            self._record(graph)
+            self._graphs: tuple[Any, Any] | None = None
+            if graph:
+                self._record(model)
+
+    @property
+    def recorded(self) -> bool:
+        """Whether graphs are replayed."""
+        return self._graphs is not None
 
     def forward(self, state: Tensor, first: Tensor, last: Tensor, ground: float) -> Tensor:
         """The state [J, 29] a chunk after ``state`` [J, 29], with motors led from ``first`` [J - 1, 3] to ``last``."""
@@ -126,6 +133,8 @@ class Chunks:
         self._rates = wp.zeros((steps, control.joint_target_qd.shape[0]), dtype=float, **kept)
         starts, rate_starts = self._model.joint_target_q_start.numpy(), self._model.joint_qd_start.numpy()
         axes = np.arange(3)
+        self._differentiated: tuple[Any, ...] = (self._poses, self._speeds, self._bristles, self._outer)
+        self._differentiated += (self._angles, self._rates, self._first, self._last)
         self._slots = wp.array((starts[1:num, None] + axes).reshape(-1), dtype=int)
         self._rate_slots = wp.array((rate_starts[1:num, None] + axes).reshape(-1), dtype=int)
         self._corners = wp.array(_array(model.cuboids.corners()), dtype=wp.vec3)
@@ -144,38 +153,34 @@ class Chunks:
             control.joint_target_q, control.joint_target_qd = self._angles[step], self._rates[step]
             self._controls.append(control)
 
-    def _record(self, graph: bool) -> None:
-        """Run everything once, then record it where ``graph``."""
-        self._tape = wp.Tape()
-        identity = np.zeros((self.num_bones, 29), np.float32)
-        identity[:, 6] = 1.0
-        self._load(
-            torch.from_numpy(identity), torch.zeros(self.num_bones - 1, 3), torch.zeros(self.num_bones - 1, 3), -9.0
-        )
-        self._forward_graph = self._backward_graph = None
-        with self._tape:
-            self._launch()
-        self._launch_backward()  # both compile what they need
-        if graph:
+    def _record(self, model: BodyModel) -> None:
+        """Record the graphs, and keep them where they give the same bytes as kernel after kernel: on a CPU they are
+        young."""
+        state = torch.zeros(self.num_bones, 29)
+        state[:, :3], state[:, 6] = model.cuboids.centres, 1.0
+        ground = float((model.cuboids.centres - model.cuboids.halves)[:, 1].min())
+        knots = torch.full((2, self.num_bones - 1, 3), 0.1)
+        probe = state, knots[0], -knots[1], ground
+        expected = self.forward(*probe), *self.backward(*probe, torch.ones_like(state))
+        try:
             self._tape = wp.Tape()
             with wp.ScopedCapture(device=self.device) as forward, self._tape:
                 self._launch()
             with wp.ScopedCapture(device=self.device) as backward:
                 self._launch_backward()
-            self._forward_graph, self._backward_graph = forward.graph, backward.graph
+            self._graphs = forward.graph, backward.graph
+            found = self.forward(*probe), *self.backward(*probe, torch.ones_like(state))
+        except RuntimeError:
+            self._graphs = None
+            return
+        if not all(torch.equal(one, other) for one, other in zip(expected, found, strict=True)):
+            self._graphs = None
 
     def _launch(self) -> None:
         wp.launch(
             between_knots,
             dim=(self.substeps, 3 * (self.num_bones - 1)),
-            inputs=[
-                self._first,
-                self._last,
-                self._slots,
-                self._rate_slots,
-                self.substeps,
-                1.0 / (self.dt * self.substeps),
-            ],
+            inputs=[self._first, self._last, self._slots, self._rate_slots, self.substeps, 1.0 / self._chunk_s],
             outputs=[self._angles, self._rates],
         )
         of = self._forces
@@ -208,16 +213,7 @@ class Chunks:
 
     def _launch_backward(self) -> None:
         self._tape.zero()
-        for array in (
-            self._poses,
-            self._speeds,
-            self._bristles,
-            self._outer,
-            self._angles,
-            self._rates,
-            self._first,
-            self._last,
-        ):
+        for array in self._differentiated:
             array.grad.zero_()
         wp.copy(self._poses.grad[self.substeps], self._seed_poses)
         wp.copy(self._speeds.grad[self.substeps], self._seed_speeds)
@@ -225,19 +221,19 @@ class Chunks:
         self._tape.backward()
 
     def _go_forward(self) -> None:
-        if self._forward_graph is not None:
-            wp.capture_launch(self._forward_graph)
-        else:
-            self._tape = wp.Tape()
-            with wp.ScopedDevice(self.device), self._tape:
-                self._launch()
+        if self._graphs is not None:
+            wp.capture_launch(self._graphs[0])
+            return
+        self._tape = wp.Tape()
+        with wp.ScopedDevice(self.device), self._tape:
+            self._launch()
 
     def _go_backward(self) -> None:
-        if self._backward_graph is not None:
-            wp.capture_launch(self._backward_graph)
-        else:
-            with wp.ScopedDevice(self.device):
-                self._launch_backward()
+        if self._graphs is not None:
+            wp.capture_launch(self._graphs[1])
+            return
+        with wp.ScopedDevice(self.device):
+            self._launch_backward()
 
     def _load(self, state: Tensor, first: Tensor, last: Tensor, ground: float) -> None:
         assert state.shape == (self.num_bones, 29) and first.shape == last.shape == (self.num_bones - 1, 3)

@@ -15,7 +15,7 @@ from torch import Tensor
 from stages.skeletons.rig import Joints
 
 MASS_FLOOR = 0.02
-"""Least share of the body's mass that a bone has. [ours]"""
+"""Least share of the body's mass that a bone has, before all are brought to the sum 1. [ours]"""
 
 INERTIA_FLOOR = 0.1
 """A bone's own inertia is at least this share of that of all that hangs on its joint. [ours]"""

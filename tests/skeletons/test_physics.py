@@ -120,6 +120,7 @@ def test_recorded_graphs_give_the_same_bytes() -> None:
     made = []
     for graph in (True, False):
         chunks, state = _chunks(graph)
+        assert chunks.recorded == graph
         chunks.forward(state + 0.01, *KNOTS, 0.1)  # what was before leaves no trace
         chunks.backward(state + 0.01, *KNOTS, 0.1, seed)
         made.append([chunks.forward(state, *KNOTS, 0.001), *chunks.backward(state, *KNOTS, 0.001, seed)])

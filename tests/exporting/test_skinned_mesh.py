@@ -44,14 +44,16 @@ def chain(points: Tensor, faces: Tensor, num: int = 6) -> Rig:
     return Rig(joints=joints, skin=Skin(vertices=points, faces=faces, weights=weights), found="hand")
 
 
-def written(path: Path, rest: np.ndarray[Any, Any], placement: Placement, posed: Tensor | None = None) -> Any:
+def written(
+    path: Path, rest: np.ndarray[Any, Any], placement: Placement, posed: Tensor | None = None, *, loop: bool = False
+) -> Any:
     """The file's bytes, and where all its vertices have to be [T + 1, V, 3], at rest first: ``rest`` [V, 3]."""
     points = torch.from_numpy(rest).float()
     of_asset = placement.to_asset(points)
     hull = trimesh.convex.convex_hull(of_asset.numpy())
     rig = chain(torch.from_numpy(np.array(hull.vertices)).float(), torch.from_numpy(np.array(hull.faces)))
     matrices = some_motion(list(rig.joints.parents), rig.joints.heads, FRAMES)
-    clip = SkinnedClip(name="made up", matrices=matrices, fps=FPS)
+    clip = SkinnedClip(name="made up", matrices=matrices, fps=FPS, loop=loop)
     data = skin_plain_mesh(path, rig, placement, [clip], posed=posed, credit="somebody")
     moved = skin(of_asset.double(), rig.skin.weights_at(of_asset).double(), matrices.double())
     to_file = torch.linalg.inv(placement.matrix())
@@ -60,12 +62,12 @@ def written(path: Path, rest: np.ndarray[Any, Any], placement: Placement, posed:
 
 
 @functools.cache
-def of_rigged(name: str, placement: Placement, clip: str | None = None) -> Any:
+def of_rigged(name: str, placement: Placement, clip: str | None = None, *, loop: bool = False) -> Any:
     path = ASSETS / f"{name}.glb"
     file, source = read_rigged(path), Reader(path.read_bytes())
     clip = next((own for own in file.clips if clip and clip in own), None)
     local = file.bind_local if clip is None else file.pose(clip, torch.zeros(1))
-    return written(path, source.vertices(clip, 0.0), placement, file.skeleton.joint_matrices(local)[0])
+    return written(path, source.vertices(clip, 0.0), placement, file.skeleton.joint_matrices(local)[0], loop=loop)
 
 
 def check(data: bytes, expected: np.ndarray[Any, Any]) -> None:

@@ -12,8 +12,6 @@ animus3d export --format bvh --out walk.bvh                      # the skeleton 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +30,6 @@ from stages.run_dir.layout import RIG
 
 if TYPE_CHECKING:
     from stages.exporting.glb import SourceMesh
-    from stages.exporting.joint_tracks import SkinnedClip
     from stages.meshes.placement import Placement
 
 FORMATS = {
@@ -45,7 +42,7 @@ FORMATS = {
 }
 """Format -> the suffixes that its files may have."""
 
-MESHES = (".glb", ".gltf", ".obj", ".stl")
+MESHES = (".glb", ".gltf", ".obj", ".stl", ".ply")
 BATCH = 8
 """Frames that are asked of the field together: bounds memory."""
 
@@ -176,7 +173,7 @@ def _export_bones(
     out: Path,
     mesh: Path | None,
 ) -> Path:
-    """The skeleton and its animations: on the asset's own mesh where the rig is of its file, else on a stand-in."""
+    """The skeleton and its animations: on the asset's own mesh where it came from one, else on a stand-in."""
     from stages.exporting.bones import check_same_rig, clip_names, clip_of, rig_in_file, vertex_colors
 
     rig = rig_in_file(asset)
@@ -202,36 +199,19 @@ def _export_bones(
 
             colors = vertex_colors(rig, asset.file_gaussians)
             write_usd_skel(temporary, rig, colors, clips, title=asset.prompt, credit=_credit(config))
-        elif rig.found == "file":
-            own = mesh or _recorded_mesh(run)
-            about += f", on {own.name}"
-            temporary.write_bytes(_own_mesh(run, asset, own, clips, config))
         else:
-            from stages.exporting.skinned_stand_in import skin_stand_in
+            from stages.exporting.skinned_asset import Source, skinned_asset
 
-            colors = vertex_colors(rig, asset.file_gaussians)
-            about += ", on a mesh that stands in for the asset"
-            temporary.write_bytes(skin_stand_in(rig, colors, clips, title="asset", credit=_credit(config)))
+            told = run.require(RIG.folder).read_result(RIG.result)[1]
+            recorded = mesh or (_recorded_mesh(run) if rig.found == "file" else _mesh_if_there(run))
+            source = Source(path=recorded, named=mesh is not None, pose=config.pose or told.get("pose") or None)
+            data, on = skinned_asset(
+                rig, asset.file_gaussians, clips, source, owners=told.get("owners", ""), credit=_credit(config)
+            )
+            about += on
+            temporary.write_bytes(data)
     report(Wrote(out, about))
     return out
-
-
-def _own_mesh(run: RunDir, asset: MovingAsset, path: Path, clips: Sequence[SkinnedClip], config: ExportConfig) -> bytes:
-    """The file that the asset and its rig were made from, with more animations."""
-    from stages.exporting.skinned import skin_own_mesh
-    from stages.moving.truth import find_asset
-    from stages.skeletons.rigged import read_rigged
-
-    told = run.require(RIG.folder).read_result(RIG.result)[1]
-    pose = config.pose or told.get("pose") or None
-    found = find_asset(read_rigged(path), asset.file_gaussians.means, pose)
-    if found is None:
-        raise BadInput(
-            f"{path} is not the mesh of this asset, or not in a pose that is tried.",
-            "Name the mesh that rig took: --mesh FILE, and its pose: --pose CLIP@SECONDS",
-        )
-    placement, matrices, _ = found
-    return skin_own_mesh(path, json.loads(told["owners"]), matrices, placement, clips, credit=_credit(config))
 
 
 def _export_mesh(
@@ -299,10 +279,21 @@ def _posed(mesh: SourceMesh, path: Path, pose: str | None, rest: Tensor) -> tupl
 
 def _recorded_mesh(run: RunDir) -> Path:
     """The mesh that ``reconstruct`` made the asset from. Raises ``BadInput`` when it was none, or is gone."""
+    from stages.gaussians.formats import is_mesh_ply
+
     recorded = run.source()
     hint = "Name it: --mesh SOURCE.glb"
-    if recorded is None or recorded.suffix.lower() not in MESHES:
+    splat = recorded is not None and recorded.suffix.lower() == ".ply" and recorded.is_file()
+    if recorded is None or recorded.suffix.lower() not in MESHES or (splat and not is_mesh_ply(recorded)):
         raise BadInput(f"{run.path} was not made from a mesh, so far as it is recorded.", hint)
     if not recorded.is_file():
         raise BadInput(f"{recorded}, which {run.path} was made from, is not there any more.", hint)
     return recorded
+
+
+def _mesh_if_there(run: RunDir) -> Path | None:
+    """The mesh that the asset was made from; None: it was none, or it is gone."""
+    try:
+        return _recorded_mesh(run)
+    except BadInput:
+        return None

@@ -94,6 +94,7 @@ def run(run_dir: RunDir, config: RigConfig, report: Report, *, force: bool = Fal
         joints = found_joints(vertices, faces, facing_deg) if kind == "auto" else read_joints(Path(kind))
         skin = Skin(vertices=vertices, faces=faces, weights=bone_heat(vertices, faces, joints))
         rig = Rig(joints=joints, skin=skin, found="auto" if kind == "auto" else "hand")
+        told = {"pose": config.pose} if config.pose else {}
     # 2.
     with replacing(folder.path / SKELETON) as temporary:
         temporary.write_text(joints_text(rig.joints), encoding="utf-8")

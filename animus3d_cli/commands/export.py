@@ -77,7 +77,8 @@ def command(
     ply-sequence: numbered .ply that SuperSplat opens as an animation. splat-sequence: numbered .splat or .spz. html:
     one page that plays in any browser, without a network. usd: an animated ParticleField3DGaussianSplat. glb: the
     motion on the mesh that the asset came from, as morph targets. With --skinned glb is that mesh with its own joints
-    and materials and the motion beside its clips, or a mesh that stands in for a splat; bvh is the skeleton alone.
+    and materials and the motion beside its clips; where rig found other joints, with these in place of its own and of
+    its clips; or a mesh that stands in for a splat. bvh is the skeleton alone.
 
     Reads asset/ and tracked/, refined/ or motion/, writes PATH. Nothing is cached: the file is replaced.
 

@@ -72,6 +72,12 @@ class GlbFile:
             samplers.append({"input": inputs[count], "output": output, "interpolation": "LINEAR"})
         animations.append({"name": free, "samplers": samplers, "channels": channels})
 
+    def add_credit(self, credit: str) -> None:
+        """Add ``credit`` to what the file says of its authors."""
+        about = self.content["asset"]
+        if credit:
+            about["copyright"] = ", ".join(text for text in (about.get("copyright", ""), credit) if text)
+
     def to_bytes(self) -> bytes:
         """The whole file."""
         self.content["buffers"] = [{**self.content.get("buffers", [{}])[0], "byteLength": len(self.blob)}]
@@ -96,15 +102,19 @@ def add_animations(
 
 def read_glb_file(path: Path) -> GlbFile:
     """The ``.glb`` or ``.gltf`` at ``path``, which ``open_gltf`` can read; what lies in other files is taken in."""
-    data = path.read_bytes()
+    return parse_glb_file(path.read_bytes(), path.parent)
+
+
+def parse_glb_file(data: bytes, folder: Path) -> GlbFile:
+    """The content ``data`` of a ``.glb`` or ``.gltf`` that lies in ``folder``, or would."""
     if data[:4] != b"glTF":
         content, binary = json.loads(data.decode("utf-8-sig")), b""
     else:
         length = int.from_bytes(data[12:16], "little")
         content, binary = json.loads(data[20 : 20 + length].decode("utf-8-sig")), data[28 + length :]
     file = GlbFile(content, bytearray())
-    _join_buffers(file, binary, path.parent)
-    _embed_pictures(file, path.parent)
+    _join_buffers(file, binary, folder)
+    _embed_pictures(file, folder)
     return file
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from stages.errors import BadInput
-from stages.exporting.glb_file import GlbFile, add_animations, read_glb_file
+from stages.exporting.glb_file import add_animations, read_glb_file
 from stages.exporting.joint_tracks import Nodes, SkinnedClip, check_clips, node_tracks
 from stages.meshes.gltf import understanding
 from stages.meshes.placement import Placement
@@ -60,7 +60,7 @@ def skin_own_mesh(
     num_joints = check_clips(clips)
     rest = _rest_worlds(rigged, _checked(owners, rigged, num_joints), matrices_rest)
     nodes = Nodes(names=rigged.names, parents=rigged.parents, own=rigged.bind_local)
-    to_asset = _matrix(placement)
+    to_asset = placement.matrix()
     moving = []
     for clip in clips:
         moves = torch.linalg.solve(to_asset, clip.keyed @ to_asset)  # [K, J, 4, 4] in the file's world
@@ -70,7 +70,7 @@ def skin_own_mesh(
     for node, node_id in enumerate(rigged.node_ids):
         if node_id in animated:
             _drop_matrix(file.content["nodes"][node_id], nodes, node)
-    _add_credit(file, credit)
+    file.add_credit(credit)
     return file.to_bytes()
 
 
@@ -104,24 +104,9 @@ def _rest_worlds(rigged: RiggedFile, owners: list[int], matrices_rest: Tensor) -
     return rest
 
 
-def _matrix(placement: Placement) -> Tensor:
-    """[4, 4] from the file's world to the asset's, in double."""
-    matrix = torch.eye(4, dtype=torch.float64)
-    matrix[:3, :3] = placement.scale * placement.R_asset_file.double()
-    if placement.offset is not None:
-        matrix[:3, 3] = placement.offset.double()
-    return matrix
-
-
 def _drop_matrix(content: dict[str, Any], nodes: Nodes, node: int) -> None:
     """Write a node's matrix as shift, turn and scale."""
     if content.pop("matrix", None) is not None:
         w, x, y, z = nodes.own.rotations[0, node].tolist()
         content["translation"], content["rotation"] = nodes.own.translations[0, node].tolist(), [x, y, z, w]
         content["scale"] = nodes.own.scales[0, node].tolist()
-
-
-def _add_credit(file: GlbFile, credit: str) -> None:
-    about = file.content["asset"]
-    if credit:
-        about["copyright"] = ", ".join(text for text in (about.get("copyright", ""), credit) if text)

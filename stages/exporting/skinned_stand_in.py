@@ -56,11 +56,15 @@ def skin_stand_in(
         {
             "scene": 0,
             "scenes": [{"nodes": [0, len(rig.joints)]}],
-            "nodes": [*_node_contents(rig.joints, nodes.own), {"name": title, "mesh": 0, "skin": 0}],
+            "nodes": [*node_contents(rig.joints, nodes.own), {"name": title, "mesh": 0, "skin": 0}],
             "meshes": [{"name": title, "primitives": [_primitive(file, rig, colors)]}],
             "materials": [{"pbrMetallicRoughness": {"metallicFactor": 0, "roughnessFactor": 1}, "doubleSided": True}],
             "skins": [
-                {"joints": list(range(len(rig.joints))), "skeleton": 0, "inverseBindMatrices": _bind(file, rig.joints)}
+                {
+                    "joints": list(range(len(rig.joints))),
+                    "skeleton": 0,
+                    "inverseBindMatrices": bind_matrices(file, rig.joints),
+                }
             ],
         }
     )
@@ -102,17 +106,29 @@ def influences(weights: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(shares > 0.0, joints, 0), shares.float()
 
 
-def _node_contents(joints: Joints, own: Pose) -> list[dict[str, object]]:
+def influence_arrays(which: Tensor, shares: Tensor, num_joints: int) -> dict[str, Array]:
+    """The attributes JOINTS_n and WEIGHTS_n, each [V, 4], of what ``influences`` returns."""
+    small = np.dtype(np.uint8 if num_joints <= 256 else np.uint16)
+    arrays: dict[str, Array] = {}
+    for number in range(which.shape[1] // IN_A_SET):
+        part = slice(number * IN_A_SET, (number + 1) * IN_A_SET)
+        arrays[f"JOINTS_{number}"] = which[:, part].numpy().astype(small)
+        arrays[f"WEIGHTS_{number}"] = _numpy(shares[:, part])
+    return arrays
+
+
+def node_contents(joints: Joints, own: Pose, first: int = 0) -> list[dict[str, object]]:
+    """The nodes of ``joints`` as a file writes them; the first of them has the id ``first``."""
     contents: list[dict[str, object]] = []
     for joint, name in enumerate(joints.names):
         content: dict[str, object] = {"name": name, "translation": own.translations[0, joint].tolist()}
         if children := joints.children(joint):
-            content["children"] = children
+            content["children"] = [first + child for child in children]
         contents.append(content)
     return contents
 
 
-def _bind(file: GlbFile, joints: Joints) -> int:
+def bind_matrices(file: GlbFile, joints: Joints) -> int:
     """The accessor of the inverse bind matrices, column by column."""
     matrices = np.tile(np.eye(4, dtype=np.float32), (len(joints), 1, 1))
     matrices[:, 3, :3] = -joints.heads.detach().cpu().float().numpy()
@@ -124,18 +140,13 @@ def _primitive(file: GlbFile, rig: Rig, colors: Tensor) -> dict[str, object]:
     vertices, faces = rig.skin.vertices.detach().cpu().float(), rig.skin.faces.detach().cpu()
     normals = vertex_normals(vertices, faces)
     normals[normals.norm(dim=-1) < 0.5] = torch.tensor([0.0, 1.0, 0.0])  # of vertices without a face
-    which, shares = influences(rig.skin.weights)
     attributes = {
         "POSITION": file.add(vertices.numpy(), "VEC3", target=VERTICES, bounds=True),
         "NORMAL": file.add(normals.numpy(), "VEC3", target=VERTICES),
         "COLOR_0": file.add(_numpy(linear_light(colors.clamp(0.0, 1.0))), "VEC3", target=VERTICES),
     }
-    small = np.dtype(np.uint8 if len(rig.joints) <= 256 else np.uint16)
-    for number in range(which.shape[1] // IN_A_SET):
-        part = slice(number * IN_A_SET, (number + 1) * IN_A_SET)
-        indices = which[:, part].numpy().astype(small)
-        attributes[f"JOINTS_{number}"] = file.add(indices, "VEC4", target=VERTICES)
-        attributes[f"WEIGHTS_{number}"] = file.add(_numpy(shares[:, part]), "VEC4", target=VERTICES)
+    for name, values in influence_arrays(*influences(rig.skin.weights), len(rig.joints)).items():
+        attributes[name] = file.add(values, "VEC4", target=VERTICES)
     corners = faces.reshape(-1).numpy().astype(np.uint16 if len(vertices) < 65535 else np.uint32)
     return {"attributes": attributes, "indices": file.add(corners, "SCALAR", target=INDICES), "material": 0}
 

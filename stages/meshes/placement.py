@@ -47,6 +47,18 @@ class Placement:
         moved = self.scale * points @ self.R_asset_file.T
         return moved if self.offset is None else moved + self.offset
 
+    def matrix(self) -> Tensor:
+        """[4, 4] from the file's world to the asset's, in double."""
+        matrix = torch.eye(4, dtype=torch.float64)
+        matrix[:3, :3] = self.scale * self.R_asset_file.double()
+        if self.offset is not None:
+            matrix[:3, 3] = self.offset.double()
+        return matrix
+
+    def to_file(self, points: Tensor) -> Tensor:
+        """Points [..., 3] of the asset's frame in the file's."""
+        return self.moves_to_file(points if self.offset is None else points - self.offset)
+
     def moves_to_file(self, moves: Tensor) -> Tensor:
         """Displacements [..., 3] of the asset's frame in the file's."""
         return moves @ self.R_asset_file / self.scale

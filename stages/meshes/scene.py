@@ -23,6 +23,7 @@ class Primitive:
     source: Any  # what pygltflib holds of it
     vertices: Array  # [V, 3] float32 in the mesh's frame, morph targets applied with their default weights
     normals: Array | None  # [V, 3] likewise
+    tangents: Array | None  # [V, 4] float32 in the mesh's frame, the last a sign
     faces: Array  # [F, 3] int64; none for points and lines
     world_node: Array  # [4, 4] float64
     morphed: bool  # whether default weights have moved it
@@ -35,7 +36,7 @@ def primitives(file: GltfFile) -> list[Primitive]:
         ValueError: nodes form a circle, a triangle names a vertex that is not there, and whatever numpy raises.
     """
     worlds, found = world_matrices(file), []
-    shown = _shown(file)
+    shown = shown_nodes(file)
     for node_id in sorted_nodes(file)[0]:
         node = file.gltf.nodes[node_id]
         if node.mesh is None or node_id not in shown:
@@ -46,13 +47,14 @@ def primitives(file: GltfFile) -> list[Primitive]:
             vertices = file.attribute(source, "POSITION")
             if vertices is None:
                 continue
-            normals = file.attribute(source, "NORMAL")
+            normals, tangents = file.attribute(source, "NORMAL"), file.attribute(source, "TANGENT")
             vertices = vertices.astype(np.float32) + _morph(file, source, weights, "POSITION")
             if normals is not None:
                 normals = normals.astype(np.float32) + _morph(file, source, weights, "NORMAL")
             found.append(
                 Primitive(
                     node=node_id, number=number, source=source, vertices=vertices, normals=normals,
+                    tangents=None if tangents is None else tangents.astype(np.float32),
                     faces=_faces(file, source, len(vertices)), world_node=worlds[node_id],
                     morphed=any(weights) and bool(source.targets),
                 )
@@ -112,7 +114,7 @@ def _local(node: Any) -> Array:
     return local
 
 
-def _shown(file: GltfFile) -> set[int]:
+def shown_nodes(file: GltfFile) -> set[int]:
     """Ids of the nodes under the scene's roots; all when the file has no scene."""
     nodes, scenes = file.gltf.nodes, file.gltf.scenes
     if not scenes:

@@ -23,6 +23,9 @@ from stages.exporting.skinned import SkinnedClip
 from stages.exporting.skinned_stand_in import skin_stand_in
 from tests.exporting.motions import ASSETS, Reader, arm, some_motion
 from tests.exporting.test_skinned import AS_IT_IS, CLOSE, FILES, FRAMES, TURNED, exported
+from tests.exporting.test_skinned_mesh import RIGGED, of_rigged, scene, written
+
+__all__ = ["scene"]
 
 VALIDATE = """
 const validator = require('gltf-validator'), fs = require('fs');
@@ -61,12 +64,31 @@ def test_the_validator_finds_nothing_in_a_stand_in(tmp_path: Path) -> None:
     assert not issues(tmp_path / "out.glb")
 
 
-@pytest.mark.parametrize("name", ["rigged/Horse", "rigged/Knight", "rigged/Fox", "held_out/Cow", "stand-in"])
+@pytest.mark.parametrize("name", RIGGED)
+def test_the_validator_finds_nothing_in_a_mesh_with_new_bones(name: str, tmp_path: Path) -> None:
+    (tmp_path / "out.glb").write_bytes(of_rigged(name, TURNED)[0])
+    assert issues(tmp_path / "out.glb") <= issues(ASSETS / f"{name}.glb")
+
+
+def test_the_validator_finds_nothing_in_a_plain_scene_with_new_bones(scene: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.glb").write_bytes(written(scene, Reader(scene.read_bytes()).vertices(), TURNED)[0])
+    assert issues(tmp_path / "out.glb") <= issues(scene)
+
+
+NEW_BONES = [f"new bones {name}" for name in RIGGED]
+
+
+@pytest.mark.parametrize(
+    "name", ["rigged/Horse", "rigged/Knight", "rigged/Fox", "held_out/Cow", "stand-in", *NEW_BONES]
+)
 def test_blender_has_bones_and_vertices_where_we_have_them(name: str, tmp_path: Path) -> None:
     python = os.environ.get("ANIMUS3D_BLENDER_PYTHON")
     if not python:
         pytest.skip("needs a Python with bpy, see ANIMUS3D_BLENDER_PYTHON")
-    data = exported(ASSETS / f"{name}.glb", TURNED, merged=True, loop=True)[0] if "/" in name else stand_in()
+    if name in NEW_BONES:
+        data = of_rigged(name.removeprefix("new bones "), TURNED, loop=True)[0]
+    else:
+        data = exported(ASSETS / f"{name}.glb", TURNED, merged=True, loop=True)[0] if "/" in name else stand_in()
     (tmp_path / "in.glb").write_bytes(data)
     command = [python, str(Path(__file__).with_name("blender_reads.py")), str(tmp_path / "in.glb"), "made up"]
     command += [str(FPS), str(FRAMES + 1), str(tmp_path / "out.npz")]

@@ -2,13 +2,14 @@
 
     animus3d ablate deer.ply bird.ply --prompt "a jumping animal" --out study
 
-1. Every asset becomes a run; for every seed a static LoRA is fitted.
+1. Every asset becomes a run, with a rig where bones move it; for every seed a static LoRA is fitted where one is asked
+   for.
 2. Every variant (``stages.ablation.variants``) distils from there with that seed, and is measured.
 3. Tables of the means with their intervals, and for every ordering that the paper claims whether it holds.
 
 All of it goes on where it stopped. It runs other stages, each in a run directory of its own::
 
-    OUT/runs/TASK/asset                   the static asset
+    OUT/runs/TASK/asset                   the static asset, and its rig
     OUT/runs/TASK/seed-S/VARIANT          a run as any other: render, view, eval and report work on it
     OUT/ablation.json table.md table.csv table.tex
 """
@@ -28,7 +29,7 @@ from typing import Any
 
 import torch
 
-from stages import distill, evaluate, fit_lora, reconstruct, refine
+from stages import distill, evaluate, fit_lora, reconstruct, refine, rig
 from stages.ablation import result_tables
 from stages.ablation.orderings import orderings, summary
 from stages.ablation.tasks import Task
@@ -37,6 +38,7 @@ from stages.errors import BadInput, SettingsDiffer
 from stages.events import Finished, Progress, Report, Started, Wrote, silent
 from stages.files import read_json, replacing, write_json
 from stages.run_dir import RunDir
+from stages.run_dir.layout import RIG
 from stages.settings import with_settings
 from stages.tables import as_text
 
@@ -47,6 +49,7 @@ class AblateConfig:
 
     seeds: int = 3
     asset: reconstruct.ReconstructConfig = field(default_factory=reconstruct.ReconstructConfig)
+    rig: rig.RigConfig = field(default_factory=rig.RigConfig)
     lora: fit_lora.FitLoraConfig = field(default_factory=fit_lora.FitLoraConfig)
     distill: distill.DistillConfig = field(default_factory=lambda: distill.DistillConfig(preview_every=0))
     refine: refine.RefineConfig = field(default_factory=lambda: refine.RefineConfig(preview_every=0))
@@ -83,7 +86,34 @@ def _published() -> AblateConfig:
     )
 
 
-PRESETS = {"default": _points(), "video": AblateConfig(), "score": _score_alone(), "published": _published()}
+def _skeleton() -> AblateConfig:
+    """AKD's method with the prior that sees points: bones stay above a ground that the prior does not see. [ours]"""
+    base = _points()
+    return replace(
+        base,
+        distill=with_settings(
+            base.distill,
+            {
+                "score.objective": "sds",
+                "motion.kind": "skeleton",
+                "views.ground": True,
+            },
+        ),
+    )
+
+
+def _akd() -> AblateConfig:
+    return replace(_published(), distill=replace(distill.PRESETS["akd"], preview_every=0))
+
+
+PRESETS = {
+    "default": _points(),
+    "video": AblateConfig(),
+    "score": _score_alone(),
+    "skeleton": _skeleton(),
+    "akd": _akd(),
+    "published": _published(),
+}
 
 
 def run(
@@ -110,6 +140,8 @@ def run(
         with static.lock("ablate"):
             settings = replace(config.asset, pose=task.pose or None)
             reconstruct.run(static, settings, silent, file=Path(task.asset), force=force)
+            if any(moves_bones(settings_of(config, variant)) for variant in variants):
+                rig.run(static, replace(config.rig, pose=task.pose or config.rig.pose), silent, force=force)
     # 1. and 2.
     jobs = [(task, seed) for seed in range(config.seeds) for task in tasks]
     report(Started("ablate", len(jobs) * len(variants)))
@@ -183,6 +215,7 @@ def run_job(
     """All variants of one task with one seed, the full method first: the others start from its LoRA or motion."""
     task, seed = job
     folder = out / "runs" / task.name / f"seed-{seed}"
+    compares = any(settings_of(config, variant).score.compares for variant in variants)
     results = []
     for variant in variants:
         run_dir = RunDir(folder / variant.name)
@@ -190,34 +223,48 @@ def run_job(
         try:
             with run_dir.lock("ablate"):
                 run_dir.copy_from(origin, before="refine" if variant.refined else "distill")
-                metrics = run_variant(run_dir, task, seed, variant, config, force)
+                metrics = run_variant(run_dir, task, seed, variant, config, force=force, lora=compares)
         except SettingsDiffer as error:
             raise SettingsDiffer(error.what, "Choose another --out, or do it all again with --force.") from None
         results.append({"task": task.name, "seed": seed, "variant": variant.name, "metrics": metrics})
     return results
 
 
+def settings_of(config: AblateConfig, variant: Variant) -> distill.DistillConfig:
+    """How a variant distils, but for the sentence and the seed."""
+    made: distill.DistillConfig = with_settings(config.distill, variant.settings)
+    return made
+
+
+def moves_bones(config: distill.DistillConfig) -> bool:
+    """Whether the asset needs a rig."""
+    return config.motion.kind == "skeleton"
+
+
 def run_variant(
-    run_dir: RunDir, task: Task, seed: int, variant: Variant, config: AblateConfig, force: bool
+    run_dir: RunDir, task: Task, seed: int, variant: Variant, config: AblateConfig, *, force: bool, lora: bool
 ) -> dict[str, float | None]:
-    """Distil, refine where the variant says so, and measure; what ``eval`` says, by name."""
-    lora = replace(config.lora, seed=seed, object=task.object or config.lora.object)
-    moving = with_settings(config.distill, {"prompt": task.prompt, "seed": seed, **variant.settings})
+    """Distil, refine where the variant says so, and measure; what ``eval`` says, by name. ``lora``: the full method is
+    to have a static LoRA, which one of the variants compares with."""
+    fitted = replace(config.lora, seed=seed, object=task.object or config.lora.object)
+    moving = replace(settings_of(config, variant), prompt=task.prompt, seed=seed)
     refined = replace(config.refine, seed=seed)
     measured = replace(config.evaluate, source="refined" if variant.refined else "motion")
     if task.truth:
         measured = replace(measured, truth=task.truth, truth_pose=task.pose or None)
     inputs = {"asset": run_dir.asset_hash(), "distill": asdict(moving), "evaluate": asdict(measured)}
-    if moving.score.weight:
-        inputs["lora"] = asdict(lora)
+    if lora and moving.score.weight:
+        inputs["lora"] = asdict(fitted)
+    if moves_bones(moving):
+        inputs["rig"] = run_dir.stage(RIG.folder).result_hash(RIG.result)
     if variant.refined:
         inputs["refine"] = asdict(refined)
     inputs = json.loads(json.dumps(inputs))  # as it is read back
     known = read_json(run_dir.path / "ablation.json")
     if known is not None and not force and known.get("inputs") == inputs:
         return dict(known["metrics"])
-    if variant.name == FULL and config.distill.score.weight:
-        fit_lora.run(run_dir, lora, silent, force=force)
+    if variant.name == FULL and lora:
+        fit_lora.run(run_dir, fitted, silent, force=force)
     if not variant.refined:
         distill.run(run_dir, moving, silent, force=force)
     else:

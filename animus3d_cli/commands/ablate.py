@@ -44,8 +44,8 @@ def command(
         typer.Option(
             "--preset",
             metavar="NAME",
-            help="default (points), video (embedded-video), score (that without its pixel flow, as in the paper), or "
-            "published.",
+            help="default (points), video (embedded-video), score (that without its pixel flow, as in the paper), "
+            "published, skeleton (bones, points), or akd (bones, CogVideoX-5b).",
             show_default=False,
         ),
     ] = None,
@@ -58,9 +58,11 @@ def command(
     """Leave out one part of the method at a time, and measure.
 
     Variants: full, sds-7.5, sds-100, no-faithful-noise, no-dual-distribution, static-prompt, refined; with priors that
-    see points also arap, hexplane, match; with those that make videos no-tv, no-arap, no-flow, no-score. Every asset is
-    animated by each, with every seed, in runs of its own under FOLDER/runs, which resume. Settings of the stages: --set
-    distill.arap_weight=10, lora., refine., evaluate., asset.
+    see points also arap, hexplane, match; with those that make videos no-tv, no-arap, no-flow, no-score. Of a motion of
+    bones (--preset skeleton or akd): full, no-ground-penalty, no-smoothness, field-instead-of-skeleton; with priors
+    that see points also points-instead-of-skeleton, with those that make videos no-ground. Every asset is animated by
+    each, with every seed, in runs of its own under FOLDER/runs, which resume; its rig is made once. Settings of the
+    stages: --set distill.arap_weight=10, rig., lora., refine., evaluate., asset.
 
     Writes FOLDER/ablation.json, table.md, table.csv and table.tex: means with intervals, and whether the paper's
     orderings hold.
@@ -86,7 +88,8 @@ def command(
     ]
     assignments = [f"{stage}.{name}={value}" for stage, name, value in flags if value is not None]
     config = build_config(PRESETS, preset_for(preset, prior), {"seeds": seeds}, [*assignments, *(settings or [])])
-    suiting = names_for(is_points_kind(config.distill.prior))
+    bones = config.distill.motion.kind == "skeleton"
+    suiting = names_for(is_points_kind(config.distill.prior), skeleton=bones)
     wanted = suiting if names is None else [name.strip() for name in names.split(",") if name.strip()]
     console = Console()
     try:

@@ -83,7 +83,8 @@ def command(
             "--preset",
             metavar="NAME",
             help="default, points-msd (MSD with the points prior), video (MSD with embedded-video), preview (quick, "
-            "without MSD), best (slow), or published (for published models).",
+            "without MSD), best (slow), published (for published models), or akd (the bones of rig over a ground, SDS "
+            "from CogVideoX-5b).",
             show_default=False,
         ),
     ] = None,

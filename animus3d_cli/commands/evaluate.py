@@ -41,6 +41,9 @@ def command(
     i3d: Annotated[str | None, typer.Option(metavar="FILE", help="I3D as TorchScript, for FVD.")] = None,
     raft: Annotated[str | None, typer.Option(metavar="FILE", help="RAFT as TorchScript, for dynamic degree.")] = None,
     amt: Annotated[str | None, typer.Option(metavar="FILE", help="AMT as TorchScript, for motion smoothness.")] = None,
+    videophy: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="VideoPhy's judge, for SA and PC: cannot be run yet.")
+    ] = None,
     source: Annotated[str, typer.Option("--source", help="auto, tracked, refined, motion or static.")] = "auto",
     offline: options.Offline = False,
     device: options.Device = "auto",
@@ -71,7 +74,9 @@ def command(
         "source": source,
         "reference": reference,
         "truth": truth,
-        "networks": NetworkPlaces(clip=clip, dino=dino, inception=inception, i3d=i3d, raft=raft, amt=amt),
+        "networks": NetworkPlaces(
+            clip=clip, dino=dino, inception=inception, i3d=i3d, raft=raft, amt=amt, videophy=videophy
+        ),
         "raster": raster,
         "device": resolve_device(device),
     }

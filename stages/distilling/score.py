@@ -13,7 +13,7 @@ from stages.conventions import step_generator
 from stages.distilling.terms import View
 from stages.errors import BadInput
 from stages.objectives.msd import distillation_loss, msd_gradient, static_score
-from stages.objectives.sds import sds_gradient
+from stages.objectives.sds import SdsForm, sds_gradient
 from stages.priors.prior import Observation, Prior, Wanted
 from stages.settings import check
 
@@ -24,6 +24,7 @@ class ScoreConfig:
     looking at what the embedded prior does (``docs/priors.md``)."""
 
     objective: Literal["msd", "sds"] = "msd"
+    sds_form: SdsForm = "eps"  # of sds: the difference of noises, or of clean estimates, see ``stages.objectives.sds``
     weight: float = 1.0
     every: int = 4  # steps: it costs most of the time
     guidance: float = 1.1
@@ -33,17 +34,24 @@ class ScoreConfig:
     start_noise: Literal["fresh", "fixed", "none"] = "fresh"  # in which inversion begins, see ``ddim_invert``
     timestep_min: float = 0.95  # as fractions of the schedule
     timestep_max: float = 0.99
-    timestep_max_end: float = 0.97  # the upper end is annealed linearly down to this
+    timestep_min_end: float | None = None  # the lower end is annealed linearly to this; None: it stays
+    timestep_max_end: float = 0.97  # the upper end likewise
+    anneal_share: float = 1.0  # of the steps, in which the ends get there
     num_timesteps: int = 8  # rungs of the ladder
     blur: float = 5 / 64  # of the residual, in heights of the picture, see ``stages.raster.smoothing``
     blur_until: float = 1.0  # the share of the steps in which it falls, linearly, to none
 
     def __post_init__(self) -> None:
-        check(self, weight=0, every=1, inversion_steps=0, num_timesteps=1, blur=0, blur_until=0)
+        check(self, weight=0, every=1, inversion_steps=0, num_timesteps=1, blur=0, blur_until=0, anneal_share=0)
         if not 0.0 <= self.timestep_min <= self.timestep_max <= 1.0 or not 0.0 <= self.timestep_max_end <= 1.0:
             raise BadInput(
                 f"Timesteps from {self.timestep_min:g} to {self.timestep_max:g} are no range within 0 to 1.",
                 "timestep_min must not lie above timestep_max.",
+            )
+        if self.timestep_min_end is not None and not 0.0 <= self.timestep_min_end <= self.timestep_max_end:
+            raise BadInput(
+                f"Timesteps from {self.timestep_min_end:g} to {self.timestep_max_end:g} are no range within 0 to 1.",
+                "timestep_min_end must not lie above timestep_max_end.",
             )
         if self.weight == 0.0 or self.objective == "sds":
             return
@@ -64,6 +72,25 @@ class ScoreConfig:
         """Whether the moving asset is compared with the asset at rest, which takes a static LoRA."""
         return self.weight > 0.0 and self.objective == "msd" and self.static_branch != "none"
 
+    @property
+    def lowest_timestep(self) -> float:
+        """The lower end of all timesteps that are drawn, as a fraction of the schedule."""
+        return self.timestep_min if self.timestep_min_end is None else min(self.timestep_min, self.timestep_min_end)
+
+    @property
+    def highest_timestep(self) -> float:
+        """The upper end; an annealing without a lower end of its own never raises it."""
+        return self.timestep_max if self.timestep_min_end is None else max(self.timestep_max, self.timestep_max_end)
+
+    def timesteps_at(self, done: float) -> tuple[float, float]:
+        """The lower and the upper end when ``done`` of the steps are done, as fractions of the schedule. A lower end
+        that stays is that of all timesteps, and so 0 here."""
+        annealed = min(1.0, done / max(1e-9, self.anneal_share))
+        upper = self.timestep_max + annealed * (self.timestep_max_end - self.timestep_max)
+        if self.timestep_min_end is None:
+            return 0.0, upper
+        return self.timestep_min + annealed * (self.timestep_min_end - self.timestep_min), upper
+
     def blur_at(self, done: float) -> float:
         """The blur of the residual when ``done`` of the steps are done, in heights of the picture."""
         return self.blur * max(0.0, 1.0 - done / max(1e-9, self.blur_until))
@@ -77,7 +104,7 @@ class Score:
 
     def __init__(self, prior: Prior, config: ScoreConfig, *, steps: int, seed: int) -> None:
         self.prior, self.config, self.weight, self.steps, self.seed = prior, config, config.weight, steps, seed
-        rungs = torch.linspace(config.timestep_min, config.timestep_max, config.num_timesteps).tolist()
+        rungs = torch.linspace(config.lowest_timestep, config.highest_timestep, config.num_timesteps).tolist()
         self.timesteps = [prior.parameterization.timestep_at(rung) for rung in rungs]
         self._static_eps: dict[tuple[int, int], Tensor] = {}
 
@@ -92,12 +119,12 @@ class Score:
         return distillation_loss(observation, self.gradient(observation.latents, view, timestep, generator))
 
     def draw_timestep(self, step: int, generator: torch.Generator) -> int:
-        """A rung of the ladder below the annealed upper end."""
-        config = self.config
-        done = step / max(1, self.steps)
-        upper = config.timestep_max + done * (config.timestep_max_end - config.timestep_max)
-        allowed = max(1, sum(t <= self.prior.parameterization.timestep_at(upper) for t in self.timesteps))
-        return self.timesteps[int(torch.randint(0, allowed, (), generator=generator))]
+        """A rung of the ladder between the annealed ends; the nearest to the lower one where there is none between."""
+        at = self.prior.parameterization.timestep_at
+        lower, upper = map(at, self.config.timesteps_at(step / max(1, self.steps)))
+        allowed = [t for t in self.timesteps if lower <= t <= upper]
+        allowed = allowed or [min(self.timesteps, key=lambda t: abs(t - lower))]
+        return allowed[int(torch.randint(0, len(allowed), (), generator=generator))]
 
     def gradient(self, latents: Tensor, view: View, timestep: int, generator: torch.Generator) -> Tensor:
         """The objective's direction in latent space [1, C, t, h, w], detached."""
@@ -105,7 +132,14 @@ class Score:
         eps = self.prior.noise(latents, view.condition, generator)
         if config.objective == "sds":
             return sds_gradient(
-                self.prior, latents, eps, timestep, view.condition, view.negative, guidance=config.guidance
+                self.prior,
+                latents,
+                eps,
+                timestep,
+                view.condition,
+                view.negative,
+                guidance=config.guidance,
+                form=config.sds_form,
             )
         return msd_gradient(
             self.prior,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.errors import BadInput
 from stages.metrics.builtin import (
     EFFICIENTNET_WEIGHTS,
     LPIPS_WEIGHTS,
@@ -31,6 +32,7 @@ class NetworkPlaces:
     i3d: str | None = None  # TorchScript
     raft: str | None = None  # TorchScript
     amt: str | None = None  # TorchScript
+    videophy: str | None = None  # folder; cannot be run yet, see ``catalogue.VIDEOPHY``
     builtin: bool = True  # whether those of the extra ``metrics`` look too, where it is installed
 
 
@@ -55,6 +57,8 @@ def load_networks(places: NetworkPlaces, device: str) -> Networks:
         BadInput: a file or folder that holds something else, or is damaged.
         NotAvailable: no such folder, and no such model on the hub.
     """
+    if places.videophy and not Path(places.videophy).is_dir():
+        raise BadInput(f"There is no folder {places.videophy}.", "Check the path of --videophy.")
     found: dict[str, object] = {}
     if places.clip or places.dino:  # transformers takes seconds to import
         from stages.metrics.pretrained import ClipEncoder, Dino

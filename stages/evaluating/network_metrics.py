@@ -37,6 +37,7 @@ def by_networks(
     return (
         _clip(networks, frames, stills, prompt, where)
         | _vbench(networks, frames, stills, where)
+        | {name: missing(name, catalogue.VIDEOPHY) for name in ("videophy_sa", "videophy_pc")}
         | _builtin(networks, frames, stills, where)
         | _against(networks, reference, frames, where)
     )

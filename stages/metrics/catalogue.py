@@ -20,6 +20,12 @@ INCEPTION = "--inception FILE, the Inception weights of pytorch-fid or torch-fid
 I3D = "--i3d FILE, the TorchScript I3D of StyleGAN-V's and most other FVD code"
 RAFT = "--raft FILE, torchvision's raft_large as TorchScript"
 AMT = "--amt FILE, the interpolation network AMT-S as TorchScript"
+VIDEOPHY = (
+    "not measured: transformers holds no mPLUG-owl-video, which VideoPhy's judge is (videocon_physics, 7 billion "
+    "parameters)"
+)
+"""No option brings these."""
+
 EXTRA = "pip install 'animus3d[metrics]', with networks.builtin=true as by default"
 REFERENCE = "--reference RUN, or a folder of videos or frames"
 TRUTH = "--truth FILE.glb#Clip, or --truth RUN with the same asset"
@@ -94,6 +100,12 @@ CATALOGUE = {
         "VBench: RAFT flow; share of views in which a quarter of the steps between frames move their fastest 5 % of "
         "pixels more than 6 * side / 256 px, the camera fixed, the clip taken at 8 frames a second",
         "higher",
+    ),
+    "videophy_sa": Definition(
+        "of 1", "SA of VideoPhy (Bansal et al. 2024): how probably the video shows what the prompt says", "higher"
+    ),
+    "videophy_pc": Definition(
+        "of 1", "PC of VideoPhy: how probably the video follows the physics of everyday life", "higher"
     ),
     "lpips_static": Definition(
         "",

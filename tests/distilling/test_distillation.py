@@ -13,6 +13,7 @@ from stages.conventions import step_generator
 from stages.distilling.distillation import Distillation, ObjectiveConfig
 from stages.distilling.pixel_flow import PixelFlowConfig
 from stages.distilling.score import Score, ScoreConfig
+from stages.errors import BadInput
 from stages.gaussians import Frames, Gaussians
 from stages.motion.regularizers import TotalVariation
 from stages.objectives.inversion import ddim_invert
@@ -213,3 +214,37 @@ def test_terms_take_part_when_they_are_due() -> None:
     motion = Shift((0.0, 0.1, 0.0))
     named = [set(steps.step(motion, motion.regularizers(steps.asset, None), step)) for step in range(3)]
     assert named == [{"loss", "score", "pixel_flow", "tv"}, {"loss", "pixel_flow", "tv"}, named[0]]
+
+
+def drawn(config: ScoreConfig, steps: int = 100) -> list[list[float]]:
+    """What may be drawn in each step, as fractions of the schedule."""
+    prior = world()[1]
+    score, last = Score(prior, config, steps=steps, seed=0), prior.parameterization.num_timesteps - 1
+    found = []
+    for step in range(steps):
+        seen = {score.draw_timestep(step, step_generator(seed, step)) for seed in range(60)}
+        found.append(sorted(timestep / last for timestep in seen))
+    return found
+
+
+def test_both_ends_of_the_timesteps_are_annealed_and_then_stay() -> None:
+    config = ScoreConfig(
+        objective="sds", timestep_min=0.5, timestep_min_end=0.1, timestep_max=0.9, timestep_max_end=0.4,
+        anneal_share=0.5, num_timesteps=101,
+    )  # fmt: skip
+    found = drawn(config)
+    for step, (lower, upper) in ((0, (0.5, 0.9)), (25, (0.3, 0.65)), (50, (0.1, 0.4)), (99, (0.1, 0.4))):
+        assert lower - 0.01 < found[step][0] < lower + 0.04 and upper - 0.04 < found[step][-1] < upper + 0.01, step
+
+
+def test_without_ends_of_its_own_the_lower_end_stays() -> None:
+    found = drawn(ScoreConfig(timestep_min=0.2, timestep_max=0.8, timestep_max_end=0.1, num_timesteps=7))
+    assert [round(timestep, 1) for timestep in found[0]] == [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+    assert {found[step][0] for step in range(100)} == {found[0][0]}
+    assert len(found[50]) == 3 and len(found[99]) == 1  # to 0.45; below the lowest
+
+
+@pytest.mark.parametrize("ends", [(0.6, 0.5), (-0.1, 0.5)])
+def test_ends_that_are_no_range(ends: tuple[float, float]) -> None:
+    with pytest.raises(BadInput, match="no range"):
+        ScoreConfig(timestep_min=0.5, timestep_max=0.9, timestep_min_end=ends[0], timestep_max_end=ends[1])

@@ -62,7 +62,9 @@ CATALOGUE = {
         "lower",
     ),
     "penetration": Definition(
-        "% of height", "how deep the lowest point is below the ground, mean over frames; `most`: at most [ours]", "lower"
+        "% of height",
+        "how deep the lowest point is below the ground, mean over frames; `most`: in the deepest [ours]",
+        "lower",
     ),
     "floating": Definition(
         "% of height", "how high the lowest point is above the ground, mean over frames; jumps do [ours]"

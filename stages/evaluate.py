@@ -3,7 +3,7 @@
     animus3d eval
     animus3d eval run1 run2 --clip openai/clip-vit-base-patch32 --truth deer.glb#Walk
 
-1. Measure the Gaussians themselves.
+1. Measure the Gaussians themselves, and how they meet the ground.
 2. Film the asset from all around, once, and measure the pictures.
 3. Let the feature networks look at the same pictures, alone and against a reference set.
 4. Compare with the true motion.
@@ -25,6 +25,7 @@ from torch import Tensor
 from stages.conventions import frame_times
 from stages.errors import BadInput
 from stages.evaluating.feature_networks import NetworkPlaces, Networks, load_networks
+from stages.evaluating.ground_contact import on_bones, on_ground
 from stages.evaluating.network_metrics import by_networks
 from stages.evaluating.reference import ReferenceSet
 from stages.events import Finished, Progress, Report, Started, Wrote
@@ -135,6 +136,7 @@ def run(
     tools = tools or prepare(config, [run])
     asset = load_moving_asset(run, config.source, config.device, report)
     metrics = against_truth(asset, config) | on_gaussians(asset, config)  # a wrong truth is told before the work
+    metrics |= on_ground(asset, config.frames) | on_bones(asset, config.frames)
     report(Started("eval", config.num_views + 1))  # the views, and what the networks say of them
     views = []
     frames = asset.at(frame_times(config.frames, config.device))

@@ -28,6 +28,7 @@ from stages.moving.truth import find_asset
 from stages.raster import choose
 from stages.run_dir import RunDir
 from stages.run_dir.layout import RIG
+from stages.run_dir.stage_folder import StageFolder
 from stages.settings import check
 from stages.skeletons.bone_heat import bone_heat
 from stages.skeletons.file_rig import rig_of_file
@@ -35,6 +36,8 @@ from stages.skeletons.joints_file import joints_text, read_joints
 from stages.skeletons.picture import draw_rig
 from stages.skeletons.rig import Joints, Rig, Skin
 from stages.skeletons.rigged import RiggedFile, read_rigged
+from stages.skeletons.separate_skeletons import check_one_body
+from stages.skeletons.skeleton import skin as skinned
 from stages.skeletons.stored import rig_metadata, rig_tensors
 
 MESHES = (*SUFFIXES, ".obj", ".stl", ".ply")
@@ -62,7 +65,8 @@ def run(run_dir: RunDir, config: RigConfig, report: Report, *, force: bool = Fal
 
     Raises:
         MissingStage: the run has no asset.
-        BadInput: no skeleton is found, the file is not the asset's, or its bones or the joints given cannot be used.
+        BadInput: no skeleton is found, the file is not the asset's or holds two bodies, or its bones or the joints
+            given cannot be used. A rig that the run had stays.
         NotAvailable: finding joints takes a package that is not installed.
     """
     asset = run_dir.load_asset()
@@ -80,8 +84,8 @@ def run(run_dir: RunDir, config: RigConfig, report: Report, *, force: bool = Fal
         raise BadInput(
             f"{source or 'The asset'} has no skeleton.", "Use --skeleton auto, or name the file: --mesh FILE"
         )
-    begin = folder.begin(config=asdict(config), defaults=asdict(RigConfig()), inputs=inputs, total_steps=1, force=force)
-    if begin.done:
+    if folder.is_complete() and not force:
+        begin(folder, config, inputs, force=False)
         report(Note("rig is already done with these settings; nothing to do (--force does it again)."))
         return
     report(Started("rig", 1))
@@ -96,6 +100,7 @@ def run(run_dir: RunDir, config: RigConfig, report: Report, *, force: bool = Fal
         rig = Rig(joints=joints, skin=skin, found="auto" if kind == "auto" else "hand")
         told = {"pose": config.pose} if config.pose else {}
     # 2.
+    begin(folder, config, inputs, force=force)  # now that nothing is left that may fail: a former rig goes
     with replacing(folder.path / SKELETON) as temporary:
         temporary.write_text(joints_text(rig.joints), encoding="utf-8")
     report(Wrote(folder.path / SKELETON, f"{len(rig.joints)} joints, {HOW[rig.found]}"))
@@ -107,6 +112,11 @@ def run(run_dir: RunDir, config: RigConfig, report: Report, *, force: bool = Fal
 
 
 HOW = {"file": "of the file", "auto": "found from its shape", "hand": "as given"}
+
+
+def begin(folder: StageFolder, config: RigConfig, inputs: dict[str, str], *, force: bool) -> None:
+    """Make the folder ready. Raises ``SettingsDiffer``: it holds a rig that was made otherwise."""
+    folder.begin(config=asdict(config), defaults=asdict(RigConfig()), inputs=inputs, total_steps=1, force=force)
 
 
 def source_mesh(run_dir: RunDir, config: RigConfig) -> Path | None:
@@ -144,6 +154,7 @@ def from_file(path: Path, file: RiggedFile, asset: Gaussians, config: RigConfig)
             "Name the pose that reconstruct --pose was given: --pose CLIP@SECONDS",
         )
     placement, matrices, _ = found
+    check_one_body(file, skinned(file.vertices, file.weights, matrices[None])[0])
     made = rig_of_file(file, placement, matrices, max_bones=config.max_bones)
     told = {"mesh": path.name, "owners": json.dumps(made.bones.owners), "pose": config.pose or ""}
     return made.rig, told
@@ -156,10 +167,8 @@ def surface_of(
     if source is not None and rigged is not None:
         found = find_asset(rigged, asset.means, config.pose)
         if found is not None:
-            from stages.skeletons.skeleton import skin
-
             placement, matrices, _ = found
-            return placement.to_asset(skin(rigged.vertices, rigged.weights, matrices[None])[0]), rigged.faces
+            return placement.to_asset(skinned(rigged.vertices, rigged.weights, matrices[None])[0]), rigged.faces
     elif source is not None:
         from stages.exporting.glb import read_mesh
 

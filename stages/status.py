@@ -21,7 +21,7 @@ from stages.run_dir import RunDir, resolve_run_path
 from stages.run_dir.layout import BY_FOLDER, FIT, MADE_BY
 from stages.run_dir.lock import Holder, lock_holder
 
-FLAGS = ("prompt", "steps", "seed", "prior", "profile", "device", "raster", "object")
+FLAGS = ("prompt", "steps", "seed", "prior", "profile", "device", "raster", "object", "skeleton", "mesh", "pose")
 """Settings that are typed as --NAME; others as --set NAME=VALUE."""
 
 
@@ -29,7 +29,7 @@ FLAGS = ("prompt", "steps", "seed", "prior", "profile", "device", "raster", "obj
 class StageStatus:
     """One stage of a run."""
 
-    command: str  # what fills it: "reconstruct", "fit-lora", "distill", "refine", "render", "eval"
+    command: str  # what fills it: "reconstruct", "rig", "fit-lora", "distill", "refine", "render", "eval"
     folder: str  # in the run
     state: str  # "not begun", "running", "interrupted", "complete", "outdated" (what it read has changed) or "damaged"
     step: int | None = None  # done; of an interrupted stage those that its last checkpoint keeps
@@ -149,7 +149,8 @@ def _next(path: Path, stages: list[StageStatus]) -> str:
             again = "" if stage.state == "interrupted" else " --force"
             return f"animus3d {stage.command}{_typed(stage.changed or {})}{where}{again}"
     if at["motion"].state == "not begun":
-        return f'animus3d distill --prompt "a walking goat"{where}'
+        bones = " --motion skeleton" if at["rig"].state == "complete" else ""
+        return f'animus3d distill{bones} --prompt "a walking goat"{where}'
     return f"animus3d render{where} out.mp4"
 
 

@@ -3,7 +3,8 @@
     animus3d view
     animus3d view demo --port 8090
 
-1. Serve a page with the splat, a time slider, and a choice between the asset at rest, moving, and refined.
+1. Serve a page with the splat, a time slider, and a choice between the asset at rest, moving, and refined; where the
+   run has a rig, its bones, at rest and with a motion of bones.
 2. Look again and again for a newer checkpoint or result; neither takes the lock nor writes anything.
 """
 
@@ -20,25 +21,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stages.errors import BadInput, CorruptCheckpoint, NotAvailable, first_line
+from stages.errors import BadInput, CorruptCheckpoint, MissingStage, NotAvailable, first_line
 from stages.events import Note, Report
 from stages.files import read_json
 from stages.gaussians import Gaussians
 from stages.gaussians.normalised import Placement
 from stages.gaussians.sh import sh0_to_rgb
 from stages.geometry.rotations import quaternion_matrices
+from stages.motion.bones import rig_of
 from stages.motion.kinds import load_motion, motion_of_checkpoint
 from stages.moving.asset import MovingAsset
+from stages.moving.rig import load_rig
 from stages.raster.ground import Ground
 from stages.run_dir import RunDir
-from stages.run_dir.layout import BY_FOLDER, MOTIONS
+from stages.run_dir.layout import BY_FOLDER, MOTIONS, RIG
 from stages.run_dir.lock import lock_holder
+from stages.skeletons.rig import Joints
+from stages.viewing.bones import BonesOnPage
 
 CLIP_S = 2.0
 """Seconds that a clip takes: 16 frames at the 8 a second of the previews."""
 
 LOOK_S = 1.0
 """Seconds between two looks for something newer."""
+
+THROUGH = 0.25
+"""Share of its opacity that the asset keeps while bones are seen, which lie inside it."""
 
 CHOICES = dict(zip((*MOTIONS, "static"), ("simulated", "refined", "moving", "at rest"), strict=True))
 """Source -> what the page calls it; the best comes first."""
@@ -84,7 +92,10 @@ class Viewer:
         self.asset = self.placement.normalised(in_file)
         self.moving: dict[str, Moment] = {}
         self._looked = self._ticked = -LOOK_S
-        self._shown: Any = None  # what the splats on the page show: (source, version, time, loop)
+        self._shown: Any = None  # what the page shows: (motion, its version, time, loop; rig; which boxes are ticked)
+        self.joints: Joints | None = None  # of the run's rig, normalised
+        self._rig_version = ""
+        self._kept = 1.0  # of the asset's opacity
         self._chosen = False  # the person has chosen what to see
         self.server = _serve(config)
         self.port = self.server.get_port()
@@ -99,6 +110,7 @@ class Viewer:
         self.playing = gui.add_checkbox("play", True)
         self.loop = gui.add_checkbox("loop", False, hint="pass from the end into the beginning")
         self.slider = gui.add_slider("time", min=0.0, max=1.0, step=0.001, initial_value=0.0)
+        self.bones = BonesOnPage(self.server)
         self.says = gui.add_markdown("")
         self.show.on_update(self._choose)
         self.splats = self.server.scene.add_gaussian_splats(
@@ -159,12 +171,26 @@ class Viewer:
                 self.moving.pop(source, None)
             else:
                 self.moving[source] = moment
+        self._look_for_rig()
         options = tuple(text for source, text in CHOICES.items() if source in self.moving or source == "static")
         if options != tuple(self.show.options):
             kept = self.show.value if self._chosen and self.show.value in options else options[0]
             self.show.options = options
             self.show.value = kept
         self.says.content = self.caption()
+
+    def _look_for_rig(self) -> None:
+        """Take over the bones of a newer rig, or none where there is none now."""
+        version = str(read_json(self.run.path / RIG.folder / "complete.json"))
+        if version == self._rig_version:
+            return
+        try:
+            self.joints = load_rig(self.run).normalised(self.placement).joints
+        except MissingStage:
+            self.joints = None
+        except (CorruptCheckpoint, OSError):
+            return  # being replaced
+        self._rig_version = version
 
     def caption(self) -> str:
         """One or two lines about what is shown and what is going on."""
@@ -176,16 +202,32 @@ class Viewer:
         return "\n\n".join(lines)
 
     def draw(self) -> None:
-        """Put the splats where they are at the slider's time."""
+        """Put the splats, and the bones where there are some, where they are at the slider's time."""
         moment = self.moving.get(self.source)
-        shown = (self.source, moment.version, self.slider.value, self.loop.value) if moment else None
+        motion = (self.source, moment.version, self.slider.value, self.loop.value) if moment else None
+        shown = (motion, self._rig_version, self.bones.wanted)
         if shown == self._shown:
             return
         asset = replace(moment.asset, loop=self.loop.value) if moment else MovingAsset(self.asset, None, "static", "")
-        frames = asset.at(torch.tensor([float(self.slider.value)]))
+        times = torch.tensor([float(self.slider.value)])
+        frames = asset.at(times)
         self.splats.centers = frames.means[0].numpy()
         self.splats.covariances = covariances(frames.quats[0], frames.scales[0]).numpy()
+        rig = rig_of(asset.motion)
+        if self.bones.show(
+            rig.joints if rig else self.joints if moment is None else None,
+            asset.matrices(times)[0].detach() if rig else None,
+        ):
+            self._opaque(THROUGH)
+        else:
+            self._opaque(1.0)
         self._shown = shown
+
+    def _opaque(self, share: float) -> None:
+        """Let the asset keep ``share`` of its opacity."""
+        if share != self._kept:
+            self.splats.opacities = share * self.asset.opacities[:, None].numpy()
+            self._kept = share
 
     def _choose(self, event: Any) -> None:
         self._chosen = self._chosen or event.client is not None

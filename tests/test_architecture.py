@@ -21,7 +21,7 @@ LAYERS: tuple[set[str], ...] = (
     {"run_dir", "skeletons", "captures"},
     {"motion", "priors", "zoo", "metrics"},
     {"objectives", "fitting", "moving", "facing"},
-    {"distilling", "training", "exporting", "reporting", "ablation", "evaluating"},
+    {"distilling", "training", "exporting", "reporting", "ablation", "evaluating", "viewing"},
     {
         "reconstruct", "reconstruct_photos", "fit_lora", "distill", "refine", "render", "export", "evaluate",
         "train_prior", "train_points", "rig", "track", "sample", "status", "view", "doctor", "report", "prefer",

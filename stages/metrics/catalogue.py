@@ -32,6 +32,9 @@ TRUTH = "--truth FILE.glb#Clip, or --truth RUN with the same asset"
 MORE_FRAMES = "--set frames=3 or more"
 LOOPS = "a motion that begins at rest; this one is a loop"
 PROMPT = "a run that was distilled from a sentence"
+BONES = "a motion of bones: animus3d rig, then animus3d distill --motion skeleton"
+GROUND = "a motion in which a point touches the ground in two frames running"
+HEIGHT = "an asset that has a height"
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,28 @@ CATALOGUE = {
     "arap_residual": Definition("1e-6 diagonal^2", "Animus3D, Eq. 14, over the nearest neighbours", "lower"),
     "neighbour_distance_change": Definition(
         "%", "mean relative change of the distance to the nearest neighbours [ours]", "lower"
+    ),
+    # on the ground, which is the lowest point of the body at rest, and of the bones
+    "foot_slide": Definition(
+        "heights / s",
+        "mean horizontal speed of points that are within 1 % of the body's height of the ground in two frames running; "
+        "of a loop, which walks on the spot, less the one velocity that makes it least; a motion whose length is not "
+        "known is taken to last 2 s [ours]",
+        "lower",
+    ),
+    "penetration": Definition(
+        "% of height",
+        "how deep the lowest point is below the ground, mean over frames; `most`: in the deepest [ours]",
+        "lower",
+    ),
+    "floating": Definition(
+        "% of height", "how high the lowest point is above the ground, mean over frames; jumps do [ours]"
+    ),
+    "contact_share": Definition(
+        "%", "share of frames in which a point is within 1 % of the body's height of the ground, or below [ours]"
+    ),
+    "bone_length_error": Definition(
+        "%", "mean change of the distance from joint to parent; 0 for bones that are turned alone [ours]", "lower"
     ),
     # on renders
     "off_object_alpha": Definition(

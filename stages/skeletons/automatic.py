@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stages.errors import BadInput
 from stages.skeletons.bone_heat import checked_mesh, weld
-from stages.skeletons.curve_skeleton import curve_skeleton
+from stages.skeletons.curve_skeleton import FIELD, curve_skeleton
 from stages.skeletons.limbs import Facing, Limb, facing_of, limbs_from, prune, resampled, without_fingers
 from stages.skeletons.rig import Joints
 from stages.skeletons.roles import give_roles, root_of
@@ -36,7 +36,6 @@ INSIDE = 0.6
 TRUNK = ("spine", "neck", "head")
 EVEN = 0.01
 """How much bones of the same length count against bones that follow the line."""
-FIELD = "A field suits it better: animus3d distill without --motion skeleton."
 
 
 def find_joints(vertices: Tensor, faces: Tensor, *, facing_deg: float = 0.0) -> Joints:

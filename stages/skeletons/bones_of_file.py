@@ -68,7 +68,7 @@ def find_bones(file: RiggedFile, at_rest: Tensor, standing: Tensor, max_bones: i
     """
     mass = torch.zeros(len(file.parents)).index_add(0, torch.tensor(file.joints), file.weights.sum(dim=0))
     moving = [node for node, share in enumerate((mass / mass.sum().clamp(min=1e-9)).tolist()) if share > LEAST_WEIGHT]
-    if not moving:
+    if not moving or not file.weighted:
         raise BadInput("No joint of the file carries any skin: all weights are zero.", "Try: --skeleton auto")
     _check_scales(file, at_rest, moving)
     moved = _motions(file, at_rest)
@@ -80,9 +80,14 @@ def find_bones(file: RiggedFile, at_rest: Tensor, standing: Tensor, max_bones: i
 
 def node_matrices(file: RiggedFile, matrices: Tensor) -> Tensor:
     """Where each node of a file is, [J, 4, 4], when its joints' matrices (bind pose to there) are ``matrices``
-    [S, 4, 4]; nodes that are no joints are where the file's own transforms have them."""
+    [S, 4, 4]; nodes that are no joints are where the file's own transforms have them. Raises ``BadInput``: a bind pose
+    that says nothing of where a joint was."""
     places = all_nodes(file).joint_matrices(file.bind_local)[0].clone()
-    places[file.joints] = matrices @ torch.linalg.inv(file.inverse_bind)
+    back, failed = torch.linalg.inv_ex(file.inverse_bind)
+    if failed.any():
+        name = file.names[file.joints[int(failed.nonzero()[0, 0])]]
+        raise BadInput(f"The inverse bind matrix of the joint {name} cannot be inverted.", "Export the file again.")
+    places[file.joints] = matrices @ back
     return places
 
 
@@ -116,7 +121,7 @@ def _check_scales(file: RiggedFile, at_rest: Tensor, moving: Sequence[int]) -> N
 
 def _motions(file: RiggedFile, at_rest: Tensor) -> Tensor:
     """How each node moves from where it is at rest, [F, J, 4, 4], in moments of all clips; F = 0 without clips."""
-    skeleton, back = all_nodes(file), torch.linalg.inv(at_rest)
+    skeleton, back = all_nodes(file), torch.linalg.inv_ex(at_rest).inverse  # helpers may be scaled to nothing
     poses = [
         skeleton.joint_matrices(file.pose(clip, file.clip_seconds(clip) * torch.linspace(0.0, 1.0, FRAMES_A_CLIP)))
         for clip, tracks in file.clips.items()
@@ -182,8 +187,9 @@ def _straying(moved: Tensor, heads: Tensor, node: int, parent: int) -> float:
     if not len(moved):
         return 0.0
     head = torch.cat([heads[node], torch.ones(1)])
-    there = torch.linalg.solve(moved[:, parent], (moved[:, node] @ head)[..., None])[:, :3, 0]
-    return float((there - heads[node]).square().sum(dim=-1).mean().sqrt())
+    there, failed = torch.linalg.solve_ex(moved[:, parent], (moved[:, node] @ head)[..., None])
+    known = there[failed == 0, :3, 0]  # clips hide things by a scale of 0
+    return float((known - heads[node]).square().sum(dim=-1).mean().sqrt()) if len(known) else 0.0
 
 
 def _merged(

@@ -32,6 +32,7 @@ MOST_VOXELS = 60_000
 """That a body may fill: thick ones have larger voxels."""
 MOST_OF_IT = 0.6
 """Of what is filled, in one piece; with less there are several bodies."""
+FIELD = "A field suits it better: animus3d distill without --motion skeleton."
 MARGIN = 2
 """Empty voxels around the body."""
 AROUND = (1.4, 2.0)
@@ -59,7 +60,7 @@ def curve_skeleton(places: Array, triangles: Array) -> nx.Graph:
     graph = _steps(filled, cells)
     tree = _teasar(graph, cells, depths)
     if len(tree) < 2:
-        raise BadInput("The surface is a point or a ball.", "Give a body with a length or limbs.")
+        raise BadInput("The surface is a point or a ball: there is nothing to bend.", FIELD)
     _smooth(tree)
     _ends(tree, cells, depths)
     nodes = list(tree)

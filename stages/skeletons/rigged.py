@@ -82,6 +82,8 @@ class RiggedFile:
     places: dict[tuple[int, int], slice]  # which of the vertices are a node's n-th primitive's
     unused: tuple[str, ...]  # what the file names of its colours and cannot be used
     node_ids: list[int]  # of the J nodes, in the file
+    skins: tuple[range, ...] = ()  # of each node with a skinned mesh, which of the S joints are its own
+    weighted: bool = True  # whether some vertex follows something: skins whose weights are all zero say nothing
 
     @property
     def skeleton(self) -> Skeleton:
@@ -211,12 +213,13 @@ def _take_apart(file: GltfFile, parts: list[Primitive]) -> RiggedFile:
             inverse_bind += _inverse_bind(file, skin_id)
         else:
             joints.append(index[node_id])
-            inverse_bind.append(torch.linalg.inv(torch.from_numpy(node_world[index[node_id]])).numpy())
+            inverse_bind.append(np.linalg.pinv(node_world[index[node_id]]))  # it may be scaled to nothing
         own_joints[node_id] = range(first, len(joints))
 
     vertices, faces, weights, painted = [], [], [], []
     places: dict[tuple[int, int], slice] = {}
     num_vertices = num_faces = 0
+    weighted = False
     for part in parts:
         position = part.vertices
         if file.gltf.nodes[part.node].skin is None:
@@ -224,7 +227,9 @@ def _take_apart(file: GltfFile, parts: list[Primitive]) -> RiggedFile:
             position = position @ world[:3, :3].T + world[:3, 3]
         vertices.append(position)
         faces.append(part.faces + num_vertices)
-        weights.append(_skin_weights(file, part, own_joints[part.node], len(joints)))
+        share, known = _skin_weights(file, part, own_joints[part.node], len(joints))
+        weights.append(share)
+        weighted |= known
         painted.append(Painted(num_faces, num_faces + len(part.faces), read_paint(file, part)))
         places[part.node, part.number] = slice(num_vertices, num_vertices + len(position))
         num_vertices, num_faces = num_vertices + len(position), num_faces + len(part.faces)
@@ -238,10 +243,12 @@ def _take_apart(file: GltfFile, parts: list[Primitive]) -> RiggedFile:
         joints=joints,
         inverse_bind=torch.from_numpy(np.stack(inverse_bind)).float(),
         bind_local=bind_local,
-        clips={(clip.name or f"clip{i}"): _tracks(file, clip, index) for i, clip in enumerate(file.gltf.animations)},
+        clips={name: _tracks(file, name, clip, index) for name, clip in _named_clips(file)},
         places=places,
         unused=tuple(file.missing),
         node_ids=order,
+        skins=tuple(own for node_id, own in own_joints.items() if file.gltf.nodes[node_id].skin is not None),
+        weighted=weighted,
     )
 
 
@@ -253,8 +260,9 @@ def _inverse_bind(file: GltfFile, skin_id: int) -> list[Array]:
     return list(file.accessor(source.inverseBindMatrices).reshape(-1, 4, 4).transpose(0, 2, 1))
 
 
-def _skin_weights(file: GltfFile, part: Primitive, own: range, num_joints: int) -> Array:
-    """Skin weights [V, S] of a primitive whose node has the joints ``own``; rows sum to 1."""
+def _skin_weights(file: GltfFile, part: Primitive, own: range, num_joints: int) -> tuple[Array, bool]:
+    """Skin weights [V, S] of a primitive whose node has the joints ``own``, rows sum to 1; and whether the file gives
+    any above zero."""
     num = len(part.vertices)
     weights = np.zeros((num, num_joints), np.float32)
     sets = 0
@@ -267,13 +275,25 @@ def _skin_weights(file: GltfFile, part: Primitive, own: range, num_joints: int) 
         sets += 1
     if not sets:
         weights[:, own.stop - 1] = 1.0
-        return weights
-    weights[weights.sum(axis=1) <= 0.0, own.start] = 1.0  # unweighted vertices follow the first joint
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+        return weights, file.gltf.nodes[part.node].skin is None
+    alone = weights.sum(axis=1) <= 0.0
+    weights[alone, own.start] = 1.0  # unweighted vertices follow the first joint
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True)), not alone.all()
 
 
-def _tracks(file: GltfFile, clip: Any, index: dict[int, int]) -> list[Track]:
-    """The tracks of a clip that move nodes; ``index`` is a node's position by its id."""
+def _named_clips(file: GltfFile) -> list[tuple[str, Any]]:
+    return [(clip.name or f"clip{i}", clip) for i, clip in enumerate(file.gltf.animations)]
+
+
+def _tracks(file: GltfFile, name: str, clip: Any, index: dict[int, int]) -> list[Track]:
+    """The tracks of the clip ``name`` that move nodes; ``index`` is a node's position by its id. A channel without a
+    node is ignored (3.11). Raises ``BadInput``: a channel names a node that is not there."""
+    for channel in clip.channels:
+        if channel.target.node is not None and channel.target.node not in index:
+            raise BadInput(
+                f"{file.path}: the clip {name} moves node {channel.target.node}, and the file has {len(index)} nodes.",
+                "Export it again, or without that clip.",
+            )
     return [
         Track(
             index[channel.target.node],

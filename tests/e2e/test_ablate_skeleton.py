@@ -46,9 +46,7 @@ def test_every_variant_moves_the_bones_of_one_rig_or_a_field(line: tuple[object,
     rigs = [run / "rig" / "weights.safetensors" for run in (asset, *sorted(seed.iterdir()))]
     assert len({rig.read_bytes() for rig in rigs}) == 1 and len(rigs) == 6
     assert not list(out.glob("runs/*/*/*/lora/config.json"))  # nothing compares with the asset at rest
-    settings = {
-        name: json.loads((seed / name / "motion" / "config.json").read_text())["settings"] for name in names
-    }
+    settings = {name: json.loads((seed / name / "motion" / "config.json").read_text())["settings"] for name in names}
     kinds = [settings[name]["motion.kind"] for name in names]
     assert kinds == ["skeleton", "skeleton", "skeleton", "hexplane", "points"]
     assert all(one["views.ground"] and one["score.objective"] == "sds" for one in settings.values())

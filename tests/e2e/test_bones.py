@@ -19,6 +19,7 @@ from stages.run_dir import RunDir
 from stages.skeletons.rigged import read_rigged
 from stages.skeletons.skeleton import skin
 from stages.skeletons.write_glb import glb_bytes
+from stages.status import run as status
 from tests.e2e.command import animus3d
 
 FOX = asset_path("rigged", "Fox.glb")
@@ -96,6 +97,8 @@ def test_joints_by_hand(fox: Path, tmp_path: Path) -> None:
     assert "--force" in refused.stderr
     animus3d("rig", "--skeleton", tmp_path / "joints.json", "--force", "--run", run)
     assert json.loads((run / "rig" / "skeleton.json").read_text())["joints"][0]["name"] == "my_root"
+    (motion,) = [stage for stage in status(RunDir(run)).stages if stage.folder == "motion"]
+    assert motion.state == "outdated" and "another rig" in motion.problem
     told["joints"][1]["parent"] = "nobody"
     (tmp_path / "joints.json").write_text(json.dumps(told))
     wrong = animus3d("rig", "--skeleton", tmp_path / "joints.json", "--run", run, code=3)

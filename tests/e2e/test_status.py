@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from animus3d_cli.console import Console
 from stages.errors import MissingStage
@@ -47,7 +48,7 @@ def test_a_run_that_is_not_there(tmp_path: Path) -> None:
 
 def test_states_from_not_begun_to_outdated(run: RunDir) -> None:
     found = status(run)
-    assert [stage.state for stage in found.stages] == ["complete"] + 5 * ["not begun"]
+    assert [stage.state for stage in found.stages] == ["complete"] + 6 * ["not begun"]
     assert found.num_gaussians == 30 and found.source == "goat.ply" and found.next.startswith("animus3d distill")
     folder = run.stage("motion")
     settings = {"prompt": "a 'sly' goat", "steps": 40, "field": {"features": 8, "multires": [1, 2]}, "quiet": True}
@@ -86,6 +87,45 @@ def test_states_from_not_begun_to_outdated(run: RunDir) -> None:
     assert status(run).next.endswith("--force")
     (folder.path / "config.json").write_text("{")
     assert of(status(run), "motion").state == "damaged"
+
+
+def make_rig(run: RunDir, hips: float) -> None:
+    """As ``rig`` leaves it, with one number that differs."""
+    folder = run.stage("rig")
+    folder.begin(
+        config={"skeleton": "auto", "max_bones": 24},
+        defaults={"skeleton": None, "max_bones": 24},
+        inputs={"asset": run.asset_hash()},
+        total_steps=1,
+        force=True,
+    )
+    folder.write_result("weights.safetensors", {"heads": torch.tensor([[0.0, hips, 0.0]])}, {})
+    folder.finish(1)
+
+
+def test_a_rig_asks_for_a_motion_and_a_new_one_outdates_it(run: RunDir) -> None:
+    make_rig(run, 1.0)
+    found = status(run)
+    assert of(found, "rig").state == "complete" and of(found, "rig").changed == {"skeleton": "auto"}
+    assert found.next == f'animus3d distill --motion skeleton --prompt "a walking goat" --run {run.path}'
+    folder = run.stage("motion")
+    inputs = {"asset": run.asset_hash(), "rig": run.stage("rig").result_hash("weights.safetensors")}
+    config, usual = (
+        {"prompt": said, "motion": {"kind": kind}} for said, kind in (("goat", "skeleton"), ("", "points"))
+    )
+    folder.begin(config=config, defaults=usual, inputs=inputs, total_steps=4, force=False)
+    folder.write_result("motion.safetensors", {"angles": torch.zeros(1)}, {})
+    folder.finish(4)
+    assert of(status(run), "motion").state == "complete" and "render" in status(run).next
+    make_rig(run, 1.0)  # the same again
+    assert of(status(run), "motion").state == "complete"
+    make_rig(run, 1.1)
+    motion = of(status(run), "motion")
+    assert motion.state == "outdated" and motion.problem == "made from another rig"
+    again = "animus3d distill --prompt goat --set motion.kind=skeleton"
+    assert status(run).next == f"{again} --run {run.path} --force"
+    (run.path / "rig" / "complete.json").unlink()
+    assert status(run).next == f"animus3d rig --skeleton auto --run {run.path}"
 
 
 def test_the_screen_fits_80_columns(run: RunDir, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -155,10 +156,8 @@ def on_ground(frames: Frames, height: float) -> Tensor:
 def words(best: Tracked) -> str:
     """What came out, in a line."""
     ratio = best.tracking / max(best.first_tracking, 1e-12)
-    return (
-        f"Distance from the motion: {100.0 * ratio:.1f} % of what the motors alone leave. The torque that keeps it "
-        f"upright is {100.0 * best.upright:.1f} % of its weight times its height."
-    )
+    alone = "" if math.isnan(ratio) else f"Distance from the motion: {100.0 * ratio:.1f} % of what motors alone leave. "
+    return f"{alone}The torque that keeps it upright is {100.0 * best.upright:.1f} % of its weight times its height."
 
 
 def stored_controls(controls: Controls) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -32,6 +32,9 @@ from stages.skeletons.physics_motion import (
 from stages.skeletons.physics_simulation import Burst, Controls, Simulation, ground_under, rig_model
 from stages.skeletons.rig import Rig
 
+MOST_RETREATS = 6
+"""Times that a body which has burst goes back to the best controls and on with half the learning rates. [ours]"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrackConfig:
@@ -80,7 +83,7 @@ class Tracked:
         upright: mean torque that keeps the root upright, over the body's weight times its height.
         parted: mean gap of the joints in the simulation, over the height; in the motion bones keep their lengths.
         tracking: mean squared distance from the motion, see ``corner_distance``; ``first_tracking`` that of the targets
-            and speeds as the motion has them. A replay knows no motion: NaN.
+            and speeds as the motion has them, NaN where the body bursts with these. A replay knows no motion: NaN.
     """
 
     rotations: Tensor
@@ -139,23 +142,28 @@ class Tracker:
         self._rates = {"changes": config.knot_lr, "speeds": config.speed_lr}
         self._optimiser = torch.optim.Adam([{"params": [value]} for value in self._named.values()], betas=(0.9, 0.95))
         self._best: dict[str, Tensor] = {}
+        self._retreats = 0
 
     def step(self, iteration: int) -> dict[str, float]:
-        """One iteration, the ``iteration``-th from 0 on.
+        """One iteration, the ``iteration``-th from 0 on. Where the body bursts, it is tried again from the best controls
+        with half the learning rates.
 
         Returns:
             loss, tracking, smoothness, the norm of the gradient and the number of chunks simulated: all of the controls
             before the step.
 
         Raises:
-            NotFinite: the simulation has burst; the message names iteration and bone.
+            NotFinite: the simulation has burst too often; the message names iteration and bone.
         """
         simulation, config = self._simulation, self.config
         start, knots = simulation.start(self._speeds), self._knots()[: self._horizon(iteration) + 1]
         try:
             states = simulation.run(start.detach(), knots.detach())
         except Burst as burst:
-            raise self._burst(burst, f"iteration {iteration}") from None
+            if not self._best or self._retreats == MOST_RETREATS:
+                raise self._burst(burst, f"iteration {iteration}") from None
+            self._retreat()
+            return self.step(iteration)
         states.requires_grad_()
         tracking = corner_distance(simulation.model, state_paths(states), self._wanted)
         smoothness = second_difference(knots)
@@ -170,7 +178,7 @@ class Tracker:
             [start, knots, config.smoothness * smoothness], [by_start, by_knots, torch.ones_like(smoothness)]
         )
         norm = math.hypot(*(float(value.grad.norm()) for value in self._named.values() if value.grad is not None))
-        share = cosine_share(iteration / config.iterations, config.last_lr)
+        share = cosine_share(iteration / config.iterations, config.last_lr) * 0.5**self._retreats
         for group, rate in zip(self._optimiser.param_groups, self._rates.values(), strict=True):
             group["lr"] = rate * share
         self._optimiser.step()
@@ -188,14 +196,23 @@ class Tracker:
         tensors = {name: value.detach().clone() for name, value in self._named.items()}
         for name, value in self._named.items():
             tensors |= {f"adam/{name}/{key}": kept.clone() for key, kept in self._optimiser.state[value].items()}
-        return tensors | {f"best/{name}": value.clone() for name, value in self._best.items()}
+        tensors |= {f"best/{name}": value.clone() for name, value in self._best.items()}
+        return tensors | {"retreats": torch.tensor(self._retreats)}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from what ``state`` gave."""
         for name, value in self._named.items():
             value.data.copy_(tensors[name])
             self._optimiser.state[value] = _under(f"adam/{name}/", tensors)
-        self._best = _under("best/", tensors)
+        self._best, self._retreats = _under("best/", tensors), int(tensors["retreats"])
+
+    def _retreat(self) -> None:
+        """Go back to the best controls; from there in smaller steps."""
+        with torch.no_grad():
+            self._changes.copy_(self._best["changes"])
+            self._speeds.copy_(self._best["speeds"])
+        self._optimiser.state.clear()
+        self._retreats += 1
 
     def best(self) -> Tracked:
         """The best of the iterations so far that simulated most, simulated once more. Raises ``BadInput`` where none
@@ -203,18 +220,22 @@ class Tracker:
         if not self._best:
             raise BadInput("Physics has made no iteration yet.")
         controls = replace(self.first, knots=self._best["knots"], speeds=self._best["speeds"])
-        made = [self._run(of) for of in (controls, self.first)]
-        tracking, first = (
-            float(corner_distance(self._simulation.model, state_paths(states), self._wanted)) for states in made
-        )
-        found = _tracked(self._simulation, controls, made[0], self.num_frames)
-        return replace(found, tracking=tracking, first_tracking=first)
-
-    def _run(self, controls: Controls) -> Tensor:
         try:
-            return self._simulation.run(self._simulation.start(controls.speeds), controls.knots)
+            states = self._run(controls)
         except Burst as burst:
             raise self._burst(burst, "the best iteration") from None
+        try:
+            first_tracking = self._distance(self._run(self.first))
+        except Burst:
+            first_tracking = math.nan
+        found = _tracked(self._simulation, controls, states, self.num_frames)
+        return replace(found, tracking=self._distance(states), first_tracking=first_tracking)
+
+    def _run(self, controls: Controls) -> Tensor:
+        return self._simulation.run(self._simulation.start(controls.speeds), controls.knots)
+
+    def _distance(self, states: Tensor) -> float:
+        return float(corner_distance(self._simulation.model, state_paths(states), self._wanted))
 
     def _burst(self, burst: Burst, when: str) -> NotFinite:
         bone = self._names[burst.bone]
@@ -236,6 +257,7 @@ class Tracker:
         if not kept or (num_chunks, -loss) > (int(kept["chunks"]), -float(kept["loss"])):
             self._best = {
                 "knots": self._knots().detach().clone(),
+                "changes": self._changes.detach().clone(),
                 "speeds": self._speeds.detach().clone(),
                 "loss": torch.tensor(loss, dtype=torch.float64),
                 "chunks": torch.tensor(num_chunks),

@@ -145,8 +145,8 @@ class Tracker:
         self._retreats = 0
 
     def step(self, iteration: int) -> dict[str, float]:
-        """One iteration, the ``iteration``-th from 0 on. Where the body bursts, it is tried again from the best controls
-        with half the learning rates.
+        """One iteration, the ``iteration``-th from 0 on. Where the body bursts, it is tried again from the best
+        controls with half the learning rates.
 
         Returns:
             loss, tracking, smoothness, the norm of the gradient and the number of chunks simulated: all of the controls

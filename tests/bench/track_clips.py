@@ -16,11 +16,12 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from stages.geometry.rotations import best_rotations
+from stages.meshes.placement import Placement
 from stages.metrics import contact
+from stages.skeletons.file_rig import rig_of_file
 from stages.skeletons.physics import TrackConfig, Tracked, Tracker, replay
 from stages.skeletons.physics_model import bone_cuboids
-from stages.skeletons.rig import Joints, Rig, Skin, forward_kinematics, local_rotations
+from stages.skeletons.rig import Rig, forward_kinematics
 from stages.skeletons.rigged import RiggedFile, read_rigged
 from stages.skeletons.skeleton import skin
 from stages.skeletons.travel import travel_velocity
@@ -40,118 +41,17 @@ class ClipMotion:
 
 
 def clip_motion(file: RiggedFile, clip: str, cycles: int = 1) -> ClipMotion:
-    """``cycles`` times the ``clip``, from its first frame to its last."""
+    """``cycles`` times the ``clip``, from its first frame to its last, by the file's own bones."""
     clip = file.find_clip(clip)
     length = file.clip_seconds(clip)
-    num = round(length * FPS) + 1
-    matrices = file.skeleton.joint_matrices(file.pose(clip, torch.linspace(0.0, length, num, dtype=torch.float64)))
     rest = file.skeleton.joint_matrices(file.bind_local)[0]
-    vertices = skin(file.vertices, file.weights, rest[None])[0]
-    moved = matrices @ torch.linalg.inv(rest)  # [T, S, 4, 4] since rest
-    heads = (rest @ torch.linalg.inv(file.skeleton.inverse_bind))[:, :3, 3]
-
-    nodes = sorted({node for node, share in zip(file.joints, file.weights.sum(dim=0), strict=True) if share > 1e-3})
-    first = [
-        max((s for s, n in enumerate(file.joints) if n == node), key=lambda s: file.weights[:, s].sum())
-        for node in nodes
-    ]
-    weights = torch.stack([file.weights[:, [n == node for n in file.joints]].sum(dim=1) for node in nodes], dim=1)
-    moved, heads = moved[:, first], heads[first]
-    turns = best_rotations(moved[..., :3, :3])
-    places = torch.einsum("tjab,jb->tja", moved[..., :3, :3], heads) + moved[..., :3, 3]
-    parents = _parents(file, nodes, turns, places)
-    kept = _kept(parents, turns, weights, vertices)
-    order = _sorted(kept, parents)
-    joined = torch.zeros(len(vertices), len(order))
-    above = {}
-    for joint in range(len(nodes)):
-        top = joint
-        while top not in kept:
-            top = parents[top]
-        joined[:, order.index(top)] += weights[:, joint]
-        above[joint] = top
-    own_parents = tuple(order.index(above[parents[j]]) if parents[j] >= 0 else -1 for j in order)
-    heads, turns, places = heads[order], turns[:, order], places[:, order]
-    joints = Joints(
-        names=tuple(file.names[nodes[j]] for j in order),
-        parents=own_parents,
-        heads=heads,
-        tails=_tails(heads, own_parents, vertices, joined),
-        limits_deg=(None,) * len(order),
-    )
-    rig = Rig(joints=joints, skin=Skin(vertices=vertices, faces=file.faces, weights=joined), found="file")
-    rotations, shift = local_rotations(own_parents, turns), places[:, 0] - heads[0]
+    made = rig_of_file(file, Placement("y", torch.eye(3)), rest, max_bones=MOST_BONES)
+    times = torch.linspace(0.0, length, round(length * FPS) + 1, dtype=torch.float64)
+    rotations, shift = made.clip(file, clip, times)
     if cycles > 1:
         rotations = torch.cat([rotations, *[rotations[1:]] * (cycles - 1)])
         shift = torch.cat([shift, *[shift[1:]] * (cycles - 1)])
-    return ClipMotion(rig, rotations, shift, length * cycles)
-
-
-def _parents(file: RiggedFile, nodes: list[int], turns: Tensor, places: Tensor) -> list[int]:
-    """Nearest ancestors that carry the skin; a joint without one hangs on that in whose axes it moves least."""
-    parents = []
-    for node in nodes:
-        above = file.parents[node]
-        while above >= 0 and above not in nodes:
-            above = file.parents[above]
-        parents.append(nodes.index(above) if above >= 0 else -1)
-    orphans = [joint for joint, parent in enumerate(parents) if parent < 0]
-    root = max(orphans, key=lambda joint: len(_below(joint, parents)))
-    for joint in orphans:
-        if joint == root:
-            continue
-        away = torch.einsum("tjab,tja->tjb", turns, places[:, joint : joint + 1] - places)  # in each joint's axes
-        varies = away.var(dim=0).sum(dim=-1) + 1e-4 * away.square().sum(dim=-1).mean(dim=0)
-        varies[list(_below(joint, parents))] = torch.inf
-        varies[[j for j in orphans if parents[j] < 0 and j != root]] = torch.inf
-        parents[joint] = int(varies.argmin())
-    return parents
-
-
-def _below(joint: int, parents: list[int]) -> set[int]:
-    found = {joint}
-    while more := {j for j, parent in enumerate(parents) if parent in found} - found:
-        found |= more
-    return found
-
-
-def _kept(parents: list[int], turns: Tensor, weights: Tensor, vertices: Tensor) -> set[int]:
-    """The joints that are left when those go whose own turning matters least: its angle times what hangs on it."""
-    kept = set(range(len(parents)))
-    owner = weights.argmax(dim=1)
-
-    def cost(joint: int) -> float:
-        above = parents[joint]
-        while above not in kept:
-            above = parents[above]
-        turn = turns[:, above].mT @ turns[:, joint]
-        angle = ((turn.diagonal(dim1=-2, dim2=-1).sum(dim=-1) - 1.0) / 2.0).clamp(-1.0, 1.0).acos()
-        own = vertices[torch.isin(owner, torch.tensor(sorted(_below(joint, parents))))]
-        size = float((own.amax(dim=0) - own.amin(dim=0)).norm()) if len(own) else 0.0
-        return float(angle.square().mean().sqrt()) * size
-
-    while len(kept) > MOST_BONES:
-        kept.remove(min((joint for joint in kept if parents[joint] >= 0), key=cost))
-    return kept
-
-
-def _sorted(kept: set[int], parents: list[int]) -> list[int]:
-    def depth(joint: int) -> int:
-        return 0 if parents[joint] < 0 else 1 + depth(parents[joint])
-
-    return sorted(kept, key=lambda joint: (depth(joint), joint))
-
-
-def _tails(heads: Tensor, parents: tuple[int, ...], vertices: Tensor, weights: Tensor) -> Tensor:
-    tails, owner = heads.clone(), weights.argmax(dim=1)
-    for joint in range(len(parents)):
-        children = [child for child, parent in enumerate(parents) if parent == joint]
-        own = vertices[owner == joint]
-        if children:
-            tails[joint] = heads[children].mean(dim=0)
-        elif len(own):
-            tails[joint] = own[(own - heads[joint]).norm(dim=1).argmax()]
-    return tails
+    return ClipMotion(made.rig, rotations, shift, length * cycles)
 
 
 def grounded(motion: ClipMotion) -> ClipMotion:

@@ -96,6 +96,7 @@ def _skeleton() -> AblateConfig:
             {
                 "score.objective": "sds",
                 "motion.kind": "skeleton",
+                "motion.skeleton.learning_rate": 1e-2,
                 "views.ground": True,
             },
         ),

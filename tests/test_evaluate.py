@@ -103,6 +103,22 @@ def test_without_networks_nothing_is_made_up(place: Path) -> None:
     assert json.loads((place / "one/eval/metrics.json").read_text()) == json.loads(json.dumps(result))
 
 
+def test_videophy_says_why_it_is_not_measured(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With its weights and without them, one line; a folder that is not there is a mistake."""
+    (place / "weights").mkdir(exist_ok=True)
+    for more in ((), ("--videophy", "weights")):
+        capsys.readouterr()
+        assert command(place, monkeypatch, "one", *more, *SMALL) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert said.count("videophy sa, videophy pc: not measured: ") == 1
+        result = json.loads((place / "one/eval/metrics.json").read_text())
+        assert values(result)["videophy_sa"] is values(result)["videophy_pc"] is None
+    assert command(place, monkeypatch, "one", "--videophy", "nowhere", *SMALL) == 3
+    assert "nowhere" in capsys.readouterr().err
+
+
 def test_several_runs_with_networks_a_set_and_a_truth(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,6 @@ VIDEOPHY = (
     "not measured: transformers holds no mPLUG-owl-video, which VideoPhy's judge is (videocon_physics, 7 billion "
     "parameters)"
 )
-"""No option brings these."""
 
 EXTRA = "pip install 'animus3d[metrics]', with networks.builtin=true as by default"
 REFERENCE = "--reference RUN, or a folder of videos or frames"

@@ -31,6 +31,9 @@ PACKAGES = {
     "plyfile": "splats",
     "trimesh": "reconstruct of a mesh other than glTF",
     "pygltflib": "reconstruct of a glTF mesh, and train-prior",
+    "libigl": "rig, and motions of bones",
+    "robust-laplacian": "rig without weights of the file",
+    "networkx": "rig --skeleton auto",
     "scipy": "neighbours of Gaussians, and eval",
     "numba": "the cpu rasterizer",
     "gsplat": "the gsplat rasterizer",
@@ -53,6 +56,8 @@ PACKAGES = {
 EXTRAS = {
     "usd-core": ("usd", "export --format usd"),
     "viser": ("view", "animus3d view"),
+    "newton": ("physics", "animus3d track"),
+    "warp-lang": ("physics", "animus3d track"),
     "tensorboard": ("tensorboard", "logs for TensorBoard"),
     "stlpips-pytorch": ("metrics", "eval: lpips static"),
     "efficientnet-lite-pytorch": ("metrics", "eval: ImageNet features"),

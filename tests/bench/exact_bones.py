@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -89,6 +91,15 @@ def run(steps: int, seed: int, known: Truth) -> dict[str, float]:
         "rotation_error_deg": round(rotation_error_deg(best_rotations(matrices[..., :3, :3]), known.turns), 2),
         "seconds": round(time.perf_counter() - start, 1),
     }
+
+
+def medians(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of each number of steps."""
+    found = {}
+    for steps in sorted({run["steps"] for run in runs}):
+        for name in ("ratio", "rotation_error_deg"):
+            found[f"{name} at {steps:g}"] = median(run[name] for run in runs if run["steps"] == steps)
+    return found
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ def test_a_run_that_is_not_there(tmp_path: Path) -> None:
 
 def test_states_from_not_begun_to_outdated(run: RunDir) -> None:
     found = status(run)
-    assert [stage.state for stage in found.stages] == ["complete"] + 6 * ["not begun"]
+    assert [stage.state for stage in found.stages] == ["complete"] + 7 * ["not begun"]
     assert found.num_gaussians == 30 and found.source == "goat.ply" and found.next.startswith("animus3d distill")
     folder = run.stage("motion")
     settings = {"prompt": "a 'sly' goat", "steps": 40, "field": {"features": 8, "multires": [1, 2]}, "quiet": True}

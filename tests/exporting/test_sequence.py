@@ -113,7 +113,7 @@ def test_bad_wishes_are_refused_in_one_line(tmp_path: Path, capsys: pytest.Captu
     still.put_asset(small_splat(), "goat.ply", force=False)
     with pytest.raises(MissingStage, match="no motion yet"):
         export(still, ExportConfig(), silent, out=page)
-    assert set(FORMATS) == {"ply-sequence", "splat-sequence", "html", "usd", "glb"}
+    assert set(FORMATS) == {"ply-sequence", "splat-sequence", "html", "usd", "glb", "bvh"}
 
 
 @pytest.mark.parametrize("name", ["html", "ply-sequence"])

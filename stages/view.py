@@ -45,7 +45,7 @@ CLIP_S = 2.0
 LOOK_S = 1.0
 """Seconds between two looks for something newer."""
 
-THROUGH = 0.25
+THROUGH = 0.1
 """Share of its opacity that the asset keeps while bones are seen, which lie inside it."""
 
 CHOICES = dict(zip((*MOTIONS, "static"), ("simulated", "refined", "moving", "at rest"), strict=True))

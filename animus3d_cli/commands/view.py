@@ -21,7 +21,8 @@ def command(
     """Show the asset and its motion in a browser.
 
     A time slider, play, and a choice between at rest, moving and refined. While distill or refine is running, it shows
-    the latest checkpoint and takes over each newer one. Colours are the same from everywhere (degree 0).
+    the latest checkpoint and takes over each newer one. The bones of rig are seen through the asset, at rest and with a
+    motion of bones; two boxes hide them and show their names. Colours are the same from everywhere (degree 0).
 
     Reads the run directory, writes nothing. Needs: pip install 'animus3d[view]'
 

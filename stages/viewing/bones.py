@@ -99,15 +99,16 @@ class BonesOnPage:
         for old in (self.meshes, self.links, *self.labels) if self._joints is not None else ():
             old.remove()
         self._joints, self.shapes, self.labels = joints, BoneShapes.of(joints), []
-        count, nowhere = len(joints), np.zeros((len(joints), 2, 3), np.float32)
+        at_rest = torch.eye(4).expand(len(joints), 4, 4)
+        heads, quats = self.shapes.at(at_rest)
         self.meshes = self.scene.add_batched_meshes_simple(
             "/bones",
             CORNERS,
             FACES,
-            batched_wxyzs=np.tile(np.array([1.0, 0.0, 0.0, 0.0], np.float32), (count, 1)),
-            batched_positions=nowhere[:, 0],
+            batched_wxyzs=quats.numpy(),
+            batched_positions=heads.numpy(),
             batched_scales=self.shapes.scales.numpy(),
-            batched_colors=(255.0 * bone_colors(count)).round().to(torch.uint8).numpy(),
+            batched_colors=(255.0 * bone_colors(len(joints))).round().to(torch.uint8).numpy(),
             lod="off",
             flat_shading=True,
             side="double",
@@ -115,16 +116,14 @@ class BonesOnPage:
             receive_shadow=False,
         )
         self.links = self.scene.add_line_segments(
-            "/links", nowhere, colors=LINK, thickness=LINK_PX, thickness_units="screen"
+            "/links", _links(joints, at_rest), colors=LINK, thickness=LINK_PX, thickness_units="screen"
         )
 
     def _move(self, joints: Joints, matrices: Tensor, named: bool) -> None:
+        """Put all of it where ``matrices`` [J, 4, 4] take it; make the names when they are first asked for."""
         heads, quats = self.shapes.at(matrices)
-        parents = [max(0, parent) for parent in joints.parents]
-        tails = (matrices[:, :3, :3] @ joints.tails.cpu()[..., None])[..., 0] + matrices[:, :3, 3]
-        starts = torch.where(torch.tensor(joints.parents)[:, None] < 0, heads, tails[parents])
         self.meshes.batched_positions, self.meshes.batched_wxyzs = heads.numpy(), quats.numpy()
-        self.links.points = torch.stack([starts, heads], dim=1).numpy()
+        self.links.points = _links(joints, matrices)
         if named and not self.labels:
             self.labels = [
                 self.scene.add_label(f"/joints/{number}", name, font_screen_scale=0.8, anchor="center-left")
@@ -133,6 +132,22 @@ class BonesOnPage:
         if named:
             for label, head in zip(self.labels, heads, strict=True):
                 label.position = tuple(head.tolist())
+
+
+def _links(joints: Joints, matrices: Tensor) -> np.ndarray[Any, Any]:
+    """Lines [L, 2, 3] from where a bone ends to its children that do not begin there, as ``matrices`` [J, 4, 4] have
+    moved them."""
+    heads, tails = joints.heads.cpu(), joints.tails.cpu()
+    apart = [
+        (joint, parent)
+        for joint, parent in enumerate(joints.parents)
+        if parent >= 0 and float((heads[joint] - tails[parent]).norm()) > THINNEST
+    ]
+    lines = torch.zeros(len(apart), 2, 3)
+    for line, (joint, parent) in zip(lines, apart, strict=True):
+        for end, point, bone in ((0, tails[parent], parent), (1, heads[joint], joint)):
+            line[end] = matrices[bone, :3, :3] @ point + matrices[bone, :3, 3]
+    return np.asarray(lines.numpy())
 
 
 def _same(one: Joints, other: Joints) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,14 +12,20 @@ import torch
 
 from stages.events import Event
 from stages.gaussians import Gaussians
-from stages.gaussians.normalised import normalised
+from stages.gaussians.normalised import Placement, normalised
+from stages.geometry.rotations import quaternion_matrices
 from stages.motion.hexplane import HexPlane, HexPlaneConfig
 from stages.motion.kinds import checkpoint_tensors
 from stages.run_dir import RunDir
 from stages.run_dir.optimiser_state import optimisation_tensors
+from stages.skeletons.skeleton import skin
+from stages.skeletons.stored import rig_metadata, rig_tensors
 from stages.view import LOOK_S, ViewConfig, Viewer, covariances
 from stages.view import run as view
+from stages.viewing.bones import BoneShapes
 from tests.gaussians.test_ply import splat
+from tests.motion.test_skeletal import arm
+from tests.motion.test_skeletal import moving as moving_bones
 
 SIZES = HexPlaneConfig(spatial_resolution=4, time_resolution=3, multires=(1, 2), features=4, hidden=8)
 CONFIG = ViewConfig(port=18080)
@@ -165,3 +171,72 @@ def test_a_grid_lies_under_the_asset(run: RunDir) -> None:
         assert viewer.ground.position[1] == pytest.approx(float(asset.bounds()[0][1]))
     finally:
         viewer.stop()
+
+
+def bones_of(viewer: Viewer) -> torch.Tensor:
+    return torch.from_numpy(viewer.bones.meshes.batched_positions.copy())
+
+
+def test_the_bones_of_a_rig_move_with_a_motion_of_them(tmp_path: Path) -> None:
+    """At rest where the joints are, moving where the bones' matrices take them; hidden with a motion that has none."""
+    run = RunDir(tmp_path / "run")
+    rig = arm()
+    chosen = torch.arange(len(rig.skin.vertices)) % 30
+    run.put_asset(replace(splat(1, count=30).select(chosen), means=rig.skin.vertices), "arm.ply", force=False)
+    viewer = Viewer(run, ViewConfig(port=18095))
+    now = 0.0
+
+    def later() -> None:
+        nonlocal now
+        now += 1.5 * LOOK_S
+        viewer.tick(now)
+
+    try:
+        later()
+        assert not viewer.bones.shows.visible
+        opaque = viewer.splats.opacities.copy()
+        folder = run.stage("rig")
+        folder.begin(config={}, inputs={}, total_steps=1, force=False)
+        folder.write_result("weights.safetensors", rig_tensors(rig), rig_metadata(rig))
+        folder.finish(1)
+        later()
+        placement = Placement.of(run.load_asset())
+        at_rest = rig.normalised(placement)
+        assert viewer.bones.shows.visible and viewer.bones.meshes.visible and not viewer.bones.labels
+        torch.testing.assert_close(bones_of(viewer), at_rest.joints.heads)
+        assert (viewer.splats.opacities < opaque).all()  # bones lie inside
+        motion = moving_bones(rig=at_rest)
+        begin(run, "motion")
+        result = run.stage("motion")
+        result.write_result("motion.safetensors", motion.tensors(), motion.metadata() | {"prompt": "an arm"})
+        result.finish(20)
+        viewer.playing.value, viewer.slider.value, viewer.bones.names.value = False, 0.4, True
+        later()
+        assert viewer.source == "motion" and [label.text for label in viewer.bones.labels] == ["upper", "lower"]
+        matrices = motion.matrices(torch.tensor([0.4])).detach()
+        goes = skin(at_rest.joints.heads, torch.eye(2), matrices)[0]
+        torch.testing.assert_close(bones_of(viewer), goes)
+        torch.testing.assert_close(torch.tensor(viewer.bones.labels[1].position).float(), goes[1])
+        viewer.bones.shows.value = False
+        later()
+        assert not viewer.bones.meshes.visible and not viewer.bones.labels[0].visible
+        assert (viewer.splats.opacities == opaque).all()
+        viewer.bones.shows.value = True
+        begin(run, "refined")
+        checkpoint(run, "refined", 5, moving(normalised(run.load_asset()), 0))
+        later()
+        assert viewer.source == "refined" and not viewer.bones.meshes.visible and not viewer.bones.shows.visible
+    finally:
+        viewer.stop()
+
+
+def test_an_octahedron_points_along_its_bone() -> None:
+    joints = arm().joints
+    turned = replace(joints, tails=joints.heads + torch.tensor([[0.0, 0.0, 0.5], [0.0, 0.0, 0.0]]))
+    for one in (joints, turned):
+        shapes = BoneShapes.of(one)
+        heads, quats = shapes.at(torch.eye(4).expand(2, 4, 4))
+        ends = heads + (quaternion_matrices(quats) @ (shapes.scales * torch.tensor([0.0, 0.0, 1.0]))[..., None])[..., 0]
+        assert torch.equal(heads, one.heads) and ends.isfinite().all()
+        torch.testing.assert_close(ends[0], one.tails[0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(torch.linalg.det(shapes.R_world_bone), torch.ones(2))

@@ -285,13 +285,8 @@ def _recorded_mesh(run: RunDir) -> Path:
     recorded = run.source()
     hint = "Name it: --mesh SOURCE.glb"
     suffix = "" if recorded is None else recorded.suffix.lower()
-    if (
-        recorded is None
-        or suffix not in MESHES
-        or (
-            suffix == ".ply" and not (recorded.is_file() and is_mesh_ply(recorded))  # it may be a splat
-        )
-    ):
+    unclear = suffix == ".ply" and recorded is not None and not (recorded.is_file() and is_mesh_ply(recorded))
+    if recorded is None or suffix not in MESHES or unclear:  # a .ply that is gone may have been a splat
         raise BadInput(f"{run.path} was not made from a mesh, so far as it is recorded.", hint)
     if not recorded.is_file():
         raise BadInput(f"{recorded}, which {run.path} was made from, is not there any more.", hint)

@@ -283,8 +283,9 @@ def _recorded_mesh(run: RunDir) -> Path:
 
     recorded = run.source()
     hint = "Name it: --mesh SOURCE.glb"
-    splat = recorded is not None and recorded.suffix.lower() == ".ply" and recorded.is_file()
-    if recorded is None or recorded.suffix.lower() not in MESHES or (splat and not is_mesh_ply(recorded)):
+    suffix = "" if recorded is None else recorded.suffix.lower()
+    unclear = suffix == ".ply" and recorded is not None and not (recorded.is_file() and is_mesh_ply(recorded))
+    if recorded is None or suffix not in MESHES or unclear:  # a .ply that is gone may have been a splat
         raise BadInput(f"{run.path} was not made from a mesh, so far as it is recorded.", hint)
     if not recorded.is_file():
         raise BadInput(f"{recorded}, which {run.path} was made from, is not there any more.", hint)

@@ -29,7 +29,7 @@ from typing import Any
 
 import torch
 
-from stages import distill, evaluate, fit_lora, reconstruct, refine, rig
+from stages import distill, evaluate, fit_lora, reconstruct, refine, rig, track
 from stages.ablation import result_tables
 from stages.ablation.orderings import orderings, summary
 from stages.ablation.tasks import Task
@@ -52,6 +52,8 @@ class AblateConfig:
     rig: rig.RigConfig = field(default_factory=rig.RigConfig)
     lora: fit_lora.FitLoraConfig = field(default_factory=fit_lora.FitLoraConfig)
     distill: distill.DistillConfig = field(default_factory=lambda: distill.DistillConfig(preview_every=0))
+    physics: bool = False  # whether a simulated body follows what moves bones, and is measured in its place
+    track: track.TrackConfig = field(default_factory=track.TrackConfig)
     refine: refine.RefineConfig = field(default_factory=lambda: refine.RefineConfig(preview_every=0))
     evaluate: evaluate.EvaluateConfig = field(default_factory=evaluate.EvaluateConfig)
 
@@ -91,6 +93,7 @@ def _skeleton() -> AblateConfig:
     base = _points()
     return replace(
         base,
+        physics=True,
         distill=with_settings(
             base.distill,
             {
@@ -104,7 +107,7 @@ def _skeleton() -> AblateConfig:
 
 
 def _akd() -> AblateConfig:
-    return replace(_published(), distill=replace(distill.PRESETS["akd"], preview_every=0))
+    return replace(_published(), physics=True, distill=replace(distill.PRESETS["akd"], preview_every=0))
 
 
 PRESETS = {
@@ -250,7 +253,9 @@ def run_variant(
     fitted = replace(config.lora, seed=seed, object=task.object or config.lora.object)
     moving = replace(settings_of(config, variant), prompt=task.prompt, seed=seed)
     refined = replace(config.refine, seed=seed)
-    measured = replace(config.evaluate, source="refined" if variant.refined else "motion")
+    tracked = config.physics and variant.physics and moves_bones(moving)
+    source = "refined" if variant.refined else "tracked" if tracked else "motion"
+    measured = replace(config.evaluate, source=source)
     if task.truth:
         measured = replace(measured, truth=task.truth, truth_pose=task.pose or None)
     inputs = {"asset": run_dir.asset_hash(), "distill": asdict(moving), "evaluate": asdict(measured)}
@@ -258,6 +263,8 @@ def run_variant(
         inputs["lora"] = asdict(fitted)
     if moves_bones(moving):
         inputs["rig"] = run_dir.stage(RIG.folder).result_hash(RIG.result)
+    if tracked:
+        inputs["track"] = asdict(config.track)
     if variant.refined:
         inputs["refine"] = asdict(refined)
     inputs = json.loads(json.dumps(inputs))  # as it is read back
@@ -270,6 +277,8 @@ def run_variant(
         distill.run(run_dir, moving, silent, force=force)
     else:
         refine.run(run_dir, refined, silent, force=force)
+    if tracked:
+        track.run(run_dir, config.track, silent, force=force)
     figures = evaluate.run(run_dir, measured, silent)["metrics"]
     metrics = {name: figure["value"] for name, figure in figures.items()}
     write_json(run_dir.path / "ablation.json", {"inputs": inputs, "metrics": metrics})

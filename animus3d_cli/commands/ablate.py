@@ -59,10 +59,10 @@ def command(
 
     Variants: full, sds-7.5, sds-100, no-faithful-noise, no-dual-distribution, static-prompt, refined; with priors that
     see points also arap, hexplane, match; with those that make videos no-tv, no-arap, no-flow, no-score. Of a motion of
-    bones (--preset skeleton or akd): full, no-ground-penalty, no-smoothness, field-instead-of-skeleton; with priors
-    that see points also points-instead-of-skeleton, with those that make videos no-ground. Every asset is animated by
-    each, with every seed, in runs of its own under FOLDER/runs, which resume; its rig is made once. Settings of the
-    stages: --set distill.arap_weight=10, rig., lora., refine., evaluate., asset.
+    bones (--preset skeleton or akd): full, no-ground-penalty, no-smoothness, no-physics, field-instead-of-skeleton;
+    with priors that see points also points-instead-of-skeleton, with those that make videos no-ground. Every asset is
+    animated by each, with every seed, in runs of its own under FOLDER/runs, which resume; its rig is made once. Settings
+    of the stages: --set distill.arap_weight=10, rig., track., lora., refine., evaluate., asset.
 
     Writes FOLDER/ablation.json, table.md, table.csv and table.tex: means with intervals, and whether the paper's
     orderings hold.

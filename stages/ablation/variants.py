@@ -33,6 +33,7 @@ class Variant:
     settings: Mapping[str, Any] = field(default_factory=dict)  # of distill
     claims: Sequence[Claim] = ()
     refined: bool = False  # refine runs after distill
+    physics: bool = True  # a simulated body follows the bones, where the study has physics
     sees: Literal["", "points", "video"] = ""  # the kind of prior that it is for; any
 
 
@@ -142,6 +143,16 @@ SKELETON = (
         [Claim("jerk", "higher", "without smoothness the motion jitters")],
     ),
     Variant(
+        "no-physics",
+        "the distilled motion itself, which no simulated body follows",
+        claims=[
+            Claim("foot_slide", "higher", "without physics feet slide"),
+            Claim("penetration", "higher", "without physics the body sinks in"),
+            Claim("floating", "higher", "without physics the body floats"),
+        ],
+        physics=False,
+    ),
+    Variant(
         "field-instead-of-skeleton",
         "a HexPlane field instead of bones",
         {"motion.kind": "hexplane", "motion.hexplane.still_start": 0.0, "learning_rate": 1e-2},
@@ -158,8 +169,8 @@ SKELETON = (
         sees="points",
     ),
 )
-"""What AKD adds, one part at a time. Its physics are not here: there is no stage that tracks a motion yet. ``judge`` is
-none of ``eval``'s figures: the judge of motions belongs to the benchmarks."""
+"""What AKD adds, one part at a time. ``judge`` is none of ``eval``'s figures: the judge of motions belongs to the
+benchmarks."""
 
 NAMES = tuple(variant.name for variant in (*VARIANTS, *SKELETON))
 

@@ -15,8 +15,11 @@ from tests.priors.points.tiny import save_tiny
 
 SMALL = {
     "asset.num_gaussians": 400, "distill.num_timesteps": 4, "evaluate.num_views": 1, "evaluate.size": 32,
-    "evaluate.networks.builtin": "false",
+    "evaluate.networks.builtin": "false", "track.iterations": 1, "track.knot_hz": 24, "rig.max_bones": 6,
 }  # fmt: skip
+
+
+pytest.importorskip("newton")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,8 @@ def test_every_variant_moves_the_bones_of_one_rig_or_a_field(line: tuple[object,
     out = Path(str(line[line.index("--out") + 1]))
     names = names_for(points=True, skeleton=True)
     assert names == [
-        FULL, "no-ground-penalty", "no-smoothness", "field-instead-of-skeleton", "points-instead-of-skeleton",
+        FULL, "no-ground-penalty", "no-smoothness", "no-physics", "field-instead-of-skeleton",
+        "points-instead-of-skeleton",
     ]  # fmt: skip
     made = json.loads((out / "ablation.json").read_text())
     assert [one["variant"] for one in made["results"]] == names
@@ -44,11 +48,12 @@ def test_every_variant_moves_the_bones_of_one_rig_or_a_field(line: tuple[object,
     [asset] = out.glob("runs/*/asset")
     [seed] = out.glob("runs/*/seed-0")
     rigs = [run / "rig" / "weights.safetensors" for run in (asset, *sorted(seed.iterdir()))]
-    assert len({rig.read_bytes() for rig in rigs}) == 1 and len(rigs) == 6
+    assert len({rig.read_bytes() for rig in rigs}) == 1 and len(rigs) == 7
     assert not list(out.glob("runs/*/*/*/lora/config.json"))  # nothing compares with the asset at rest
     settings = {name: json.loads((seed / name / "motion" / "config.json").read_text())["settings"] for name in names}
     kinds = [settings[name]["motion.kind"] for name in names]
-    assert kinds == ["skeleton", "skeleton", "skeleton", "hexplane", "points"]
+    assert kinds == ["skeleton", "skeleton", "skeleton", "skeleton", "hexplane", "points"]
+    assert [(seed / name / "tracked").is_dir() for name in names] == [True, True, True, False, False, False]
     assert all(one["views.ground"] and one["score.objective"] == "sds" for one in settings.values())
     logged = {name: json.loads((seed / name / "motion" / "metrics.jsonl").read_text().split("\n")[0]) for name in names}
     assert {"smooth", "ground"} <= set(logged[FULL])
@@ -78,7 +83,8 @@ def test_each_variant_takes_away_what_it_says(preset: str) -> None:
     assert ("no-ground" in names) == (preset == "akd")
     found = {variant.name: settings_of(base, variant) for variant in chosen(names)}
     assert found[FULL] == base.distill and not base.distill.score.compares
-    assert all(one != base.distill for name, one in found.items() if name != FULL)
+    assert base.physics
+    assert all(one != base.distill for name, one in found.items() if name not in (FULL, "no-physics"))
     assert found["no-smoothness"].regularizers.smooth_weight == 0.0 < base.distill.regularizers.smooth_weight
     penalty = found["no-ground-penalty"]
     assert penalty.views.ground and penalty.regularizers.over(True).ground_weight == 0.0

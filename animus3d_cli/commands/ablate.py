@@ -61,8 +61,8 @@ def command(
     see points also arap, hexplane, match; with those that make videos no-tv, no-arap, no-flow, no-score. Of a motion of
     bones (--preset skeleton or akd): full, no-ground-penalty, no-smoothness, no-physics, field-instead-of-skeleton;
     with priors that see points also points-instead-of-skeleton, with those that make videos no-ground. Every asset is
-    animated by each, with every seed, in runs of its own under FOLDER/runs, which resume; its rig is made once. Settings
-    of the stages: --set distill.arap_weight=10, rig., track., lora., refine., evaluate., asset.
+    animated by each, with every seed, in runs of its own under FOLDER/runs, which resume; its rig is made once.
+    Settings of the stages: --set distill.arap_weight=10, rig., track., lora., refine., evaluate., asset.
 
     Writes FOLDER/ablation.json, table.md, table.csv and table.tex: means with intervals, and whether the paper's
     orderings hold.

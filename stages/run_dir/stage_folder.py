@@ -69,13 +69,15 @@ class StageFolder:
         """Decide between nothing to do, going on, and starting. The caller holds the run's lock.
 
         ``defaults`` are settings as they are when nothing is asked for: what differs from them is noted in
-        ``config.json`` too, for those who read it.
+        ``config.json`` too, for those who read it. A setting that a folder does not know, as it is of an earlier
+        version, was as usual there.
 
         Raises:
             SettingsDiffer: the folder holds this stage with other settings or inputs, or is interrupted beyond
                 ``total_steps``, and ``force`` is not set.
         """
         settings = _flat(json.loads(json.dumps(config, default=str)))
+        usual = None if defaults is None else _flat(json.loads(json.dumps(defaults, default=str)))
         wanted: dict[str, Any] = {"format": FORMAT, "settings": settings, "inputs": dict(inputs)}
         present = read_json(self.path / "config.json") if self._has_work() else None
         if present is not None and not force and present.get("format", 1) < FORMAT:
@@ -84,7 +86,7 @@ class StageFolder:
                 "Use --force to do it again; it can still be rendered and exported as it is.",
             )
         if present is not None and not force:
-            differences = _differences(present, wanted)
+            differences = _differences(present, wanted, usual)
             if differences:
                 raise SettingsDiffer(
                     f"{self.path} was made with other settings: {'; '.join(differences)}.",
@@ -103,7 +105,7 @@ class StageFolder:
                 f"{self.path} has already reached step {resume}, beyond --steps {total_steps}.",
                 f"Use --steps {resume} or more, or --force to start again.",
             )
-        write_json(self.path / "config.json", {**wanted, **_changed(settings, defaults)})
+        write_json(self.path / "config.json", {**wanted, **_changed(settings, usual)})
         self._truncate_metrics(resume)
         return Begin(done=False, resume_step=resume)
 
@@ -284,22 +286,24 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _changed(settings: Mapping[str, Any], defaults: Mapping[str, Any] | None) -> dict[str, Any]:
-    """``{"changed": {name: value}}`` of what differs from ``defaults``; nothing where they are not known."""
-    if defaults is None:
+def _changed(settings: Mapping[str, Any], usual: Mapping[str, Any] | None) -> dict[str, Any]:
+    """``{"changed": {name: value}}`` of what is not as ``usual``; nothing where that is not known."""
+    if usual is None:
         return {}
-    usual = _flat(json.loads(json.dumps(defaults, default=str)))
     return {"changed": {name: value for name, value in settings.items() if usual.get(name) != value}}
 
 
-def _differences(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+def _differences(present: Mapping[str, Any], wanted: Mapping[str, Any], usual: Mapping[str, Any] | None) -> list[str]:
     """Lines ``name: old -> new`` for every setting and input that differs and makes another result. A setting that
-    names an input, as ``prior`` does, is compared by the input's fingerprint, not by its name."""
+    names an input, as ``prior`` does, is compared by the input's fingerprint, not by its name; one that is missing is
+    taken to have been as ``usual``."""
     lines = []
     inputs = present.get("inputs", {})
     same = {key for key, value in wanted["inputs"].items() if inputs.get(key) == value}
     for group in ("settings", "inputs"):
         old, new = present.get(group, {}), wanted[group]
+        if group == "settings":
+            old = {**{key: value for key, value in (usual or {}).items() if key in new}, **old}
         for key in sorted({*old, *new}.difference(UNTRACKED, same)):
             if old.get(key) != new.get(key):
                 lines.append(f"{key}: {old.get(key)!r} -> {new.get(key)!r}")

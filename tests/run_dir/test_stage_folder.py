@@ -300,3 +300,14 @@ def test_a_stage_of_an_earlier_format_asks_for_force(tmp_path: Path) -> None:
         begin(folder)
     assert "--force" in told.value.hint
     assert not begin(folder, force=True).done
+
+
+def test_a_setting_that_an_earlier_version_did_not_have_was_as_usual(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path / "motion")
+    begin(folder)
+    folder.finish(10)
+    usual, inputs = {**SETTINGS, "travel": "none"}, {"asset": "abc"}
+    again = folder.begin(config=usual, defaults=usual, inputs=inputs, total_steps=10, force=False)
+    assert again.done
+    with pytest.raises(SettingsDiffer, match="travel: 'none' -> 'auto'"):
+        folder.begin(config={**usual, "travel": "auto"}, defaults=usual, inputs=inputs, total_steps=10, force=False)

@@ -5,12 +5,14 @@ stage               reads                            writes
 ==================  ===============================  ==========================================
 reconstruct         a splat or mesh file             asset/canonical.ply
 reconstruct_photos  photos with known cameras        reconstruction/, asset/canonical.ply
+rig                 asset/, the file it is from      rig/weights.safetensors
 fit_lora            asset/                           lora/adapter.safetensors
-distill             asset/, lora/                    motion/motion.safetensors
+distill             asset/, rig/ and lora/           motion/motion.safetensors
 refine              asset/, motion/                  refined/motion.safetensors
-render              asset/, refined/ or motion/      renders/ or the path that was asked for
-export              asset/, refined/ or motion/      the path that was asked for
-evaluate            asset/, refined/ or motion/      eval/metrics.json
+track               asset/, refined/ or motion/      tracked/motion.safetensors
+render              asset/, a motion                 renders/ or the path that was asked for
+export              asset/, a motion                 the path that was asked for
+evaluate            asset/, a motion                 eval/metrics.json
 ablate              assets and sentences             a folder of runs, and tables
 report              whole runs                       the page and tables that were asked for
 prefer              asset/, refined/ or motion/      a page for a study, and its key

@@ -8,7 +8,7 @@
       asset/facing.json      where it faces; without it, +z
       asset/preview.png      a picture that shows that
       reconstruction/        a ``StageFolder`` too, when the asset was fitted to photos
-      lora/ motion/ refined/ one ``StageFolder`` a stage
+      rig/ lora/ motion/ refined/ tracked/ one ``StageFolder`` a stage
       renders/ eval/ tensorboard/
       .lock  .lock.json      the process that is working here, see ``lock``
 """

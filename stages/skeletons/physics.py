@@ -32,7 +32,7 @@ from stages.skeletons.physics_motion import (
 from stages.skeletons.physics_simulation import Burst, Controls, Simulation, ground_under, rig_model
 from stages.skeletons.rig import Rig
 
-MOST_RETREATS = 6
+MOST_RETREATS = 20
 """Times that a body which has burst goes back to the best controls and on with half the learning rates. [ours]"""
 
 

@@ -2,6 +2,8 @@
 
 One copy of the weights serves both ``eps_theta`` (adapter off) and ``eps_lora`` (adapter on): with the adapter off the
 outputs are those of the frozen model, bit for bit.
+
+PEFT takes half a second to import and is needed by few: it is imported where it is used.
 """
 
 from __future__ import annotations
@@ -11,8 +13,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from stages.errors import CorruptCheckpoint, first_line
@@ -26,6 +26,8 @@ def add_adapter(denoiser: nn.Module, *, rank: int, alpha: float, seed: int) -> l
 
     They are float32 whatever the denoiser is: bfloat16 keeps eight bits and would round most small steps away.
     """
+    from peft import LoraConfig, inject_adapter_in_model
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = LoraConfig(
@@ -45,6 +47,8 @@ def add_adapter(denoiser: nn.Module, *, rank: int, alpha: float, seed: int) -> l
 
 def set_adapter(denoiser: nn.Module, *, enabled: bool) -> None:
     """Switch every adapted layer on or off."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
     for module in denoiser.modules():
         if isinstance(module, BaseTunerLayer):
             trainable = [p.requires_grad for p in module.parameters()]
@@ -68,6 +72,8 @@ def adapter_on(denoiser: nn.Module | None) -> Iterator[None]:
 
 def adapter_tensors(denoiser: nn.Module) -> dict[str, Tensor]:
     """The adapter alone, in PEFT's naming."""
+    from peft import get_peft_model_state_dict
+
     return {name: t.detach().cpu().contiguous() for name, t in get_peft_model_state_dict(denoiser).items()}
 
 
@@ -77,6 +83,8 @@ def load_adapter(denoiser: nn.Module, tensors: Mapping[str, Tensor], metadata: M
     Raises:
         CorruptCheckpoint: the tensors do not fit this denoiser.
     """
+    from peft import set_peft_model_state_dict
+
     add_adapter(denoiser, rank=int(metadata["rank"]), alpha=float(metadata["alpha"]), seed=0)
     try:
         outcome: Any = set_peft_model_state_dict(denoiser, dict(tensors))

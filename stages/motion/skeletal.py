@@ -1,8 +1,8 @@
 """A motion of bones: a rotation of each joint and a shift of the root in every frame (AKD, section 4).
 
-The controls are rotation vectors at evenly spaced moments; between them a cubic through its neighbours (Catmull and Rom
-1974). Forward kinematics and linear blend skinning give the points; how a Gaussian turns and stretches follows from its
-neighbourhood, as for every motion. Bones keep their lengths by construction.
+The controls are rotation vectors at evenly spaced moments; between them a cubic through the quaternions of its
+neighbours (Catmull and Rom 1974). Forward kinematics and linear blend skinning give the points; how a Gaussian turns
+and stretches follows from its neighbourhood, as for every motion. Bones keep their lengths by construction.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from stages.gaussians import Frames, Gaussians
 from stages.geometry.rotations import best_rotations, matrix_quaternions, quaternion_matrices
 from stages.motion.interface import Regularizer
 from stages.motion.regularizers import RegularizerConfig
-from stages.motion.skeletal_terms import GroundPenalty, Limits, Smoothness
+from stages.motion.skeletal_terms import GroundPenalty, Limits, Smoothness, towards
 from stages.settings import check
 from stages.skeletons.ground import bone_cuboids
 from stages.skeletons.rig import Joints, Rig, Skin, forward_kinematics
@@ -27,6 +27,9 @@ from stages.skeletons.stored import rig_metadata, rig_of, rig_tensors
 
 SHIFT_RATE = 0.2
 """Learning rate of the root's shift over that of the joints' angles: radians turn a limb farther. [ours]"""
+
+RIDGE = 0.05
+"""Towards the parent's turn, as a share of the spread of a bone's points about its joint. [ours]"""
 
 LEAST_POINTS = 1e-3
 """Of the skin weight of all points: a bone with less follows its parent. [ours]"""
@@ -92,9 +95,13 @@ class SkeletalMotion(nn.Module):
     def pose(self, frame_times: Tensor) -> tuple[Tensor, Tensor]:
         """Rotations [T, J, 3, 3] of the joints in their parents' axes, and the shift [T, 3] of the root."""
         angles, shift = self.controls()
-        both = torch.cat([angles, shift[:, None]], dim=1)
-        between = interpolated(both, frame_times, cyclic=self.cyclic)
-        return vector_rotations(between[:, :-1]), between[:, -1]
+        turns = interpolated(vector_quaternions(angles), frame_times, cyclic=self.cyclic, quaternions=True)
+        return quaternion_matrices(turns), interpolated(shift, frame_times, cyclic=self.cyclic)
+
+    def _smoothed(self) -> tuple[Tensor, Tensor]:
+        """Quaternions [F, J, 4] and shifts [F, 3] of all controls."""
+        angles, shift = self.controls()
+        return vector_quaternions(angles), shift
 
     def matrices(self, frame_times: Tensor) -> Tensor:
         """How each bone has moved since rest, [T, J, 4, 4]."""
@@ -118,7 +125,7 @@ class SkeletalMotion(nn.Module):
     @torch.no_grad()
     def set_pose(self, rotations: Tensor, shift: Tensor) -> None:
         """Take the pose of each control from rotations [F, J, 3, 3] and shifts [F, 3], as ``pose`` gives them."""
-        angles = continuous_vectors(rotation_vectors(rotations))
+        angles = rotation_vectors(rotations)
         first = 1 if self.starts_at_rest else 0
         self.angles.copy_(angles[first:])
         self.shift.copy_(shift[first:])
@@ -137,13 +144,13 @@ class SkeletalMotion(nn.Module):
             if parent < 0:
                 own = torch.ones_like(own) if carried[joint] < LEAST_POINTS else own
                 middle, gone = own @ points / own.sum(), torch.einsum("p,fpd->fd", own, goes) / own.sum()
-                R = _turn(own, points - middle, goes - gone[:, None])
+                R = _turn(own, points - middle, goes - gone[:, None], torch.eye(3).to(points))
                 place = gone + (R @ (heads[joint] - middle)[..., None])[..., 0]
             else:
                 place = places[parent] + (turns[parent] @ (heads[joint] - heads[parent])[..., None])[..., 0]
                 R = turns[parent]
                 if carried[joint] >= LEAST_POINTS:
-                    R = _turn(own, points - heads[joint], goes - place[:, None])
+                    R = _turn(own, points - heads[joint], goes - place[:, None], turns[parent])
             turns.append(R)
             places.append(place)
         local = [R if parent < 0 else turns[parent].mT @ R for R, parent in zip(turns, self.parents, strict=True)]
@@ -160,7 +167,7 @@ class SkeletalMotion(nn.Module):
         ``config`` has a weight for the ground, joints within their limits where they have some."""
         terms: list[Regularizer] = []
         if config.smooth_weight:
-            terms.append(Smoothness(config.smooth_weight, self.controls, cyclic=self.cyclic))
+            terms.append(Smoothness(config.smooth_weight, self._smoothed, cyclic=self.cyclic))
         if config.ground_weight:
             height = float(asset.means[asset.body, 1].min())
             cuboids = bone_cuboids(self.rig)
@@ -199,8 +206,9 @@ class SkeletalMotion(nn.Module):
         return motion
 
 
-def interpolated(values: Tensor, frame_times: Tensor, *, cyclic: bool) -> Tensor:
-    """``values`` [F, ...] at evenly spaced moments, between them [T, ...] at ``frame_times`` [T] in [0, 1]."""
+def interpolated(values: Tensor, frame_times: Tensor, *, cyclic: bool, quaternions: bool = False) -> Tensor:
+    """``values`` [F, ...] at evenly spaced moments, between them [T, ...] at ``frame_times`` [T] in [0, 1]. Those that
+    are ``quaternions`` have no sign; they are not of unit length any more between moments."""
     count = len(values)
     at = frame_times.to(values) * (count if cyclic else count - 1)
     before = at.detach().floor().clamp(0, count - 1 if cyclic else count - 2)
@@ -208,17 +216,24 @@ def interpolated(values: Tensor, frame_times: Tensor, *, cyclic: bool) -> Tensor
     first = before.long()
     near = [first + step for step in (-1, 0, 1, 2)]
     p0, p1, p2, p3 = (values[index % count if cyclic else index.clamp(0, count - 1)] for index in near)
+    if quaternions:
+        p0, p2, p3 = (towards(p1, other) for other in (p0, p2, p3))
     return p1 + 0.5 * u * (p2 - p0 + u * (2 * p0 - 5 * p1 + 4 * p2 - p3 + u * (3 * (p1 - p2) + p3 - p0)))
 
 
 def vector_rotations(vectors: Tensor) -> Tensor:
-    """Rotation matrices [..., 3, 3] of rotation vectors [..., 3], by way of quaternions; differentiable at zero."""
+    """Rotation matrices [..., 3, 3] of rotation vectors [..., 3]."""
+    return quaternion_matrices(vector_quaternions(vectors))
+
+
+def vector_quaternions(vectors: Tensor) -> Tensor:
+    """Unit quaternions wxyz [..., 4] of rotation vectors [..., 3]; differentiable at zero."""
     square = vectors.square().sum(dim=-1, keepdim=True)
     small = square < 1e-8
     angle = torch.where(small, torch.ones_like(square), square).sqrt()
     shares = torch.where(small, 0.5 - square / 48.0, torch.sin(0.5 * angle) / angle)
     w = torch.where(small, 1.0 - square / 8.0, torch.cos(0.5 * angle))
-    return quaternion_matrices(torch.cat([w, shares * vectors], dim=-1))
+    return torch.cat([w, shares * vectors], dim=-1)
 
 
 def rotation_vectors(rotations: Tensor) -> Tensor:
@@ -230,18 +245,8 @@ def rotation_vectors(rotations: Tensor) -> Tensor:
     return torch.where(length < 1e-9, 2.0 * quats[..., 1:], quats[..., 1:] * angle / length.clamp(min=1e-12))
 
 
-def continuous_vectors(vectors: Tensor) -> Tensor:
-    """The same rotations as ``vectors`` [F, ..., 3], each the nearest to the one before: more than half a turn where a
-    joint turns on."""
-    found = [vectors[0]]
-    for now in vectors[1:]:
-        angle = now.norm(dim=-1, keepdim=True)
-        axis = now / angle.clamp(min=1e-12)
-        turn = torch.round(((found[-1] * axis).sum(dim=-1, keepdim=True) - angle) / (2.0 * torch.pi))
-        found.append(torch.where(angle < 1e-6, now, (angle + 2.0 * torch.pi * turn) * axis))
-    return torch.stack(found)
-
-
-def _turn(weights: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """The rotations [F, 3, 3] that take ``before`` [P, 3] best to ``after`` [F, P, 3], weighted by ``weights`` [P]."""
-    return best_rotations(torch.einsum("p,fpa,pb->fab", weights, after, before)).to(before)
+def _turn(weights: Tensor, before: Tensor, after: Tensor, usual: Tensor) -> Tensor:
+    """The rotations [F, 3, 3] that take ``before`` [P, 3] best to ``after`` [F, P, 3], weighted by ``weights`` [P]; a
+    little towards ``usual`` [F, 3, 3] or [3, 3]: points on a line leave one open, and an ear would spin."""
+    ridge = RIDGE * (weights * before.square().sum(dim=-1)).sum() / 3.0
+    return best_rotations(torch.einsum("p,fpa,pb->fab", weights, after, before) + ridge * usual).to(before)

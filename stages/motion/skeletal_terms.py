@@ -18,7 +18,8 @@ LIMIT_WEIGHT = 10.0
 
 
 class Smoothness:
-    """Mean absolute Laplacian of the controls in time (AKD, Eq. 10)."""
+    """Mean absolute Laplacian of the controls in time (AKD, Eq. 10), of quaternions in place of angles: of small turns
+    these are half the angles, which counts for the factor of two; large ones may be said by several angles."""
 
     name = "smooth"
 
@@ -27,8 +28,9 @@ class Smoothness:
 
     def __call__(self, frames: Frames, generator: torch.Generator) -> Tensor:
         """See ``Regularizer``."""
-        angles, shift = self.controls()
-        return laplacian(angles, cyclic=self.cyclic) + laplacian(shift, cyclic=self.cyclic)
+        quats, shift = self.controls()
+        turns = 2.0 * laplacian(quats, cyclic=self.cyclic, quaternions=True)
+        return turns + laplacian(shift, cyclic=self.cyclic)
 
 
 class GroundPenalty:
@@ -68,8 +70,16 @@ class Limits:
         return (angles - self.most.to(angles)).clamp(min=0.0).square().mean()
 
 
-def laplacian(values: Tensor, *, cyclic: bool) -> Tensor:
-    """Mean absolute second difference in time of ``values`` [F, ...]."""
+def laplacian(values: Tensor, *, cyclic: bool, quaternions: bool = False) -> Tensor:
+    """Mean absolute second difference in time of ``values`` [F, ...]; those that are ``quaternions`` have no sign."""
+    before, here, after = values[:-2], values[1:-1], values[2:]
     if cyclic:
-        return (values.roll(1, 0) - 2.0 * values + values.roll(-1, 0)).abs().mean()
-    return (values[2:] - 2.0 * values[1:-1] + values[:-2]).abs().mean()
+        before, here, after = values.roll(1, 0), values, values.roll(-1, 0)
+    if quaternions:
+        before, after = towards(here, before), towards(here, after)
+    return (before - 2.0 * here + after).abs().mean()
+
+
+def towards(quats: Tensor, others: Tensor) -> Tensor:
+    """``others`` [..., 4] with the signs that bring them nearest to ``quats`` [..., 4]."""
+    return torch.where((quats * others).sum(dim=-1, keepdim=True) < 0.0, -others, others)

@@ -160,7 +160,7 @@ class Tracker:
         try:
             states = simulation.run(start.detach(), knots.detach())
         except Burst as burst:
-            if not self._best or self._retreats == MOST_RETREATS:
+            if self._retreats == MOST_RETREATS or len(knots) <= 2:
                 raise self._burst(burst, f"iteration {iteration}") from None
             self._retreat()
             return self.step(iteration)
@@ -207,10 +207,11 @@ class Tracker:
         self._best, self._retreats = _under("best/", tensors), int(tensors["retreats"])
 
     def _retreat(self) -> None:
-        """Go back to the best controls; from there in smaller steps."""
-        with torch.no_grad():
-            self._changes.copy_(self._best["changes"])
-            self._speeds.copy_(self._best["speeds"])
+        """Go back to the best controls; from there in smaller steps, and with a horizon half as far at first."""
+        if self._best:
+            with torch.no_grad():
+                self._changes.copy_(self._best["changes"])
+                self._speeds.copy_(self._best["speeds"])
         self._optimiser.state.clear()
         self._retreats += 1
 
@@ -248,8 +249,8 @@ class Tracker:
         """How many chunks are simulated in ``iteration``."""
         most, config = len(self.first.knots) - 1, self.config
         share = min(1.0, iteration / max(1.0, config.horizon_share * config.iterations))
-        first = config.horizon_s / self.first.seconds
-        return max(1, min(most, math.ceil(most * (first + (1.0 - first) * share)))) if first < 1.0 else most
+        first = min(1.0, config.horizon_s / self.first.seconds) * 0.5**self._retreats
+        return max(1, min(most, math.ceil(most * (first + (1.0 - first) * share))))
 
     def _keep(self, num_chunks: int, loss: float) -> None:
         """Keep the controls where more was simulated than before, or as much with a lower loss."""

@@ -1,6 +1,6 @@
 """How well the physics follows the walks of shipped bodies: figures and pictures.
 
-python -m tests.bench.track_clips Horse Deer Fox Knight --out /tmp/physics
+python -m tests.bench.track_clips Horse Deer Fox Knight --out pictures
 """
 
 from __future__ import annotations

@@ -11,23 +11,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import torch
-from torch import Tensor
 
 from stages.conventions import step_generator
 from stages.distilling.distillation import Distillation, ObjectiveConfig
+from stages.distilling.drawn import read_samples
 from stages.distilling.match import MatchConfig
 from stages.distilling.pixel_flow import PixelFlowConfig
 from stages.distilling.score import ScoreConfig
+from stages.distilling.static_lora import adapt, lora_hash, warn_of_other_ground
 from stages.distilling.viewpoints import ViewsConfig, is_loop, look_at, tell_of_ground
-from stages.errors import BadInput, MissingStage
+from stages.errors import BadInput
 from stages.events import Caution, Finished, Note, Progress, Report, Started, Wrote
 from stages.facing.keep import facing_input
-from stages.files import read_json
 from stages.gaussians import Gaussians
 from stages.gaussians.normalised import Placement
 from stages.gaussians.stand_in import stand_in
@@ -37,12 +36,11 @@ from stages.motion.kinds import MotionConfig, checkpoint_state, checkpoint_tenso
 from stages.motion.regularizers import STIFF, RegularizerConfig
 from stages.motion.sequence import is_closed, joined
 from stages.motion.skeletal import SkeletonConfig
-from stages.motion.timing import Timing, timing, timings
+from stages.motion.timing import USUAL_SECONDS, Timing, timing, timings
 from stages.moving.asset import MovingAsset
 from stages.moving.rig import load_rig
-from stages.moving.travel import parse_travel, travel_of
+from stages.moving.travel import parse_travel, travelling
 from stages.priors.load import EMBEDDED, POINTS, load_prior, preset_of, prior_fingerprint
-from stages.priors.lora import load_adapter
 from stages.priors.points import sees_points
 from stages.priors.prior import Prior, motions_named, predicts_pixel_flow
 from stages.priors.profiles import ProfileName
@@ -54,9 +52,6 @@ from stages.settings import check
 
 SHORTEST, LONGEST = 0.1, 120.0
 """Seconds that a motion may last."""
-
-USUAL_SECONDS = 2.0
-"""Of a motion in a sequence whose prior does not say how long it takes. [ours]"""
 
 NEGATIVE_PROMPT = "low motion, static statue, not moving, no motion"
 """What the moving branch is guided away from (TC4D, 4D-fy)."""
@@ -220,7 +215,9 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         BadInput: no prompt, an asset without extent, or nothing that moves it.
         MissingStage: the run has no asset, or no LoRA although the objective compares with it.
     """
-    chosen = None if not config.match.sample else read_samples(run_dir, config)
+    chosen = None
+    if number := config.match.sample:
+        chosen = read_samples(run_dir, number=number, prompt=config.prompt, prior=config.prior)
     config = config if chosen is None or config.prompt else replace(config, prompt=chosen.prompt)
     check_prompt(config)
     if not config.score.weight:
@@ -241,7 +238,7 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         rig = load_rig(run_dir).normalised(placement)
         inputs["rig"] = run_dir.stage(RIG.folder).result_hash(RIG.result)
     if config.score.compares:
-        inputs["lora"] = lora_hash(run_dir, config, inputs["prior"])
+        inputs["lora"] = lora_hash(run_dir, config.prior, inputs["prior"])
     if chosen is not None:
         inputs["samples"] = run_dir.stage(SAMPLES.folder).result_hash(SAMPLES.result)
     total = config.steps * len(config.sentences)
@@ -266,8 +263,9 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
     )
     warn_of_unknown_motion(prior, config, report)
     tell_of_ground(prior, config.views, report)
-    static_prompt = adapt(prior, run_dir, config) if config.score.compares else ""
-    warn_of_other_ground(prior, run_dir, config, report)
+    static_prompt = adapt(prior, run_dir, (config.prompt, config.negative_prompt)) if config.score.compares else ""
+    if config.score.compares and not sees_points(prior):
+        warn_of_other_ground(run_dir, config.views.ground, report)
     if not config.score.compares and run_dir.stage(LORA.folder).is_complete():
         report(Note("The static LoRA of this run is not used: only MSD compares with it (--objective msd)."))
     moved = stand_in(asset, config.max_gaussians).to(config.device)
@@ -332,7 +330,8 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
                 report(Wrote(preview, f"the motion after {done} steps"))
         finished.append(motion)
     whole, told = put_together(finished, prior, config, moved)
-    told |= travelling(moved, placement, whole, told, parse_travel(config.travel), facing_deg, report)
+    moving = MovingAsset(moved, whole, MOTION.folder, config.prompt, placement=placement, timing=Timing.of(told))
+    told |= travelling(moving, parse_travel(config.travel), facing_deg, report)
     folder.write_result(MOTION.result, whole.tensors(), whole.metadata() | told)
     folder.finish(total)
     report(Finished("distill"))
@@ -351,55 +350,6 @@ def put_together(
     lengths = timings([length or USUAL_SECONDS for length in natural], loops, config.seconds)
     whole = joined(motions, [one.seconds for one in lengths], [one.cycles for one in lengths], asset)
     return whole, told | Timing(config.seconds or whole.seconds).metadata()
-
-
-def travelling(
-    asset: Gaussians,
-    placement: Placement,
-    motion: Motion,
-    told: Mapping[str, str],
-    said: str | float,
-    facing_deg: float,
-    report: Report,
-) -> dict[str, str]:
-    """How far the body goes beside its motion on the spot, where it does, for the result."""
-    moving = MovingAsset(asset, motion, MOTION.folder, told["prompt"], placement=placement, timing=Timing.of(told))
-    travel = travel_of(moving, said, facing_deg)
-    if said == "auto":
-        height = float(asset.means[asset.body, 1].max() - asset.means[asset.body, 1].min())
-        far = float(travel.norm()) / max(height, 1e-9)
-        report(Note(f"It travels {far:.2f} of its heights." if far else "It stays where it is: no feet push it on."))
-    return {"travel": json.dumps(travel.tolist())} if bool(travel.any()) else {}
-
-
-@dataclass(frozen=True)
-class Samples:
-    """What ``sample`` has drawn."""
-
-    latents: Tensor  # [B, 3 K, N]
-    prompt: str
-    seed: int
-
-
-def read_samples(run_dir: RunDir, config: DistillConfig) -> Samples:
-    """The samples of the run.
-
-    Raises:
-        MissingStage: there are none.
-        BadInput: there is none of this number, or they are of another sentence or prior.
-    """
-    folder = run_dir.stage(SAMPLES.folder)
-    if not folder.is_complete():
-        raise MissingStage(f"{run_dir.path} has no samples.", "Run first: animus3d sample")
-    tensors, metadata = folder.read_result(SAMPLES.result)
-    latents, prompt = tensors["latents"], metadata["prompt"]
-    if config.match.sample > len(latents):
-        raise BadInput(f"There is no sample {config.match.sample}: {len(latents)} were drawn.")
-    if config.prompt not in ("", prompt):
-        raise BadInput(f"The samples are of {prompt!r}, not of {config.prompt!r}.", "Leave --prompt away.")
-    if metadata["prior_fingerprint"] != prior_fingerprint(config.prior):
-        raise BadInput(f"The samples are of another prior than {config.prior!r}.", "Run: animus3d sample --force")
-    return Samples(latents, prompt, int(metadata["seed"]))
 
 
 def check_objectives(config: DistillConfig) -> None:
@@ -422,39 +372,6 @@ def check_prompt(config: DistillConfig) -> None:
         raise BadInput("distill needs a sentence.", 'For example: animus3d distill --prompt "a walking goat"')
 
 
-def lora_hash(run_dir: RunDir, config: DistillConfig, fingerprint: str) -> str:
-    """The hash of the run's static LoRA.
-
-    Raises:
-        MissingStage: there is none.
-        BadInput: it was made for another prior than the one with ``fingerprint``.
-    """
-    folder = run_dir.stage(LORA.folder)
-    if not folder.is_complete():
-        raise MissingStage(
-            f"{run_dir.path} has no static LoRA, which MSD compares with.", "Run first: animus3d fit-lora"
-        )
-    made_for = folder.read_result(LORA.result)[1]
-    if made_for.get("prior_fingerprint", fingerprint) != fingerprint:
-        raise BadInput(
-            f"The static LoRA was made for the prior {made_for['prior']!r}, not for {config.prior!r}.",
-            f"Run: animus3d fit-lora --prior {config.prior} --force",
-        )
-    return folder.result_hash(LORA.result)
-
-
-def warn_of_other_ground(prior: Prior, run_dir: RunDir, config: DistillConfig, report: Report) -> None:
-    """A ``Caution`` where the static LoRA was fitted to pictures over a ground and these have none, or vice versa."""
-    if not config.score.compares or sees_points(prior):
-        return
-    recorded = read_json(run_dir.stage(LORA.folder).path / "config.json") or {}
-    if recorded.get("settings", {}).get("views.ground", False) != config.views.ground:
-        has = "without" if config.views.ground else "with"
-        report(
-            Caution(f"The static LoRA was fitted {has} --ground, unlike this. Better: fit-lora as this, with --force")
-        )
-
-
 def warn_of_unknown_motion(prior: Prior, config: DistillConfig, report: Report) -> None:
     """A ``Caution`` where no word of the prompt says a motion that the prior was taught; what a prior with words of its
     own has understood."""
@@ -470,16 +387,6 @@ def warn_of_unknown_motion(prior: Prior, config: DistillConfig, report: Report) 
                     f"but not as the sentence says. It knows: {', '.join(prior.motions)}."
                 )
             )
-
-
-def adapt(prior: Prior, run_dir: RunDir, config: DistillConfig) -> str:
-    """Put the run's static LoRA on the prior; returns the prompt that it was made under."""
-    tensors, metadata = run_dir.stage(LORA.folder).read_result(LORA.result)
-    prompt = metadata["static_prompt"]
-    prior.encode_text([config.prompt, config.negative_prompt, prompt])  # before the denoiser needs the memory
-    assert prior.denoiser is not None
-    load_adapter(prior.denoiser, tensors, metadata)
-    return prompt
 
 
 __all__ = ["PRESETS", "DistillConfig", "run"]

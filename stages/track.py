@@ -27,7 +27,7 @@ from stages.motion.bones import rig_of
 from stages.motion.skeletal import SkeletalMotion, SkeletonConfig
 from stages.motion.timing import Timing
 from stages.moving.asset import MovingAsset, latest_motion, load_moving_asset
-from stages.moving.travel import USUAL_SECONDS, travel_of
+from stages.moving.travel import travel_of
 from stages.raster import choose, render
 from stages.raster.film import Shot, cameras_around
 from stages.raster.ground import Ground, ground_layer
@@ -95,7 +95,7 @@ def run(run_dir: RunDir, config: TrackConfig, report: Report, *, force: bool = F
     if begin.done:
         report(Note("track is already done with these settings; nothing to do (--force does it again)."))
         return
-    asset, seconds = with_travel(asset, run_dir.facing().used_deg), seconds_of(asset)
+    asset, seconds = with_travel(asset, run_dir.facing().used_deg), asset.seconds
     frames = 1 + max(4, round(CONTROL_HZ * seconds))
     times = torch.arange(frames + round(CONTROL_HZ * RUN_ON_S)) / (frames - 1)
     rotations, shift = asset.pose(times if asset.closes else times.clamp(max=1.0))
@@ -136,11 +136,6 @@ def with_travel(asset: MovingAsset, facing_deg: float) -> MovingAsset:
         return asset
     travel = travel_of(asset, "auto", facing_deg)
     return replace(asset, travel=travel) if bool(travel.any()) else asset
-
-
-def seconds_of(asset: MovingAsset) -> float:
-    """How long the motion lasts."""
-    return USUAL_SECONDS if asset.timing is None else asset.timing.seconds
 
 
 @torch.no_grad()

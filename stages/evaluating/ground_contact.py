@@ -16,9 +16,6 @@ from stages.motion.bones import rig_of
 from stages.moving.asset import MovingAsset
 
 FPS = 24
-USUAL_SECONDS = 2.0
-"""Of a motion whose length is not known."""
-
 FRAMES_AT_ONCE = 8
 """That are held in memory with what makes them."""
 
@@ -32,7 +29,7 @@ def on_ground(asset: MovingAsset, least_frames: int) -> dict[str, Entry]:
     ground, height = float(rest[:, 1].min()), float(rest[:, 1].max() - rest[:, 1].min())
     if height <= 0.0:
         return {name: missing(name, HEIGHT) for name in NAMES}
-    seconds = USUAL_SECONDS if asset.timing is None else asset.timing.seconds
+    seconds = asset.seconds
     times = frame_times(max(least_frames, round(seconds * FPS) + 1), rest.device)
     points = _places(asset, rest, times)
     where = {"frames": len(times), "seconds": round(seconds, 3)}

@@ -20,10 +20,10 @@ from stages.motion.interface import Regularizer
 from stages.motion.regularizers import RegularizerConfig
 from stages.motion.skeletal_terms import GroundPenalty, Limits, Smoothness, towards
 from stages.settings import check
-from stages.skeletons.ground import bone_cuboids
+from stages.skeletons.ground import slim_cuboids
 from stages.skeletons.rig import Joints, Rig, Skin, forward_kinematics
 from stages.skeletons.skeleton import skin
-from stages.skeletons.stored import rig_metadata, rig_of, rig_tensors
+from stages.skeletons.stored import rig_metadata, rig_of_tensors, rig_tensors
 
 SHIFT_RATE = 0.2
 """Learning rate of the root's shift over that of the joints' angles: radians turn a limb farther. [ours]"""
@@ -170,7 +170,7 @@ class SkeletalMotion(nn.Module):
             terms.append(Smoothness(config.smooth_weight, self._smoothed, cyclic=self.cyclic))
         if config.ground_weight:
             height = float(asset.means[asset.body, 1].min())
-            cuboids = bone_cuboids(self.rig)
+            cuboids = slim_cuboids(self.rig)
             terms.append(GroundPenalty(config.ground_weight, cuboids, lambda: self.matrices(self.times()), height))
         if any(limit is not None for limit in self.limits_deg):
             terms.append(Limits(self.limits_deg, self.controls))
@@ -201,7 +201,7 @@ class SkeletalMotion(nn.Module):
             learning_rate=float(metadata["learning_rate"]),
             free_start=not (cyclic or at_rest),
         )
-        motion = SkeletalMotion(config, rig_of(tensors, metadata), cyclic=cyclic)
+        motion = SkeletalMotion(config, rig_of_tensors(tensors, metadata), cyclic=cyclic)
         motion.load_state_dict(dict(tensors))
         return motion
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+USUAL_SECONDS = 2.0
+"""Of a motion whose length is not known. [ours]"""
+
 JOINED_CYCLES = 2
 """Of a loop that is followed, or preceded, by another motion, unless the seconds say otherwise. [ours]"""
 

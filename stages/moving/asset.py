@@ -17,7 +17,7 @@ from stages.gaussians.normalised import Placement
 from stages.motion.bones import PosedBones, blended, pose_of, rig_of, weights_of
 from stages.motion.interface import Motion
 from stages.motion.kinds import is_former, load_motion
-from stages.motion.timing import Timing
+from stages.motion.timing import USUAL_SECONDS, Timing
 from stages.raster.ground import Ground
 from stages.run_dir import RunDir
 from stages.run_dir.layout import BY_FOLDER, MOTIONS
@@ -60,6 +60,11 @@ class MovingAsset:
         if asked is not None:
             return asked
         return USUAL_FRAMES if self.timing is None else max(2, round(self.timing.seconds * fps))
+
+    @property
+    def seconds(self) -> float:
+        """How long the motion lasts, or such motions usually do."""
+        return USUAL_SECONDS if self.timing is None else self.timing.seconds
 
     @property
     def ground(self) -> Ground:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from stages.run_dir import RunDir
 from stages.run_dir.layout import RIG
 from stages.skeletons.rig import Rig
-from stages.skeletons.stored import rig_of
+from stages.skeletons.stored import rig_of_tensors
 
 
 def load_rig(run: RunDir) -> Rig:
     """The rig of ``run``, in the units of its asset. Raises ``MissingStage``: rig was not run."""
-    return rig_of(*run.require(RIG.folder).read_result(RIG.result))
+    return rig_of_tensors(*run.require(RIG.folder).read_result(RIG.result))

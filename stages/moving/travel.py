@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from stages.errors import BadInput
+from stages.events import Note, Report
 from stages.moving.asset import MovingAsset
 from stages.skeletons.travel import contact_velocities, travel_velocity
 
@@ -21,8 +23,6 @@ LESS = 0.8
 
 SLOWEST = 0.1
 """Heights of the body in a motion's whole time: what is slower stays. [ours]"""
-
-USUAL_SECONDS = 2.0
 
 
 def parse_travel(text: str) -> str | float:
@@ -51,10 +51,9 @@ def travel_of(asset: MovingAsset, said: str | float, facing_deg: float) -> Tenso
     if said == "none" or asset.motion is None:
         return nothing
     if isinstance(said, (int, float)):
-        seconds = USUAL_SECONDS if asset.timing is None else asset.timing.seconds
         size = 1.0 if asset.placement is None else asset.placement.size
         angle = math.radians(facing_deg)
-        return said * seconds / size * torch.tensor([math.sin(angle), 0.0, math.cos(angle)]).to(nothing)
+        return said * asset.seconds / size * torch.tensor([math.sin(angle), 0.0, math.cos(angle)]).to(nothing)
     if not asset.closes:
         return nothing
     cycles = 1 if asset.timing is None else asset.timing.cycles
@@ -68,3 +67,13 @@ def travel_of(asset: MovingAsset, said: str | float, facing_deg: float) -> Tenso
         return nothing
     before, after = pushes.norm(dim=1).mean(), (pushes + velocity[[0, 2]].double()).norm(dim=1).mean()
     return cycles * velocity if float(after) <= LESS * float(before) else nothing
+
+
+def travelling(asset: MovingAsset, said: str | float, facing_deg: float, report: Report) -> dict[str, str]:
+    """How far the body goes beside its motion on the spot, for a result; nothing where it stays. See ``travel_of``."""
+    travel = travel_of(asset, said, facing_deg)
+    if said == "auto":
+        body = asset.gaussians.means[asset.gaussians.body, 1]
+        far = float(travel.norm()) / max(float(body.max() - body.min()), 1e-9)
+        report(Note(f"It travels {far:.2f} of its heights." if far else "It stays where it is: no feet push it on."))
+    return {"travel": json.dumps(travel.tolist())} if bool(travel.any()) else {}

@@ -1,7 +1,8 @@
 """The ground under a skeleton: how deep its bones reach below a plane, as a penalty (AKD, section 4: Li et al. 2025).
 
 Each bone is stood for by the cuboid, turned along the bone, around the part of the skin that it owns. Corners of
-cuboids are few, and the lowest point of a cuboid is always one of them.
+cuboids are few, and the lowest point of a cuboid is always one of them. (The simulator's boxes, of ``physics_model``,
+have the world's axes at rest: they are stouter, as bodies that bump need to be.)
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ OWNED = 0.5
 """A bone owns the vertices that follow it by this weight or more."""
 
 
-def bone_cuboids(rig: Rig) -> Tensor:
+def slim_cuboids(rig: Rig) -> Tensor:
     """Corners [J, 8, 3] at rest of the cuboid of each bone; a bone that owns no skin has its own line in its place."""
     joints, skin = rig.joints, rig.skin
     assert skin.weights.shape == (len(skin.vertices), len(joints)), "a weight of each vertex for each joint"

@@ -29,7 +29,7 @@ def rig_metadata(rig: Rig) -> dict[str, str]:
     }
 
 
-def rig_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Rig:
+def rig_of_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Rig:
     """The rig of ``rig_tensors`` and ``rig_metadata``."""
     joints = Joints(
         names=tuple(json.loads(metadata["joints"])),

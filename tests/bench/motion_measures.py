@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from stages.gaussians.neighbours import nearest_neighbours
+from stages.metrics import contact
 
 NUM_SHIFTS = 64
 """Of a loop that are tried."""
@@ -21,9 +22,6 @@ NUM_SHIFTS = 64
 NUM_NEIGHBOURS = 6
 RIGID = 0.9
 """Skin weight from which a point counts as part of one bone."""
-
-CONTACT = 0.01
-"""Share of the body's height above the ground up to which a point touches it."""
 
 
 def compare(made: Tensor, truth: Tensor, cyclic: bool) -> dict[str, float]:
@@ -93,21 +91,7 @@ def foot_slide(rest: Tensor, moves: Tensor, seconds: float) -> float | None:
     """
     where = torch.cat([rest + moves, (rest + moves)[:1]])  # [T + 1, N, 3]
     height = float(rest[:, 1].max() - rest[:, 1].min())
-    low = where[..., 1] <= where[..., 1].min() + CONTACT * height
-    both = low[1:] & low[:-1]
-    if not both.any():
-        return None
-    velocities = ((where[1:] - where[:-1])[both] * (len(moves) / seconds / height))[:, [0, 2]].double()
-    return float((velocities - geometric_median(velocities)).norm(dim=1).mean())
-
-
-def geometric_median(points: Tensor, steps: int = 100) -> Tensor:
-    """The point [D] whose distances from ``points`` [N, D] have the least sum (Weiszfeld 1937)."""
-    found = points.median(dim=0).values
-    for _ in range(steps):
-        share = 1.0 / (points - found).norm(dim=1).clamp(min=1e-9)
-        found = (share[:, None] * points).sum(dim=0) / share.sum()
-    return found
+    return contact.foot_slide(where, seconds, height, in_place=True)
 
 
 @lru_cache(maxsize=4)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.bench.motion_measures import compare, foot_slide, geometric_median, in_phase, spread, stretching
+from stages.skeletons.travel import geometric_median
+from tests.bench.motion_measures import compare, foot_slide, in_phase, spread, stretching
 
 
 def _points(count: int = 300) -> Tensor:

@@ -9,12 +9,11 @@ import torch
 
 from stages import distill
 from stages.distilling.score import ScoreConfig
-from stages.distilling.viewpoints import ViewsConfig
+from stages.distilling.static_lora import warn_of_other_ground
 from stages.errors import BadInput
 from stages.events import Caution, Event, silent
 from stages.files import write_json
 from stages.gaussians import Gaussians
-from stages.priors.load import EMBEDDED, POINTS, load_prior
 from stages.run_dir import RunDir
 
 
@@ -37,14 +36,11 @@ def test_an_asset_without_extent(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fitted", [None, False, True])
 @pytest.mark.parametrize("wanted", [False, True])
 def test_a_lora_fitted_over_another_ground(tmp_path: Path, fitted: bool | None, wanted: bool) -> None:
-    """A LoRA of a program that knew no ground has none; a prior that sees points sees none."""
+    """A LoRA of a program that knew no ground has none."""
     run = RunDir(tmp_path / "run")
     folder = run.stage("lora").path
     folder.mkdir(parents=True)
     write_json(folder / "config.json", {"settings": {} if fitted is None else {"views.ground": fitted}})
-    config = distill.DistillConfig(prompt="walking", views=ViewsConfig(ground=wanted))
     said: list[Event] = []
-    distill.warn_of_other_ground(load_prior(EMBEDDED), run, config, said.append)
+    warn_of_other_ground(run, wanted, said.append)
     assert [type(event) for event in said] == ([] if bool(fitted) == wanted else [Caution])
-    distill.warn_of_other_ground(load_prior(POINTS), run, config, said.append)
-    assert len(said) == (bool(fitted) != wanted)

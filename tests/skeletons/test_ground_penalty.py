@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from stages.skeletons.ground import bone_cuboids, moved_corners, penetration
+from stages.skeletons.ground import moved_corners, penetration, slim_cuboids
 from stages.skeletons.rig import Joints, Rig, Skin, forward_kinematics
 
 
@@ -29,7 +29,7 @@ def as_rows(points: torch.Tensor) -> list[tuple[float, ...]]:
 
 def test_a_cuboid_is_around_the_skin_that_the_bone_owns() -> None:
     rig = leg()
-    cuboids = bone_cuboids(rig)
+    cuboids = slim_cuboids(rig)
     assert cuboids.shape == (3, 8, 3)
     assert as_rows(cuboids[0]) == as_rows(rig.skin.vertices[:8]) and as_rows(cuboids[1]) == as_rows(
         rig.skin.vertices[8:]
@@ -48,7 +48,7 @@ def test_it_lies_along_a_slanting_bone() -> None:
         names=rig.joints.names, parents=rig.joints.parents, heads=rig.joints.heads @ R.T, tails=rig.joints.tails @ R.T,
         limits_deg=rig.joints.limits_deg,
     )  # fmt: skip
-    turned = bone_cuboids(Rig(joints=joints, skin=skin, found="hand"))
+    turned = slim_cuboids(Rig(joints=joints, skin=skin, found="hand"))
     size = torch.tensor([0.9, 0.4, 0.4]).square().sum().sqrt()
     for cuboid in turned[:2]:
         torch.testing.assert_close((cuboid[0] - cuboid[7]).norm(), size)
@@ -60,12 +60,12 @@ def test_a_bone_without_length_has_the_axes_of_the_world() -> None:
         names=rig.joints.names, parents=rig.joints.parents, heads=rig.joints.heads, tails=rig.joints.heads.clone(),
         limits_deg=rig.joints.limits_deg,
     )  # fmt: skip
-    cuboids = bone_cuboids(Rig(joints=joints, skin=rig.skin, found="hand"))
+    cuboids = slim_cuboids(Rig(joints=joints, skin=rig.skin, found="hand"))
     assert as_rows(cuboids[0]) == as_rows(rig.skin.vertices[:8]) and torch.isfinite(cuboids).all()
 
 
 def test_corners_go_with_their_bones_and_the_penalty_is_the_mean_depth() -> None:
-    cuboids = bone_cuboids(leg())
+    cuboids = slim_cuboids(leg())
     matrices = torch.eye(4).expand(2, 3, 4, 4).clone()
     matrices[1, :, 1, 3] = -0.25
     corners = moved_corners(cuboids, matrices)
@@ -78,7 +78,7 @@ def test_corners_go_with_their_bones_and_the_penalty_is_the_mean_depth() -> None
 
 def test_gradients_reach_the_pose() -> None:
     rig = leg()
-    heads, cuboids = rig.joints.heads.double(), bone_cuboids(rig).double()
+    heads, cuboids = rig.joints.heads.double(), slim_cuboids(rig).double()
 
     def loss(angles: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
         c, s, zero, one = angles.cos(), angles.sin(), torch.zeros_like(angles), torch.ones_like(angles)

@@ -20,7 +20,7 @@ LAYERS: tuple[set[str], ...] = (
     {"raster"},
     {"run_dir", "skeletons", "captures"},
     {"motion", "priors", "zoo", "metrics"},
-    {"objectives", "fitting", "moving", "facing"},
+    {"objectives", "fitting", "moving", "facing", "guides"},
     {"distilling", "training", "exporting", "reporting", "ablation", "evaluating", "viewing"},
     {
         "reconstruct", "reconstruct_photos", "fit_lora", "distill", "refine", "render", "export", "evaluate",

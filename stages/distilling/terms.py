@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stages.gaussians import Gaussians
-from stages.priors.prior import Condition, Observation, Prior, Text, Viewpoint, Wanted
+from stages.priors.prior import Observation, Prior, Text, Viewpoint, Wanted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,8 @@ class View:
     def __init__(self, index: int, viewpoint: Viewpoint, asset: Gaussians, prior: Prior, prompts: Prompts) -> None:
         self.index, self.viewpoint, self.asset, self.prior = index, viewpoint, asset, prior
         self.condition = prior.condition(prompts.motion, asset, viewpoint)
-        self.negative = Condition(prompts.negative, self.condition.picture)
-        self.static = Condition(prompts.static, self.condition.picture)
+        self.negative = replace(self.condition, text=prompts.negative)
+        self.static = replace(self.condition, text=prompts.static)
 
     @cached_property
     def still(self) -> Tensor:

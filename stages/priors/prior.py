@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, TypeGuard
 
 import torch
@@ -68,21 +68,33 @@ class Condition:
 
     text: Text  # B prompts
     picture: Tensor | None = None  # [1 or B, ...] see ``VideoPrior.encode_picture``; None where no picture is seen
+    appearance: Tensor | None = None  # [1 or B, V, L, D] what an image encoder says of each picture, for adapters
+    cameras: Tensor | None = None  # [V, 4, 4] world-from-camera, in the prior's own frame, for priors that know them
 
     @staticmethod
     def stack(conditions: Sequence[Condition]) -> Condition:
         """One batch of several from the same viewpoint."""
-        return Condition(Text.stack([condition.text for condition in conditions]), conditions[0].picture)
+        return replace(conditions[0], text=Text.stack([condition.text for condition in conditions]))
 
 
 @dataclass(frozen=True)
 class Viewpoint:
-    """From where an asset is seen, before what, by which rasterizer."""
+    """From where an asset is seen, before what, by which rasterizer: one camera, or V that see it at once."""
 
     camera: Camera
     background: Tensor  # [3], or a picture [H, W, 3] that is the same behind every frame
     rasterizer: Rasterizer
     ground_height: float | None = field(default=None, kw_only=True)  # y of a plane below which nothing is seen
+    beside: tuple[Camera, ...] = field(default=(), kw_only=True)  # the other V - 1 cameras
+
+    @property
+    def cameras(self) -> tuple[Camera, ...]:
+        """All V cameras."""
+        return (self.camera, *self.beside)
+
+    def each(self) -> list[Viewpoint]:
+        """One viewpoint for each camera."""
+        return [replace(self, camera=camera, beside=()) for camera in self.cameras]
 
 
 Wanted = Literal["latents", "pixel_flow"]
@@ -94,7 +106,7 @@ class Observation:
     """What a prior saw of a moving asset from one viewpoint; differentiable with respect to the Gaussians' means. What
     was not wanted is None."""
 
-    latents: Tensor | None = None  # [1, C, t, h, w]
+    latents: Tensor | None = None  # [1, C, t, h, w], or [1, V, C, t, h, w] of a prior that sees V views
     pixel_flow: Tensor | None = None  # [T, H, W, 2] how far pixels have gone since rest, in pixels, times alpha
     alpha: Tensor | None = None  # [T, H, W, 1] of the asset at rest
 
@@ -183,6 +195,62 @@ def motions_named(prior: Prior, prompt: str) -> list[str]:
     """The motions, of those that the model was taught, that a word of ``prompt`` names."""
     words = set(re.findall(r"[^\W\d_]+", prompt.lower()))
     return [motion for motion, forms in prior.motions.items() if words & set(forms)]
+
+
+class MultiViewPrior(Prior, Protocol):
+    """A frozen model of V videos of one moving thing, denoised together: its latents are [B, V, C, t, h, w]."""
+
+    num_views: int
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Latents [1, V, C, t, h, w] of ``frames`` [V, T, H, W, 3] in [0, 1]; differentiable."""
+        ...
+
+    def decode_views(self, latents: Tensor) -> Tensor:
+        """Frames [V, T, H, W, 3] in [0, 1] of ``latents`` [1, V, C, t, h, w]."""
+        ...
+
+    def cameras_around(self, asset: Gaussians, azimuth_deg: float) -> tuple[Camera, ...]:
+        """The V cameras that the model knows, the first of them at ``azimuth_deg``."""
+        ...
+
+
+def sees_views(prior: Prior) -> TypeGuard[MultiViewPrior]:
+    """Whether a prior is a ``MultiViewPrior``."""
+    return hasattr(prior, "decode_views")
+
+
+class SeesViews:
+    """The part that all priors of V views share: how they observe."""
+
+    def observe(
+        self: MultiViewPrior,
+        frames: Frames,
+        viewpoint: Viewpoint,
+        wanted: Sequence[Wanted] = ("latents",),
+        *,
+        blur: float = 0.0,
+    ) -> Observation:
+        """See ``Prior.observe``; it predicts no pixel flow."""
+        if "latents" not in wanted:
+            return Observation()
+        images = torch.stack([pictures(frames, one) for one in viewpoint.each()])
+        smooth = smooth_gradient(images.flatten(0, 1), blur * images.shape[2])
+        return Observation(self.encode(smooth.unflatten(0, images.shape[:2])))
+
+    @torch.no_grad()
+    def still_latents(self: MultiViewPrior, asset: Gaussians, viewpoint: Viewpoint) -> Tensor:
+        """See ``Prior.still_latents``."""
+        frames = torch.stack([still(asset, one) for one in viewpoint.each()])
+        return self.encode(frames.expand(-1, self.clip.num_frames, -1, -1, -1))
+
+    def noise(self, like: Tensor, condition: Condition, generator: torch.Generator) -> Tensor:
+        """See ``Prior.noise``."""
+        return torch.randn(like.shape, generator=generator).to(like)
+
+    def frame_times(self: MultiViewPrior, viewpoint: Viewpoint) -> Tensor:
+        """See ``Prior.frame_times``."""
+        return frame_times(self.clip.num_frames, viewpoint.background.device)
 
 
 class PixelFlowPrior(VideoPrior, Protocol):

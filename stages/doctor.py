@@ -46,6 +46,7 @@ PACKAGES = {
     "peft": "fit-lora",
     "imageio": "videos",
     "imageio-ffmpeg": "videos",
+    "opencv-python-headless": "videos as guides: their pixel flow",
     "pillow": "pictures",
     "jinja2": "report and prefer",
     "typer": "the command line",

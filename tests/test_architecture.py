@@ -49,6 +49,7 @@ OWNERS = {
     "pygltflib": {"stages/meshes", "stages/exporting/glb.py"},
     "pxr": {"stages/exporting/usd.py", "stages/exporting/usd_skel.py"},
     "zstandard": {"stages/gaussians/formats/spz.py"},
+    "cv2": {"stages/guides/pixel_flow.py"},
     "imageio": {"stages/media"},
     "imageio_ffmpeg": {"stages/media"},
     "tensorboard": {"stages/media"},

@@ -32,6 +32,7 @@ from animus3d_cli.commands import (
     rig,
     sample,
     status,
+    still,
     track,
     train_prior,
     view,
@@ -98,6 +99,7 @@ app.command("reconstruct")(reconstruct.command)
 app.command("fit-lora")(fit_lora.command)
 app.command("rig")(rig.command)
 app.command("sample")(sample.command)
+app.command("still")(still.command)
 app.command("distill")(distill.command)
 app.command("refine")(refine.command)
 app.command("track")(track.command)

@@ -127,3 +127,21 @@ Raster = Annotated[
         "--raster", metavar="NAME", help="Rasterizer: cpu, gsplat or reference. Default: by device", show_default=False
     ),
 ]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        "--size", help="Pixels: 512, or 640x360. Default: as the file of --camera says, else 512", show_default=False
+    ),
+]
+
+
+def parse_size(text: str | None) -> tuple[int | None, int | None]:
+    """Width and height of ``--size``; None where nothing is said. Raises ``BadInput``."""
+    if text is None:
+        return None, None
+    sides = text.lower().split("x")
+    if not 1 <= len(sides) <= 2 or not all(side.isdigit() for side in sides):
+        from stages.errors import BadInput
+
+        raise BadInput(f"--size {text} is not a size.", "Write 512, or 640x360.")
+    return int(sides[0]), int(sides[-1])

@@ -4,12 +4,12 @@ animus3d render --frames 31 out.mp4
 animus3d render --orbit 360 --background transparent turn.webm
 animus3d render --camera path.json --loop --compare out.mp4
 animus3d render --ground --follow out.mp4
+animus3d render --source Fox.glb#Run fox_runs.mp4
 animus3d render goat.ply                 # goat_0000.ply, goat_0001.ply, ... for SuperSplat
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,24 +17,29 @@ import torch
 from torch import Tensor
 
 from stages.cameras import Camera
+from stages.cameras.file import file_size
 from stages.cameras.follow import follow, smooth_path
 from stages.cameras.path import Framing, orbit_path, read_path
 from stages.conventions import frame_times
 from stages.errors import BadInput, CannotWrite, first_line
-from stages.events import Finished, Progress, Report, Started, Wrote
+from stages.events import Finished, Note, Progress, Report, Started, Wrote
 from stages.exporting import Recording
 from stages.exporting.sequence import numbered, write_sequence
+from stages.media.colours import parse_background
 from stages.media.contact_sheet import write_png
 from stages.media.video import WRITERS
 from stages.moving.asset import MovingAsset, load_moving_asset
+from stages.moving.clip import load_clip, names_clip
 from stages.raster import choose, render
 from stages.raster.ground import above_ground, ground_layer
 from stages.run_dir import RunDir
 
-COLORS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "gray": (0.5, 0.5, 0.5), "grey": (0.5, 0.5, 0.5)}
 FORMATS = (*WRITERS, ".png", ".ply")
 BATCH = 8
 """Frames rendered together: bounds memory."""
+
+SIDE_PX = 512
+"""Of the picture, where neither the command nor the camera's file says it."""
 
 FOLLOW_S = 0.25
 """Standard deviation, in seconds, over which the path of a camera that follows is smoothed. [ours]"""
@@ -45,8 +50,8 @@ class RenderConfig:
     """Settings of ``render``."""
 
     frames: int | None = None  # as many as the motion lasts, when None
-    width: int = 512
-    height: int = 512
+    width: int | None = None  # as the camera's file says, else SIDE_PX
+    height: int | None = None
     fps: int = 16
     azimuth_deg: float = 35.0
     elevation_deg: float = 15.0
@@ -54,7 +59,7 @@ class RenderConfig:
     camera: Path | None = None  # a file with a path to travel instead, see ``stages.cameras.path``
     fov_deg: float = 35.0
     follow: bool = False  # the camera goes along with the body, to all sides but not up and down
-    background: str = "white"  # a name, #rrggbb, or transparent
+    background: str = "white"  # a name, #rrggbb, R,G,B, or transparent
     ground: bool = False  # a checkerboard below the lowest point of the body at rest, see ``stages.raster.ground``
     source: str = "auto"
     loop: bool = False  # end where it begins, see ``MovingAsset.offsets``
@@ -74,12 +79,14 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
         MissingStage: nothing to render yet.
         CannotWrite: the output cannot be written; what was there before is kept.
     """
-    asset = replace(load_moving_asset(run, config.source, config.device, report), loop=config.loop)
+    asset = replace(load_source(run, config, report), loop=config.loop)
     out = out or run.path / "renders" / f"{asset.source}.mp4"
     suffix = out.suffix.lower()
     background = check(config, out)
     times = asset.times(asset.num_frames(config.frames, config.fps))
     standing = travel(asset, times, config)
+    if config.camera is not None and config.width is None and file_size(config.camera) is not None:
+        report(Note(f"{standing[0].width} x {standing[0].height}, as {config.camera} says; --size says otherwise."))
     cameras = follow(standing, body_path(asset, times, config)[0]) if config.follow else standing
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -101,12 +108,19 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
     return written
 
 
+def load_source(run: RunDir, config: RenderConfig, report: Report) -> MovingAsset:
+    """The asset of ``run`` with the motion of one of its stages, or with a clip of its own rigged file."""
+    if names_clip(config.source):
+        return load_clip(run, config.source, config.device)
+    return load_moving_asset(run, config.source, config.device, report)
+
+
 def check(config: RenderConfig, out: Path) -> Tensor | None:
     """The background's colour [3], or None for transparency; every bad setting raises ``BadInput``."""
     suffix = out.suffix.lower()
     if suffix not in FORMATS:
         raise BadInput(f"{out} has no format this command writes.", f"End it in one of: {', '.join(FORMATS)}.")
-    if min(1 if config.frames is None else config.frames, config.width, config.height, config.fps) < 1:
+    if min(number for number in (config.frames, config.width, config.height, config.fps) if number is not None) < 1:
         raise BadInput("Frames, size and fps must be at least 1.")
     if not 0.0 < config.fov_deg < 180.0 or not -90.0 < config.elevation_deg < 90.0:
         raise BadInput("The field of view must lie between 0 and 180 degrees, the elevation between -90 and 90.")
@@ -117,17 +131,10 @@ def check(config: RenderConfig, out: Path) -> Tensor | None:
             "--ground is a picture behind the splat: splats have none, nor has a transparent picture.",
             "Leave out --ground, or write a video over a colour.",
         )
-    if config.background == "transparent":
-        if suffix == ".mp4":
-            raise BadInput("An mp4 cannot be transparent.", "Use a .webm, .mov, .gif or .png, or another --background.")
-        return None
-    if config.background in COLORS:
-        return torch.tensor(COLORS[config.background])
-    if re.fullmatch(r"#[0-9a-fA-F]{6}", config.background):
-        return torch.tensor([int(config.background[i : i + 2], 16) / 255.0 for i in (1, 3, 5)])
-    raise BadInput(
-        f"{config.background!r} is no background.", f"Use {', '.join(COLORS)}, transparent, or a colour like #88aaff."
-    )
+    background = parse_background(config.background)
+    if background is None and suffix == ".mp4":
+        raise BadInput("An mp4 cannot be transparent.", "Use a .webm, .mov, .gif or .png, or another --background.")
+    return background
 
 
 def travel(asset: MovingAsset, times: Tensor, config: RenderConfig) -> list[Camera]:
@@ -138,14 +145,15 @@ def travel(asset: MovingAsset, times: Tensor, config: RenderConfig) -> list[Came
     low, high = body_path(asset, times, config)[1] if config.follow else asset.box()
     if config.camera is not None and asset.placement is not None:  # the file's cameras are in the asset's own units
         low, high = asset.placement.file_points(low), asset.placement.file_points(high)
+    width, height = picture_size(config)
     view = Framing(
         low=low,
         high=high,
         azimuth_deg=config.azimuth_deg,
         elevation_deg=config.elevation_deg,
         fov_deg=config.fov_deg,
-        width=config.width,
-        height=config.height,
+        width=width,
+        height=height,
     )
     if config.camera is None:
         cameras = orbit_path(view, len(times), config.orbit_deg)
@@ -156,6 +164,12 @@ def travel(asset: MovingAsset, times: Tensor, config: RenderConfig) -> list[Came
         if asset.placement is not None:
             cameras = [asset.placement.camera(camera) for camera in cameras]
     return [camera.to(config.device) for camera in cameras]
+
+
+def picture_size(config: RenderConfig) -> tuple[int, int]:
+    """Width and height in pixels: as the settings say, else as the camera's file, else ``SIDE_PX``."""
+    said = None if config.camera is None or config.width is not None else file_size(config.camera)
+    return said or (config.width or SIDE_PX, config.height or config.width or SIDE_PX)
 
 
 def body_path(asset: MovingAsset, times: Tensor, config: RenderConfig) -> tuple[Tensor, tuple[Tensor, Tensor]]:

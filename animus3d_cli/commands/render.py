@@ -22,7 +22,7 @@ def command(
     ] = None,
     run: options.Run = None,
     frames: options.Frames = None,
-    size: Annotated[str, typer.Option("--size", help="Pixels: 512, or 640x360.")] = "512",
+    size: options.Size = None,
     fps: Annotated[int, typer.Option("--fps", help="Frames a second.")] = 16,
     azimuth: Annotated[float, typer.Option("--azimuth", help="Degrees around the asset; 0 is in front.")] = 35.0,
     elevation: Annotated[float, typer.Option("--elevation", help="Degrees above the horizon.")] = 15.0,
@@ -32,16 +32,23 @@ def command(
     camera: Annotated[
         Path | None,
         typer.Option(
-            "--camera", metavar="FILE", help="JSON with a path of the camera, see docs/formats.md.", show_default=False
+            "--camera", metavar="FILE", help="JSON with a path of the camera, or one of still.", show_default=False
         ),
     ] = None,
     fov: Annotated[float, typer.Option("--fov", help="Field of view in degrees.")] = 35.0,
     follow: Annotated[bool, typer.Option("--follow", help="The camera goes along with a body that travels.")] = False,
     background: Annotated[
-        str, typer.Option("--background", help="white, black, gray, #rrggbb or transparent (webm, mov, gif, png).")
+        str,
+        typer.Option("--background", help="white, black, gray, #rrggbb, R,G,B or transparent (webm, mov, gif, png)."),
     ] = "white",
     ground: options.Ground = False,
-    source: Annotated[str, typer.Option("--source", help="auto, tracked, refined, motion or static.")] = "auto",
+    source: Annotated[
+        str,
+        typer.Option(
+            "--source",
+            help="auto, tracked, refined, motion or static; or FILE.glb#CLIP, a clip of the asset's own rigged file.",
+        ),
+    ] = "auto",
     loop: Annotated[bool, typer.Option("--loop", help="Seamless loop, by cross-fade.")] = False,
     compare: Annotated[bool, typer.Option("--compare", help="The asset at rest beside it, on the left.")] = False,
     device: options.Device = "auto",
@@ -56,15 +63,12 @@ def command(
 
     Example: animus3d render --frames 31 --orbit 90 out.mp4
     """
-    from stages.errors import BadInput
     from stages.render import PRESETS
     from stages.render import run as render
 
-    sides = size.lower().split("x")
-    if not 1 <= len(sides) <= 2 or not all(side.isdigit() for side in sides):
-        raise BadInput(f"--size {size} is not a size.", "Write 512, or 640x360.")
+    width, height = options.parse_size(size)
     flags = {
-        "frames": frames, "width": int(sides[0]), "height": int(sides[-1]), "fps": fps, "azimuth_deg": azimuth,
+        "frames": frames, "width": width, "height": height, "fps": fps, "azimuth_deg": azimuth,
         "elevation_deg": elevation, "orbit_deg": orbit, "fov_deg": fov, "background": background, "source": source,
         "camera": camera, "loop": loop, "compare": compare, "raster": raster, "device": resolve_device(device),
         "ground": ground, "follow": follow,

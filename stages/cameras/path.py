@@ -13,7 +13,8 @@ What a keyframe leaves out is as without a file: ``target`` is the middle of the
 ``azimuth``, ``elevation`` and ``fov`` (degrees) are those of the command. Between keyframes every number follows a
 monotone cubic (Fritsch and Carlson 1980): smooth, through each keyframe, never beyond two neighbours. Or the file is a
 ``transforms.json`` as NeRFs have it: ``camera_angle_x`` and ``frames``, each with a ``transform_matrix`` (camera to
-world; x right, y up, looking along -z), spread evenly over the clip.
+world; x right, y up, looking along -z), spread evenly over the clip. ``width`` and ``height`` beside the keyframes say
+the size of the picture (``stages.cameras.file``).
 """
 
 from __future__ import annotations
@@ -83,6 +84,14 @@ def orbit_path(view: Framing, num_frames: int, orbit_deg: float) -> list[Camera]
 
 def read_path(file: Path, view: Framing, times: Tensor) -> list[Camera]:
     """The cameras that ``file`` asks for at ``times`` [T] in [0, 1]. Raises ``BadInput`` about the file."""
+    content = read_content(file)
+    if "keyframes" in content:
+        return _through(_keyframes(content["keyframes"], file, view), file, view, times)
+    return _from_matrices(content, file, view, times)
+
+
+def read_content(file: Path) -> dict[str, Any]:
+    """What stands in a camera file. Raises ``BadInput``: no JSON, or it has neither keyframes nor frames."""
     try:
         content = json.loads(file.read_text())
     except (OSError, ValueError) as error:
@@ -93,9 +102,7 @@ def read_path(file: Path, view: Framing, times: Tensor) -> list[Camera]:
             f"The camera path {file} has neither keyframes nor frames.",
             'Write {"keyframes": [{"time": 0, "azimuth": 0}, {"time": 1, "azimuth": 90}]}.',
         )
-    if "keyframes" in content:
-        return _through(_keyframes(content["keyframes"], file, view), file, view, times)
-    return _from_matrices(content, file, view, times)
+    return content
 
 
 def _keyframes(listed: Any, file: Path, view: Framing) -> dict[str, np.ndarray]:

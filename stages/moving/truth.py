@@ -57,7 +57,7 @@ def true_motion(
             where there are several; a ``cycles`` that is not positive.
         MissingStage: the run has no motion.
     """
-    path, clip = _split(truth)
+    path, clip = split_clip(truth)
     if path.is_dir():
         return _of_run(path, rest, num_frames)
     if path.suffix.lower() not in SUFFIXES:
@@ -67,7 +67,7 @@ def true_motion(
     return _of_clip(path, clip, rest, num_frames, pose, cycles)
 
 
-def _split(truth: str) -> tuple[Path, str]:
+def split_clip(truth: str) -> tuple[Path, str]:
     """A path, and what is behind its last #, unless a file is really called so."""
     whole, (before, _, clip) = Path(truth), truth.rpartition("#")
     return (whole, "") if whole.exists() or not before else (Path(before), clip)
@@ -86,28 +86,59 @@ def _of_run(path: Path, rest: Tensor, num_frames: int) -> TrueMotion:
     return TrueMotion(other.in_file(other.at(frame_times(num_frames))).means, f"run {path}, {other.source}")
 
 
-def _of_clip(path: Path, clip: str, rest: Tensor, num_frames: int, pose: str | None, cycles: float) -> TrueMotion:
+@dataclass(frozen=True)
+class FileClip:
+    """A clip of a rigged file that an asset was made from, and how the asset's Gaussians follow its bones."""
+
+    file: RiggedFile
+    clip: str
+    placement: Placement
+    bind: Tensor  # [N, 3] the Gaussians in the file's pose of binding
+    weights: Tensor  # [N, S]
+
+    @property
+    def seconds(self) -> float:
+        """How long the clip lasts."""
+        return self.file.clip_seconds(self.clip)
+
+    @property
+    def short_name(self) -> str:
+        """As people call the clip."""
+        return self.clip.rpartition("|")[2]
+
+    def means(self, seconds: Tensor) -> Tensor:
+        """Where the Gaussians are at ``seconds`` [T] of the clip, [T, N, 3] in the asset's units."""
+        matrices = self.file.skeleton.joint_matrices(self.file.pose(self.clip, seconds))
+        return self.placement.to_asset(skin(self.bind, self.weights, matrices))
+
+
+def find_clip(path: Path, clip: str, rest: Tensor, pose: str | None = None, option: str = "--truth") -> FileClip:
+    """The ``clip`` ("": the only one) of the file at ``path`` for the asset at ``rest`` [N, 3]; ``option`` is what the
+    person typed it after. Raises ``BadInput`` as ``true_motion``."""
     file = read_rigged(path)
     if not clip and len(file.clips) != 1:
         known = ", ".join(name.rpartition("|")[2] for name in file.clips) or "none"
-        raise BadInput(f"{path} has {len(file.clips)} clips.", f"Name one: --truth {path}#CLIP, of {known}.")
+        raise BadInput(f"{path} has {len(file.clips)} clips.", f"Name one: {option} {path}#CLIP, of {known}.")
     clip = file.find_clip(clip) if clip else next(iter(file.clips))
     where = find_asset(file, rest, pose, clip)
     if where is None:
         tried = f"the pose {pose}" if pose else "a pose that its clips begin with"
         raise BadInput(
             f"{path} is not the file of this asset, or not in {tried}: its surface is not where the Gaussians are.",
-            "If another pose was taken: --set truth_pose=CLIP@SECONDS.",
+            "If another pose was taken: --set truth_pose=CLIP@SECONDS." if option == "--truth" else "",
         )
     placement, matrices, weights = where
     file_rest = placement.moves_to_file(rest - (placement.offset if placement.offset is not None else 0.0))
-    bind = unskin(file_rest, weights, matrices)
-    length = file.clip_seconds(clip)
+    return FileClip(file, clip, placement, unskin(file_rest, weights, matrices), weights)
+
+
+def _of_clip(path: Path, clip: str, rest: Tensor, num_frames: int, pose: str | None, cycles: float) -> TrueMotion:
+    found = find_clip(path, clip, rest, pose)
+    length = found.seconds
     seconds = cycles * length * frame_times(num_frames).double()
     seconds = torch.where(seconds > 1.0001 * length, seconds % length, seconds)
-    moved = skin(bind, weights, file.skeleton.joint_matrices(file.pose(clip, seconds)))
     times = "" if cycles == 1.0 else f", {cycles:g} times"
-    return TrueMotion(placement.to_asset(moved), f"{path.name}#{clip.rpartition('|')[2]}{times}")
+    return TrueMotion(found.means(seconds), f"{path.name}#{found.short_name}{times}")
 
 
 def find_asset(

@@ -21,8 +21,8 @@ from stages.errors import AnimusError, BadInput
 from stages.events import Finished, Note, Progress, Started, Wrote
 
 COMMANDS = [
-    "animate", "reconstruct", "fit-lora", "rig", "sample", "distill", "refine", "track", "render", "export", "eval",
-    "report", "prefer", "ablate", "status", "view", "doctor", "priors", "train-prior",
+    "animate", "reconstruct", "fit-lora", "rig", "sample", "still", "distill", "refine", "track", "render", "export",
+    "eval", "report", "prefer", "ablate", "status", "view", "doctor", "priors", "train-prior",
 ]  # fmt: skip
 
 

@@ -24,6 +24,7 @@ FOLLOWED = 0.35
 ZOOM = 0.15
 """Relative change of the object's size, all of it alike, that looks like a camera that zooms. [ours]"""
 
+PAIRS = 2000
 SHIFT = 0.03
 """Of the shorter side: how far a background may move before it is told. [ours]"""
 
@@ -112,26 +113,31 @@ def background_shift(frames: Tensor, mask: Tensor) -> Tensor:
 
 
 def sizes(mask: Tensor, forward: Tensor, backward: Tensor) -> Tensor:
-    """How large all of the object is in every frame, relative to the first, [T]: the scale of the similarity that is
-    nearest to each step's pixel flow, where all of the object follows it; 1 for steps where it does not.
+    """How large all of the object is in every frame, relative to the first, [T].
 
-    A body that moves its limbs is no larger; one that comes nearer cannot be told from a camera that does.
+    Of each step it is the median ratio of the distances of pairs of pixels after and before, as in the tracker of Kalal
+    et al. (2010, "Forward-Backward Error", section 3): limbs that move do not count. Pairs beside and above each other
+    are taken apart, and the one that changes less is taken: a body that turns gets narrower, not lower.
     """
-    found = torch.ones(len(mask))
-    y, x = torch.meshgrid(torch.arange(mask.shape[1]), torch.arange(mask.shape[2]), indexing="ij")
-    places = torch.stack([x, y], dim=-1).to(forward)
+    found = torch.ones(2, len(mask))
+    generator = torch.Generator().manual_seed(0)
     for step in range(len(mask) - 1):
         sure = (mask[step] > 0.9) & (consistency(forward[step], backward[step]) > 0.5)
-        scale = 1.0
-        if int(sure.sum()) > 50:
-            here, move = places[sure], forward[step][sure]
-            here, move = here - here.mean(dim=0), move - move.mean(dim=0)
-            growth = float((here * move).sum() / here.square().sum())
-            left = move - growth * here
-            if float(left.square().sum()) < 0.5 * float(move.square().sum()):
-                scale = 1.0 + growth
-        found[step + 1] = found[step] * scale
-    return found
+        places = sure.nonzero().flip(-1).float()  # (x, y)
+        found[:, step + 1] = found[:, step]
+        if len(places) < 50:
+            continue
+        moves = forward[step][sure].cpu()
+        some, others = torch.randint(len(places), (2, PAIRS), generator=generator)
+        before = places[some] - places[others]
+        after = before + moves[some] - moves[others]
+        reach = before.abs().amax(dim=0)
+        for axis in (0, 1):
+            far = before[:, axis].abs() > 0.3 * reach[axis]
+            found[axis, step + 1] *= (after[far, axis] / before[far, axis]).median()
+    x, y = found
+    same_way = (x - 1.0) * (y - 1.0) > 0
+    return torch.where(same_way, torch.where((x - 1.0).abs() < (y - 1.0).abs(), x, y), 1.0)
 
 
 def _touches(mask: Tensor) -> bool:

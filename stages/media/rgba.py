@@ -55,7 +55,9 @@ def read_rgba(source: Path, longest_px: int | None = None) -> tuple[Video, tuple
         found = _of_ffmpeg(source)
     else:
         raise BadInput(f"{source} is no video.", f"Give one of {', '.join(VIDEOS)}, or a folder of frames.")
-    frames, seconds, held = [], [], 0
+    frames: list[Tensor] = []
+    seconds: list[float] = []
+    held = 0
     size: tuple[int, int] | None = None
     for picture, second in found:
         if size is not None and picture.size != size:

@@ -22,6 +22,7 @@ from stages.errors import NotAvailable
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Text
 from stages.priors.published import PublishedPrior, given_first
+from stages.priors.sampling import SamplingDefaults
 
 
 class WanPrior(PublishedPrior):
@@ -74,6 +75,11 @@ class WanPrior(PublishedPrior):
         """The autoencoder's shrinking times the transformer's patches."""
         shrink = self.vae_config.get("scale_factor_spatial") or 2 ** (len(self.vae_config["dim_mult"]) - 1)
         return int(shrink) * int(self.denoiser_config["patch_size"][1])
+
+    @property
+    def sampling(self) -> SamplingDefaults:
+        """As diffusers' pipeline, with the schedule's own shift."""
+        return SamplingDefaults(steps=50, guidance=5.0)
 
     def schedule(self) -> Parameterization:
         """Straight paths with the scheduler's shift."""

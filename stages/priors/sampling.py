@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -45,6 +47,25 @@ class SamplingDefaults:
             raise BadInput(
                 f"Noise levels fall from at most 1000 to above 0, one for each of {self.steps} steps: {levels}."
             )
+
+    @staticmethod
+    def from_config(said: Any, where: Path) -> SamplingDefaults:
+        """Those that a file states: an object with some of the names above.
+
+        Raises:
+            BadInput: it is no object, has other names, or values that cannot be.
+        """
+        names = [field.name for field in fields(SamplingDefaults)]
+        if not isinstance(said, dict) or not set(said) <= set(names):
+            raise BadInput(f"{where}: 'sampling' is an object of {', '.join(names)}; not {said}.")
+        levels = said.get("noise_levels")
+        try:
+            given = {} if levels is None else {"noise_levels": tuple(map(float, levels)), "steps": len(levels)}
+            return SamplingDefaults(**{**given, **{name: said[name] for name in said if name != "noise_levels"}})
+        except TypeError:
+            raise BadInput(f"{where}: 'sampling' has values that are no numbers: {said}.") from None
+        except BadInput as error:
+            raise BadInput(f"{where}: 'sampling': {error}") from None
 
     @staticmethod
     def few(*noise_levels: float, renoise: bool) -> SamplingDefaults:

@@ -20,6 +20,7 @@ from stages.priors.prior import Condition, Text
 from stages.priors.published import PublishedPrior
 from stages.priors.sampling import SamplingDefaults, sampling_ladder
 from tests.priors.test_against_diffusers import pipeline_of
+from tests.priors.test_families import some_frames
 from tests.priors.tiny_models import save_model, small_clips
 
 FLOW = Parameterization.rectified_flow(shift=3.0)
@@ -142,3 +143,37 @@ def test_ends_where_the_pipeline_ends(name: str, tmp_path: Path, monkeypatch: py
     other = sample_video(prior, condition, None, noise(), how=SamplingDefaults(steps=5))
     apart, far = (float((clip - theirs).norm() / theirs.norm()) for clip in (ours, other))
     assert apart < 1e-4 and far > 1e-3
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_few_steps_end_where_the_renoising_scheduler_ends(tmp_path: Path) -> None:
+    """Diffusers' consistency sampler for flow models, at FastWan's noise levels, with the same noise."""
+    name = "fastwan-ti2v"
+    folder = save_model(name, tmp_path / name)
+    prior = load_prior(str(folder), profile="80gb", **small_clips(name))
+    assert isinstance(prior, PublishedPrior)
+    frame = (255.0 * some_frames(prior)[:1]).round() / 255.0
+    with torch.no_grad():
+        picture, like = prior.encode_picture(frame), prior.encode_still(frame)
+    condition = Condition(prior.encode_text(["a deer walks"]), picture)
+    levels = [prior.noise_levels[t] / 1000.0 for t in sampling_ladder(prior.parameterization, prior.sampling)]
+    scheduler = diffusers.FlowMatchLCMScheduler()
+    scheduler.set_timesteps = partial(scheduler.set_timesteps, sigmas=levels)  # type: ignore[method-assign]
+    pipeline = pipeline_of(name, folder, prior)
+    pipeline.scheduler = scheduler
+    with torch.random.fork_rng():
+        torch.manual_seed(7)  # the scheduler draws from there
+        theirs = pipeline(
+            image=frame.permute(0, 3, 1, 2),
+            prompt_embeds=condition.text.states,
+            latents=torch.randn(like.shape),
+            height=32,
+            width=32,
+            num_frames=5,
+            num_inference_steps=3,
+            guidance_scale=1.0,
+            output_type="latent",
+        ).frames
+    ours = sample_video(prior, condition, None, noise(7), like=like)
+    torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(ours[:, :, 0], picture, atol=1e-3, rtol=1e-3)

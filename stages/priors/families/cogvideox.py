@@ -84,8 +84,7 @@ class CogVideoXPrior(PublishedPrior):
         """The autoencoder's shrinking times the transformer's patches."""
         return self._shrink * int(self.denoiser_config["patch_size"])
 
-    @property
-    def sampling(self) -> SamplingDefaults:
+    def usual_sampling(self) -> SamplingDefaults:
         """As diffusers' pipeline."""
         return SamplingDefaults(steps=50, guidance=6.0)
 

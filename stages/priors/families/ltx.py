@@ -40,8 +40,7 @@ class LTXPrior(PublishedPrior):
         """The autoencoder's shrinking."""
         return self._shrink
 
-    @property
-    def sampling(self) -> SamplingDefaults:
+    def usual_sampling(self) -> SamplingDefaults:
         """As diffusers' pipeline; the more latent pixels there are, the more noise the steps are spent on."""
         says, clip = self.scheduler_config, self.clip
         shift = None

@@ -32,8 +32,7 @@ class UNet3DPrior(PublishedPrior):
         shrinks = len(self.denoiser_config["block_out_channels"]) + len(self.vae_config["block_out_channels"]) - 2
         return 2**shrinks
 
-    @property
-    def sampling(self) -> SamplingDefaults:
+    def usual_sampling(self) -> SamplingDefaults:
         """As diffusers' pipeline."""
         return SamplingDefaults(steps=50, guidance=9.0)
 

@@ -6,7 +6,7 @@
 1. Measure the Gaussians themselves, and how they meet the ground.
 2. Film the asset from all around, once, and measure the pictures.
 3. Let the feature networks look at the same pictures, alone and against a reference set.
-4. Compare with the true motion.
+4. Compare with the true motion, and with the videos that a prior has sampled.
 
 Every metric says what it is and on what it was measured: that stands beside the value in ``eval/metrics.json``. What is
 not available here has no value and says how to get it.
@@ -28,6 +28,7 @@ from stages.evaluating.feature_networks import NetworkPlaces, Networks, load_net
 from stages.evaluating.ground_contact import on_bones, on_ground
 from stages.evaluating.network_metrics import by_networks
 from stages.evaluating.reference import ReferenceSet
+from stages.evaluating.sampled_views import on_samples
 from stages.events import Finished, Progress, Report, Started, Wrote
 from stages.files import write_json
 from stages.gaussians.neighbours import nearest_neighbours
@@ -36,6 +37,7 @@ from stages.metrics import trajectory
 from stages.metrics.catalogue import CATALOGUE, LOOPS, MORE_FRAMES, TRUTH, Entry, measured, missing
 from stages.metrics.image import colour_drift, off_object_alpha, psnr, ssim
 from stages.metrics.motion import jerk, motion_amplitude, neighbour_distance_change
+from stages.metrics.point_distances import point_distances
 from stages.metrics.video import is_dynamic, smoothness
 from stages.motion.regularizers import arap, tv3d
 from stages.moving.asset import MovingAsset, load_moving_asset
@@ -136,6 +138,7 @@ def run(
     tools = tools or prepare(config, [run])
     asset = load_moving_asset(run, config.source, config.device, report)
     metrics = against_truth(asset, config) | on_gaussians(asset, config)  # a wrong truth is told before the work
+    metrics |= on_samples(run, asset, device=config.device, raster=config.raster)
     metrics |= on_ground(asset, config.frames) | on_bones(asset, config.frames)
     report(Started("eval", config.num_views + 1))  # the views, and what the networks say of them
     views = []
@@ -216,8 +219,8 @@ def on_renders(asset: MovingAsset, views: list[Filmed], config: EvaluateConfig) 
 
 @torch.no_grad()
 def against_truth(asset: MovingAsset, config: EvaluateConfig) -> dict[str, Entry]:
-    """How far every Gaussian is from where it truly goes."""
-    names = ("trajectory_error", "trajectory_ratio", "trajectory_cosine", "amplitude_ratio")
+    """How far every Gaussian is from where it truly goes, and the body from the true one as sets of points."""
+    names = ("trajectory_error", "trajectory_ratio", "trajectory_cosine", "amplitude_ratio", "cd_3d", "cd_4d", "cd_m")
     if config.truth is None:
         return {name: missing(name, TRUTH) for name in names}
     rest: Tensor = asset.file_gaussians.means.cpu()
@@ -225,5 +228,7 @@ def against_truth(asset: MovingAsset, config: EvaluateConfig) -> dict[str, Entry
     means = asset.in_file(asset.at(frame_times(config.frames, config.device))).means.cpu()
     found = trajectory.compare(means, truth.means, rest)
     where = {"frames": config.frames, "reference": truth.name, "shift": found.shift, "shifts_tried": found.shifts}
-    values = (found.error, found.ratio, found.cosine, found.amplitude)
+    body = asset.file_gaussians.body.cpu()
+    sets = point_distances(means[:, body], trajectory.shifted(truth.means, found.shift)[:, body])
+    values = (found.error, found.ratio, found.cosine, found.amplitude, sets.cd_3d, sets.cd_4d, sets.cd_m)
     return {name: measured(name, value, **where) for name, value in zip(names, values, strict=True)}

@@ -32,6 +32,10 @@ def command(
     clip: Annotated[
         str | None, typer.Option(metavar="NAME", help="CLIP: a folder or hub id, for clip image and clip text.")
     ] = None,
+    aesthetic: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="LAION's aesthetic head, with --clip openai/clip-vit-large-patch14."),
+    ] = None,
     dino: Annotated[
         str | None, typer.Option(metavar="NAME", help="DINO ViT-B/16: a folder or hub id, for i2v subject.")
     ] = None,
@@ -75,7 +79,14 @@ def command(
         "reference": reference,
         "truth": truth,
         "networks": NetworkPlaces(
-            clip=clip, dino=dino, inception=inception, i3d=i3d, raft=raft, amt=amt, videophy=videophy
+            clip=clip,
+            aesthetic=aesthetic,
+            dino=dino,
+            inception=inception,
+            i3d=i3d,
+            raft=raft,
+            amt=amt,
+            videophy=videophy,
         ),
         "raster": raster,
         "device": resolve_device(device),

@@ -17,6 +17,7 @@ from stages.metrics.builtin import (
 )
 
 if TYPE_CHECKING:
+    from stages.metrics.aesthetic import AestheticHead
     from stages.metrics.inception import Inception
     from stages.metrics.pretrained import ClipEncoder, Dino
     from stages.metrics.scripted import I3D, Amt, Raft
@@ -27,6 +28,7 @@ class NetworkPlaces:
     """Where each network is to be found."""
 
     clip: str | None = None  # folder or hub id
+    aesthetic: str | None = None  # file of weights; reads what CLIP makes of pictures
     dino: str | None = None  # folder or hub id
     inception: str | None = None  # file of weights
     i3d: str | None = None  # TorchScript
@@ -41,6 +43,7 @@ class Networks:
     """What there is to look with."""
 
     clip: ClipEncoder | None = None
+    aesthetic: AestheticHead | None = None
     dino: Dino | None = None
     inception: Inception | None = None
     i3d: I3D | None = None
@@ -60,11 +63,22 @@ def load_networks(places: NetworkPlaces, device: str) -> Networks:
     if places.videophy and not Path(places.videophy).is_dir():
         raise BadInput(f"There is no folder {places.videophy}.", "Check the path of --videophy.")
     found: dict[str, object] = {}
+    if places.aesthetic:
+        from stages.metrics.aesthetic import AestheticHead
+
+        if not places.clip:
+            raise BadInput(
+                "--aesthetic judges pictures by what CLIP makes of them, and no CLIP is named.",
+                "Add: --clip openai/clip-vit-large-patch14",
+            )
+        found["aesthetic"] = AestheticHead(Path(places.aesthetic))
     if places.clip or places.dino:  # transformers takes seconds to import
         from stages.metrics.pretrained import ClipEncoder, Dino
 
         found["clip"] = ClipEncoder(places.clip, device) if places.clip else None
         found["dino"] = Dino(places.dino, device) if places.dino else None
+        if found.get("aesthetic") is not None:
+            _must_fit(found["aesthetic"], found["clip"])  # type: ignore[arg-type]
     if places.inception:
         from stages.metrics.inception import Inception
 
@@ -80,3 +94,12 @@ def load_networks(places: NetworkPlaces, device: str) -> Networks:
         found["lpips"] = ShiftTolerantLpips(lpips, device) if lpips else None
         found["efficientnet"] = EfficientNetLite0(efficientnet, device) if efficientnet else None
     return Networks(**found)  # type: ignore[arg-type]
+
+
+def _must_fit(head: AestheticHead, clip: ClipEncoder) -> None:
+    """Raise ``BadInput`` when a head reads other features than this CLIP gives."""
+    if head.width != clip.width:
+        raise BadInput(
+            f"The aesthetic head {head.name} reads {head.width} features, and {clip.backbone} gives {clip.width}.",
+            "LAION's heads are for: --clip openai/clip-vit-large-patch14",
+        )

@@ -45,7 +45,9 @@ def by_networks(
 
 def _clip(networks: Networks, frames: Tensor, stills: Tensor, prompt: str, where: dict[str, Any]) -> dict[str, Entry]:
     if networks.clip is None:
-        return {name: missing(name, catalogue.CLIP) for name in ("clip_image", "clip_text")}
+        return {name: missing(name, catalogue.CLIP) for name in ("clip_image", "clip_text")} | {
+            "aesthetic": missing("aesthetic", catalogue.AESTHETIC)
+        }
     clip, where = networks.clip, {"backbone": networks.clip.backbone} | where
     seen = clip.images(frames)
     return {
@@ -53,7 +55,17 @@ def _clip(networks: Networks, frames: Tensor, stills: Tensor, prompt: str, where
         "clip_text": measured("clip_text", 100.0 * mean_cosine(seen, clip.text(prompt)), **where)
         if prompt
         else missing("clip_text", catalogue.PROMPT),
+        "aesthetic": _aesthetic(networks, seen, where),
     }
+
+
+def _aesthetic(networks: Networks, seen: Tensor, where: dict[str, Any]) -> Entry:
+    """Of CLIP's features [V, T, D] of the frames."""
+    head, clip = networks.aesthetic, networks.clip
+    if head is None or clip is None:
+        return missing("aesthetic", catalogue.AESTHETIC)
+    other = {} if clip.is_large else {"warning": "LAION's aesthetic heads are for CLIP ViT-L/14, this was another."}
+    return measured("aesthetic", float(head.scores(seen).double().mean()), head=head.name, **where, **other)
 
 
 def _vbench(networks: Networks, frames: Tensor, stills: Tensor, where: dict[str, Any]) -> dict[str, Entry]:

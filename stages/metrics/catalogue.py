@@ -15,6 +15,7 @@ Entry = dict[str, Any]
 """``value, unit, definition, better``; ``unavailable`` where the value is None; and what it was measured on."""
 
 CLIP = "--clip FOLDER, or a hub id such as openai/clip-vit-base-patch32"
+AESTHETIC = "--aesthetic FILE, LAION's head of linear layers, with --clip openai/clip-vit-large-patch14"
 DINO = "--dino FOLDER, or the hub id facebook/dino-vitb16"
 INCEPTION = "--inception FILE, the Inception weights of pytorch-fid or torch-fidelity"
 I3D = "--i3d FILE, the TorchScript I3D of StyleGAN-V's and most other FVD code"
@@ -28,6 +29,7 @@ VIDEOPHY = (
 EXTRA = "pip install 'animus3d[metrics]', with networks.builtin=true as by default"
 REFERENCE = "--reference RUN, or a folder of videos or frames"
 TRUTH = "--truth FILE.glb#Clip, or --truth RUN with the same asset"
+VIDEOS = "animus3d sample with a prior of videos"
 MORE_FRAMES = "--set frames=3 or more"
 LOOPS = "a motion that begins at rest; this one is a loop"
 PROMPT = "a run that was distilled from a sentence"
@@ -110,6 +112,12 @@ CATALOGUE = {
         "cosine", "mean cosine between renders of the static and the moving asset, same camera, all frames", "higher"
     ),
     "clip_text": Definition("100 cosine", "100 * cosine of frames and prompt, mean over frames", "higher"),
+    "aesthetic": Definition(
+        "of 10",
+        "LAION's aesthetic predictor: linear layers on CLIP ViT-L/14's features of a picture, scaled to length 1; mean "
+        "over frames and views",
+        "higher",
+    ),
     "i2v_subject": Definition(
         "of 1",
         "VBench: 0.4 max similarity to the input (the static render) + 0.3 mean + 0.3 min of consecutive similarity, "
@@ -148,6 +156,14 @@ CATALOGUE = {
     "fid_efficientnet_lite0": Definition(
         "", "Frechet distance of pooled ImageNet features of EfficientNet-Lite0; not FID", "lower"
     ),
+    # against the videos that were sampled
+    "view_agreement": Definition(
+        "of 1",
+        "mean absolute difference of pixels between renders of the motion and the videos that were sampled, from their "
+        "cameras, over their background, all frames and views; of several samples the one that was followed, else the "
+        "nearest; `at_rest`: of the asset standing still [ours]",
+        "lower",
+    ),
     # against the true motion
     "trajectory_error": Definition(
         "% of diagonal",
@@ -166,6 +182,22 @@ CATALOGUE = {
         "higher",
     ),
     "amplitude_ratio": Definition("", "motion amplitude over that of the true motion: 1 is right [ours]"),
+    "cd_3d": Definition(
+        "half boxes",
+        "CD-3D of ActionBench (Sabathier et al. 2026): Chamfer distance (mean distance to the nearest point, both "
+        "ways, summed) of the body's points, each frame aligned by itself, mean over frames; the box of all true "
+        "frames has a longest side of 2; at the phase of the trajectory error",
+        "lower",
+    ),
+    "cd_4d": Definition(
+        "half boxes", "CD-4D of ActionBench: as CD-3D, all frames aligned as the first frame asks for", "lower"
+    ),
+    "cd_m": Definition(
+        "half boxes",
+        "CD-M of ActionBench: so aligned, mean distance over frames of points that are nearest in the first frame, "
+        "both ways, summed",
+        "lower",
+    ),
 }  # fmt: skip
 """In the order in which they are shown."""
 

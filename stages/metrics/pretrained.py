@@ -29,6 +29,8 @@ class ClipEncoder:
         self._tokenizer = _guard(name, "--clip", lambda: AutoTokenizer.from_pretrained(name))
         self._device, self._size = device, self._model.config.vision_config.image_size
         vision = self._model.config.vision_config
+        self.width = int(self._model.config.projection_dim)
+        self.is_large = (vision.hidden_size, vision.patch_size) == (1024, 14)
         self.backbone = f"CLIP ViT {vision.hidden_size}/{vision.patch_size} at {vision.image_size} px, {_short(name)}"
 
     def images(self, images: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from stages.objectives.guidance import guided_prediction
 from stages.objectives.inversion import inversion_timesteps
-from stages.priors.prior import Condition, Prior, VideoPrior
+from stages.priors.prior import Condition, MultiViewPrior, Prior, VideoPrior, makes_videos
+from stages.priors.sampling import SamplingDefaults, sampling_ladder
 
 
 @torch.no_grad()
@@ -36,6 +37,59 @@ def ddim_denoise(
         eps = parameterization.to_eps(prediction, x, current)
         x = parameterization.add_noise(x0, eps, following)
     return x
+
+
+@torch.no_grad()
+def sample_video(
+    prior: VideoPrior | MultiViewPrior,
+    condition: Condition,  # of one prompt
+    negative: Condition | None,  # the null prompt, or what to move away from; None: no guidance
+    generator: torch.Generator,
+    *,
+    like: Tensor | None = None,  # [1, C, t, h, w], or [1, V, C, t, h, w] of V views: gives the shape and device
+    how: SamplingDefaults | None = None,
+    report: Callable[[int, int], None] = lambda done, steps: None,
+) -> Tensor:  # shaped as ``like``, clean
+    """A clip out of noise, in the steps and with the guidance that the prior's makers sample it with, or as ``how``.
+
+    Every step goes to the clean estimate and from there to the next timestep: with the noise that was there (DDIM,
+    Song et al. 2021, Eq. 12 at eta 0; for a flow model that is Euler's step on its ODE), or with new noise of
+    ``generator`` where the model was distilled for that (``renoise``; Song et al. 2023, Algorithm 1). The makers of
+    the models that are not distilled take solvers of higher order (UniPC, DPM); the same steps of this one are a
+    little less exact.
+
+    ``like`` None: the shape is that of a grey clip's latents, which is encoded to find it out (``VideoPrior`` only).
+    All that is random comes from ``generator``. ``report(done, steps)`` is called after every step.
+
+    Raises:
+        BadInput: ``how`` has noise levels or a shift, and the prior is not a flow model.
+    """
+    how, parameterization = how or prior.sampling, prior.parameterization
+    ladder = sampling_ladder(parameterization, how)
+    if like is None:
+        assert makes_videos(prior), "what latents of V views look like must be said"
+        like = _grey_latents(prior, condition)
+    x = prior.noise(like, condition, generator)
+    for done, (current, following) in enumerate(zip(ladder, [*ladder[1:], -1], strict=True), start=1):
+        if negative is None or how.guidance == 1.0:
+            prediction = prior.predict(x, current, condition)
+        else:
+            prediction = guided_prediction(prior, x, current, condition, negative, how.guidance)
+        x0 = parameterization.to_x0(prediction, x, current)
+        if how.renoise and following >= 0:
+            noise = prior.noise(like, condition, generator)
+        else:
+            noise = parameterization.to_eps(prediction, x, current)
+        x = parameterization.add_noise(x0, noise, following)
+        report(done, len(ladder))
+    return x
+
+
+def _grey_latents(prior: VideoPrior, condition: Condition) -> Tensor:
+    """Latents of a grey clip, on the device of what the prior is told."""
+    told = [tensor for tensor in (condition.picture, condition.text.states) if tensor is not None]
+    grey = torch.full((1, prior.clip.height, prior.clip.width, 3), 0.5)
+    return prior.encode_still(grey.to(told[0].device) if told else grey)
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from stages.cameras import Camera
 from stages.conventions import frame_times
 from stages.gaussians import Frames, Gaussians
 from stages.priors.parameterization import Parameterization
+from stages.priors.sampling import SamplingDefaults
 from stages.raster import Rasterizer, render, render_flow
 from stages.raster.ground import above_ground
 from stages.raster.smoothing import smooth_gradient
@@ -185,6 +186,11 @@ class VideoPrior(Prior, Protocol):
         """Frames [T, H, W, 3] in [0, 1] of ``latents`` [1, C, t, h, w]."""
         ...
 
+    @property
+    def sampling(self) -> SamplingDefaults:
+        """How it is sampled from unless it is told otherwise."""
+        ...
+
 
 def makes_videos(prior: Prior) -> TypeGuard[VideoPrior]:
     """Whether a prior is a ``VideoPrior``."""
@@ -214,6 +220,11 @@ class MultiViewPrior(Prior, Protocol):
         """The V cameras that the model knows, the first of them at ``azimuth_deg``."""
         ...
 
+    @property
+    def sampling(self) -> SamplingDefaults:
+        """How it is sampled from unless it is told otherwise."""
+        ...
+
 
 def sees_views(prior: Prior) -> TypeGuard[MultiViewPrior]:
     """Whether a prior is a ``MultiViewPrior``."""
@@ -222,6 +233,11 @@ def sees_views(prior: Prior) -> TypeGuard[MultiViewPrior]:
 
 class SeesViews:
     """The part that all priors of V views share: how they observe."""
+
+    @property
+    def sampling(self) -> SamplingDefaults:
+        """Thirty even steps without guidance."""
+        return SamplingDefaults(steps=30)
 
     def observe(
         self: MultiViewPrior,
@@ -272,6 +288,11 @@ def predicts_pixel_flow(prior: Prior) -> TypeGuard[PixelFlowPrior]:
 
 class SeesVideo:
     """The part that all priors of videos share: how they observe."""
+
+    @property
+    def sampling(self) -> SamplingDefaults:
+        """Thirty even steps without guidance."""
+        return SamplingDefaults(steps=30)
 
     def observe(
         self: VideoPrior,

@@ -27,6 +27,7 @@ from stages.priors.hub import SAVE_AS_SAFETENSORS, download_again, has_pickles_o
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Condition, SeesVideo, Text
 from stages.priors.profiles import PROFILES
+from stages.priors.sampling import SamplingDefaults
 
 LARGE = 2 * 2**30
 """Bytes of weights from which a model is run in bfloat16 on a CPU too."""
@@ -92,6 +93,9 @@ class PublishedPrior(SeesVideo, ABC):
             num_frames = -(-(min_frames - 1) // rule) * rule + 1
         self.clip = ClipShape(num_frames or usual.num_frames, size_px or usual.height, size_px or usual.width)
         self._check_clip()
+        said = self.index.get("sampling")
+        where = folder / "model_index.json"
+        self._sampling = self.usual_sampling() if said is None else SamplingDefaults.from_config(said, where)
         self._texts: dict[str, Text] = {}
 
     # what a family defines
@@ -104,6 +108,10 @@ class PublishedPrior(SeesVideo, ABC):
     @abstractmethod
     def schedule(self) -> Parameterization:
         """The schedule that the scheduler's config describes."""
+
+    @abstractmethod
+    def usual_sampling(self) -> SamplingDefaults:
+        """How the family's makers sample, unless the model's folder says otherwise."""
 
     @abstractmethod
     def encode_images(self, images: Tensor) -> Tensor:
@@ -122,6 +130,12 @@ class PublishedPrior(SeesVideo, ABC):
         return encoder(ids).last_hidden_state
 
     # what all share
+
+    @property
+    def sampling(self) -> SamplingDefaults:
+        """What ``sampling`` in the folder's ``model_index.json`` says, a word of this project's for models that have
+        steps of their own (``docs/priors.md``); else the family's."""
+        return self._sampling
 
     @cached_property
     def denoiser(self) -> nn.Module:

@@ -5,8 +5,9 @@
 Every operation runs for its shapes only; what is alive is counted, storage by storage, as the stages' own functions go.
 Fragmentation, kernels' workspaces and the CUDA context (about 1 GiB) come on top. TFLOP are those of matrix products,
 convolutions and attention. Clips are those that a model makes unless it is told otherwise: 256 x 256 pixels, or its
-only size. The motion field with its regularizers is a row of its own: it does not depend on the model, and what bounds
-it on a card are the bytes that its kernels read and write, and how many kernels there are. The last line is JSON.
+only size. Sampling is in the steps and with the guidance that the model's makers take. The motion field with its
+regularizers is a row of its own: it does not depend on the model, and what bounds it on a card are the bytes that its
+kernels read and write, and how many kernels there are. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -36,11 +37,12 @@ from stages.motion.regularizers import arap, tv3d
 from stages.objectives.guidance import guided_prediction
 from stages.objectives.inversion import ddim_invert
 from stages.objectives.msd import distillation_loss, static_score
-from stages.objectives.sampling import ddim_denoise
+from stages.objectives.sampling import ddim_denoise, sample_video
 from stages.priors.load import load_prior
 from stages.priors.lora import adapter_on, add_adapter
 from stages.priors.prior import Condition, Observation, Text
 from stages.priors.published import PublishedPrior
+from stages.priors.sampling import SamplingDefaults
 from tests.bench.record import finish
 from tests.bench.true_models import TRUE_MODELS, Parts, write_configs
 
@@ -105,8 +107,9 @@ def main() -> None:
     work: dict[str, dict[str, float]] = {}
     for name, model in TRUE_MODELS.items():
         found[name] = {"text": round(2 * model.text_encoder / GIB, 2)}
-        for stage in (fit_lora, distill, refine):
-            with fake_prior(name, min_frames=REFINED_FRAMES if stage is refine else None) as (prior, parts, text):
+        for stage in (fit_lora, distill, refine, sample):
+            frames = REFINED_FRAMES if stage is refine else None
+            with fake_prior(name, min_frames=frames, adapted=stage in (fit_lora, distill)) as (prior, parts, text):
                 billions = sum(p.numel() for denoiser in parts.denoisers for p in denoiser.parameters()) / 1e9
                 assert abs(billions / model.billions - 1.0) < 0.03, f"{name}: {billions:.2f} billion parameters"
                 found[name]["denoiser_billions"] = round(billions, 2)
@@ -121,7 +124,12 @@ def main() -> None:
 
 @contextmanager
 def fake_prior(
-    name: str, profile: str = "24gb", min_frames: int | None = None, size_px: int | None = None
+    name: str,
+    profile: str = "24gb",
+    min_frames: int | None = None,
+    size_px: int | None = None,
+    *,
+    adapted: bool | None = None,
 ) -> Iterator[tuple[PublishedPrior, Parts, Text]]:
     """A prior of true shape whose tensors have shapes only, as all that is made within the block; an encoded prompt."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -136,7 +144,7 @@ def fake_prior(
         prior.dtype = torch.bfloat16
         with mode:
             parts.hand_to(prior)
-            if min_frames is None:  # as in refine, which has no adapter
+            if min_frames is None if adapted is None else adapted:  # refine and sample have no adapter
                 with patch.object(nn.Module, "to", lambda module, *_, **__: module):  # PEFT's; all is where it belongs
                     add_adapter(prior.denoiser, rank=ADAPTER.rank, alpha=ADAPTER.alpha, seed=0)
             tokens, width = TRUE_MODELS[name].text
@@ -174,7 +182,9 @@ def tflop(prior: PublishedPrior, text: Text, *, adapted: bool = True) -> dict[st
         with FlopCounterMode(display=False) as counter:
             work()
         done[part] = round(counter.get_total_flops() / 1e12, 3)
-    return done
+    how = prior.sampling
+    evaluations = how.steps * (1 if how.guidance == 1.0 else 2)
+    return done | {"sample": round(evaluations * done["evaluation"] + done["decode"], 1)}
 
 
 def motion_steps() -> dict[str, dict[str, float]]:
@@ -239,6 +249,16 @@ def refine(prior: PublishedPrior, text: Text) -> None:
     latents, picture = prior.encode(frames), prior.encode_picture(frames[:1])
     told = Condition(text, picture)
     prior.decode(ddim_denoise(prior, latents, 400, told, 2, negative=told, guidance=5.0))
+
+
+@torch.no_grad()
+def sample(prior: PublishedPrior, text: Text) -> None:
+    """The picture, two of the steps with the guidance that the model wants, and the decoder."""
+    frames = _frames(prior)
+    still, picture = prior.encode_still(frames[:1]), prior.encode_picture(frames[:1])
+    told = Condition(text, picture)
+    how = SamplingDefaults(steps=2, guidance=prior.sampling.guidance)
+    prior.decode(sample_video(prior, told, told, torch.Generator(), like=still, how=how))
 
 
 if __name__ == "__main__":

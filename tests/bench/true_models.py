@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from diffusers import (
     DDIMScheduler,
     FlowMatchEulerDiscreteScheduler,
     LTXVideoTransformer3DModel,
+    SkyReelsV2Transformer3DModel,
     UNet3DConditionModel,
     UniPCMultistepScheduler,
     WanTransformer3DModel,
@@ -111,6 +112,31 @@ def _cogvideox_scheduler() -> Any:
     )
 
 
+WAN_TI2V = TrueModel(
+    pipeline="WanPipeline",
+    denoiser=lambda: WanTransformer3DModel(
+        num_attention_heads=24, in_channels=48, out_channels=48, ffn_dim=14336, num_layers=30
+    ),
+    vae=lambda: AutoencoderKLWan(
+        base_dim=160,
+        decoder_base_dim=256,
+        z_dim=48,
+        in_channels=12,
+        out_channels=12,
+        is_residual=True,
+        patch_size=2,
+        scale_factor_spatial=16,
+        latents_mean=[0.0] * 48,
+        latents_std=[1.0] * 48,
+    ),
+    scheduler=lambda: UniPCMultistepScheduler(use_flow_sigmas=True, flow_shift=5.0),
+    billions=5.0,
+    text_encoder=UMT5_XXL,
+    text=(512, 4096),
+    more={"expand_timesteps": True},
+)
+"""Of Wan 2.2, and, distilled to three steps, of FastWan."""
+
 TRUE_MODELS = {
     "ali-vilab/text-to-video-ms-1.7b": TrueModel(
         pipeline="TextToVideoSDPipeline",
@@ -165,29 +191,8 @@ TRUE_MODELS = {
         text_encoder=UMT5_XXL,
         text=(512, 4096),
     ),
-    "Wan-AI/Wan2.2-TI2V-5B-Diffusers": TrueModel(
-        pipeline="WanPipeline",
-        denoiser=lambda: WanTransformer3DModel(
-            num_attention_heads=24, in_channels=48, out_channels=48, ffn_dim=14336, num_layers=30
-        ),
-        vae=lambda: AutoencoderKLWan(
-            base_dim=160,
-            decoder_base_dim=256,
-            z_dim=48,
-            in_channels=12,
-            out_channels=12,
-            is_residual=True,
-            patch_size=2,
-            scale_factor_spatial=16,
-            latents_mean=[0.0] * 48,
-            latents_std=[1.0] * 48,
-        ),
-        scheduler=lambda: UniPCMultistepScheduler(use_flow_sigmas=True, flow_shift=5.0),
-        billions=5.0,
-        text_encoder=UMT5_XXL,
-        text=(512, 4096),
-        more={"expand_timesteps": True},
-    ),
+    "Wan-AI/Wan2.2-TI2V-5B-Diffusers": WAN_TI2V,
+    "FastVideo/FastWan2.2-TI2V-5B-FullAttn-Diffusers": replace(WAN_TI2V, pipeline="WanDMDPipeline"),
     "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers": TrueModel(
         pipeline="WanImageToVideoPipeline",
         denoiser=lambda: WanTransformer3DModel(in_channels=36, image_dim=1280, added_kv_proj_dim=5120),
@@ -207,6 +212,23 @@ TRUE_MODELS = {
         text_encoder=UMT5_XXL,
         text=(512, 4096),
         more={"boundary_ratio": 0.9},
+    ),
+    "Skywork/SkyReels-V2-I2V-1.3B-540P-Diffusers": TrueModel(
+        pipeline="SkyReelsV2ImageToVideoPipeline",
+        denoiser=lambda: SkyReelsV2Transformer3DModel(
+            num_attention_heads=12,
+            in_channels=36,
+            ffn_dim=8960,
+            num_layers=30,
+            image_dim=1280,
+            added_kv_proj_dim=1536,
+        ),
+        vae=lambda: AutoencoderKLWan(),
+        scheduler=lambda: UniPCMultistepScheduler(use_flow_sigmas=True, flow_shift=5.0),
+        billions=1.56,
+        text_encoder=UMT5_XXL,
+        text=(512, 4096),
+        image_encoder=lambda: CLIPVisionModel(CLIP_H_PICTURES),
     ),
     "Lightricks/LTX-Video": TrueModel(
         pipeline="LTXPipeline",

@@ -29,6 +29,8 @@ PIPELINES = {
     "wan-i2v": "WanImageToVideoPipeline",
     "wan-2.2-t2v": "WanPipeline",
     "wan-2.2-i2v": "WanImageToVideoPipeline",
+    "fastwan-ti2v": "WanImageToVideoPipeline",
+    "skyreels-i2v": "SkyReelsV2ImageToVideoPipeline",
     "ltx": "LTXImageToVideoPipeline",
 }
 
@@ -97,9 +99,9 @@ def test_asks_what_the_pipeline_asks(name: str, tmp_path: Path, monkeypatch: pyt
         call |= {"frame_rate": 24, "image": frames[:1].permute(0, 3, 1, 2)}
     elif picture is not None:
         call |= {"image": frames[:1].permute(0, 3, 1, 2)}
-    if name == "wan-i2v":  # which CLIP reads in whole numbers
+    if name in ("wan-i2v", "skyreels-i2v"):  # which CLIP reads in whole numbers
         call["image"] = Image.fromarray((255 * frames[0]).round().byte().numpy())
-    if name.startswith("wan-"):  # those pipelines want ftfy to read a prompt
+    if name.startswith(("wan-", "fastwan", "skyreels")):  # those pipelines want ftfy to read a prompt
         call |= {"prompt": None, "prompt_embeds": prior.encode_text([PROMPT]).states}
     torch.manual_seed(0)
     if "ltx" not in name:  # that pipeline mixes the picture in itself, and wants it mixed when latents are given

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from diffusers.pipelines.ltx.pipeline_ltx import calculate_shift
+from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from stages.errors import BadInput, NotAvailable
@@ -18,9 +21,12 @@ from stages.priors.load import load_prior
 from stages.priors.lora import adapter_on, add_adapter
 from stages.priors.prior import Condition
 from stages.priors.published import PublishedPrior
+from stages.priors.sampling import SamplingDefaults
 from tests.priors.tiny_models import MODELS, SEES_PICTURE, save_model, small_clips
 
-KINDS = {"modelscope": "epsilon", "cogvideox": "v_prediction", "wan": "flow", "ltx": "flow"}
+KINDS = {"modelscope": "epsilon", "cogvideox": "v_prediction"} | dict.fromkeys(
+    ("wan", "fastwan", "skyreels", "ltx"), "flow"
+)
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +80,7 @@ def test_predicts_from_words_and_picture(folders: dict[str, Path], name: str) ->
 def test_the_first_frame_of_a_given_picture_is_that_picture(folders: dict[str, Path], name: str) -> None:
     """Models that are handed the picture as their first latent frame estimate exactly it there."""
     prior = tiny(folders, name)
-    if name not in ("wan-ti2v", "ltx"):
+    if name not in ("wan-ti2v", "fastwan-ti2v", "ltx"):
         return
     frames = some_frames(prior)
     with torch.no_grad():
@@ -268,6 +274,67 @@ def test_says_what_it_cannot_run(folders: dict[str, Path], tmp_path: Path) -> No
     (folder / "vae" / "config.json").unlink()
     with pytest.raises(BadInput, match=r"vae/config\.json is missing"):
         load_prior(str(folder))
+
+
+def test_says_how_its_makers_sample(folders: dict[str, Path], tmp_path: Path) -> None:
+    """By family; by the pipeline that it was distilled for; or as the folder itself says."""
+    found = {name: tiny(folders, name).sampling for name in MODELS}
+    assert (found["modelscope"].guidance, found["cogvideox"].guidance, found["wan"].guidance) == (9.0, 6.0, 5.0)
+    assert (found["skyreels-i2v"].steps, found["skyreels-i2v"].shift) == (50, 5.0)
+    few = SamplingDefaults.few(1000.0, 757.0, 522.0, renoise=True)
+    assert found["fastwan-ti2v"] == few and few.guidance == 1.0
+    assert not any(one.renoise for name, one in found.items() if name != "fastwan-ti2v")
+    folder = save_model("wan-i2v", tmp_path / "own")
+    file = folder / "model_index.json"
+    index = json.loads(file.read_text())
+    file.write_text(json.dumps(index | {"sampling": {"noise_levels": [1000, 937.5, 833.3, 625], "renoise": True}}))
+    clip = small_clips("wan-i2v")
+    assert load_prior(str(folder), **clip).sampling == SamplingDefaults.few(  # type: ignore[attr-defined]
+        1000.0, 937.5, 833.3, 625.0, renoise=True
+    )
+    for wrong in ("four", {"step": 4}, {"noise_levels": [500, 1000]}, {"noise_levels": 4}, {"guidance": "much"}):
+        file.write_text(json.dumps(index | {"sampling": wrong}))
+        with pytest.raises(BadInput, match=r"model_index\.json: 'sampling'"):
+            load_prior(str(folder), **clip)
+
+
+def test_ltx_steps_are_shifted_as_in_its_pipeline(folders: dict[str, Path], tmp_path: Path) -> None:
+    """More, the more latent pixels there are."""
+    folder = save_model("ltx", tmp_path / "ltx")
+    file = folder / "scheduler" / "scheduler_config.json"
+    says = {"use_dynamic_shifting": True, "base_shift": 0.95, "max_shift": 2.05}
+    says |= {"base_image_seq_len": 1024, "max_image_seq_len": 4096}
+    file.write_text(json.dumps(json.loads(file.read_text()) | says))
+    prior = load_prior(str(folder), num_frames=9, size_px=64)
+    pixels = 2 * (64 // prior._shrink) ** 2  # type: ignore[attr-defined]
+    mu = calculate_shift(pixels, 1024, 4096, 0.95, 2.05)
+    assert prior.sampling.shift == pytest.approx(math.exp(mu))  # type: ignore[attr-defined]
+    assert tiny(folders, "ltx").sampling.shift is None
+
+
+def test_refuses_few_step_models_of_other_kinds(tmp_path: Path) -> None:
+    """Those that go from piece to piece, those of sparse attention, and SkyReels' diffusion forcing."""
+    wan = save_model("wan", tmp_path / "wan")
+    index = (wan / "model_index.json").read_text()
+    (wan / "model_index.json").write_text(index.replace("WanPipeline", "WanCausalDMDPipeline"))
+    with pytest.raises(NotAvailable, match="WanCausalDMDPipeline"):
+        load_prior(str(wan), **small_clips("wan"))
+    (wan / "model_index.json").write_text(index.replace("WanPipeline", "WanDMDPipeline"))
+    weights = wan / "transformer" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(weights)
+    for gate, message in ((0.0, None), (1.0, "sparse attention")):
+        save_file(tensors | {"blocks.0.to_gate_compress.weight": torch.full((24, 24), gate)}, weights)
+        prior = load_prior(str(wan), **small_clips("wan"))
+        if message is None:
+            assert prior.denoiser is not None
+            continue
+        with pytest.raises(NotAvailable, match=message):
+            _ = prior.denoiser
+    forcing = save_model("skyreels-i2v", tmp_path / "skyreels")
+    config = forcing / "transformer" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"inject_sample_info": True}))
+    with pytest.raises(NotAvailable, match="diffusion forcing"):
+        load_prior(str(forcing), **small_clips("skyreels-i2v"))
 
 
 CARD = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]

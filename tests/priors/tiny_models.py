@@ -20,6 +20,7 @@ from diffusers import (
     DDIMScheduler,
     FlowMatchEulerDiscreteScheduler,
     LTXVideoTransformer3DModel,
+    SkyReelsV2Transformer3DModel,
     UNet3DConditionModel,
     UniPCMultistepScheduler,
     WanTransformer3DModel,
@@ -29,6 +30,7 @@ from transformers import (
     CLIPTextModel,
     CLIPVisionConfig,
     CLIPVisionModel,
+    CLIPVisionModelWithProjection,
     T5Config,
     T5EncoderModel,
     UMT5Config,
@@ -130,14 +132,32 @@ def _wan_transformer(*, picture: bool = False, reads: bool = False) -> WanTransf
     )
 
 
-def _wan(*, picture: bool = False, reads: bool = False, experts: bool = False) -> dict[str, Any]:
-    clip = CLIPVisionConfig(
-        hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14
+CLIP = CLIPVisionConfig(
+    hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14
+)
+
+
+def _skyreels() -> dict[str, Any]:
+    transformer = SkyReelsV2Transformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=12,
+        in_channels=36,
+        out_channels=16,
+        text_dim=32,
+        ffn_dim=32,
+        num_layers=2,
+        rope_max_seq_len=32,
+        image_dim=16,
+        added_kv_proj_dim=24,
     )
+    return _wan() | {"transformer": transformer, "image_encoder": CLIPVisionModelWithProjection(CLIP)}
+
+
+def _wan(*, picture: bool = False, reads: bool = False, experts: bool = False) -> dict[str, Any]:
     return {
         "transformer": _wan_transformer(picture=picture, reads=reads),
         **({"transformer_2": _wan_transformer(picture=picture)} if experts else {}),
-        **({"image_encoder": CLIPVisionModel(clip)} if reads else {}),
+        **({"image_encoder": CLIPVisionModel(CLIP)} if reads else {}),
         "vae": AutoencoderKLWan(base_dim=3, dim_mult=[1, 1, 1, 1], num_res_blocks=1),
         "text_encoder": UMT5EncoderModel(UMT5Config(**T5)),
         "scheduler": UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0),
@@ -181,6 +201,8 @@ MODELS: dict[str, tuple[str, Callable[[], dict[str, Any]], dict[str, Any]]] = {
     "wan-i2v": ("WanImageToVideoPipeline", lambda: _wan(picture=True, reads=True), {}),
     "wan-2.2-t2v": ("WanPipeline", lambda: _wan(experts=True), {"boundary_ratio": 0.5}),
     "wan-2.2-i2v": ("WanImageToVideoPipeline", lambda: _wan(picture=True, experts=True), {"boundary_ratio": 0.5}),
+    "fastwan-ti2v": ("WanDMDPipeline", _wan, {"expand_timesteps": True, "transformer_2": [None, None]}),
+    "skyreels-i2v": ("SkyReelsV2ImageToVideoPipeline", _skyreels, {}),
     "ltx": ("LTXPipeline", _ltx, {}),
 }
 """Name -> pipeline class, parts, and what else ``model_index.json`` says."""
@@ -191,7 +213,7 @@ SEES_PICTURE = {name for name in MODELS if "i2v" in name} | {"ltx"}
 def small_clips(name: str) -> dict[str, int]:
     """Settings for clips as small as a model makes them."""
     size = {} if name == "cogvideox-5b-i2v" else {"size_px": 32}
-    return {"num_frames": 5 if name.startswith(("wan", "modelscope")) else 9, **size}
+    return {"num_frames": 5 if name.startswith(("wan", "fastwan", "skyreels", "modelscope")) else 9, **size}
 
 
 def save_model(name: str, folder: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stages.priors.families.cogvideox import CogVideoXPrior
 from stages.priors.families.ltx import LTXPrior
+from stages.priors.families.skyreels import SkyReelsPrior
 from stages.priors.families.unet3d import UNet3DPrior
 from stages.priors.families.wan import WanPrior
 from stages.priors.published import PublishedPrior
@@ -12,6 +13,7 @@ FAMILIES: dict[str, type[PublishedPrior]] = {
     "UNet3DConditionModel": UNet3DPrior,
     "CogVideoXTransformer3DModel": CogVideoXPrior,
     "WanTransformer3DModel": WanPrior,
+    "SkyReelsV2Transformer3DModel": SkyReelsPrior,
     "LTXVideoTransformer3DModel": LTXPrior,
 }
 """Class of the denoiser in ``model_index.json`` -> family."""

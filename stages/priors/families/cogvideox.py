@@ -17,6 +17,7 @@ from stages.errors import BadInput
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Text
 from stages.priors.published import PublishedPrior
+from stages.priors.sampling import SamplingDefaults
 
 OFS = 2.0
 """What the 1.5 image-to-video members expect as their ``ofs``."""
@@ -82,6 +83,10 @@ class CogVideoXPrior(PublishedPrior):
     def size_multiple(self) -> int:
         """The autoencoder's shrinking times the transformer's patches."""
         return self._shrink * int(self.denoiser_config["patch_size"])
+
+    def usual_sampling(self) -> SamplingDefaults:
+        """As diffusers' pipeline."""
+        return SamplingDefaults(steps=50, guidance=6.0)
 
     def schedule(self) -> Parameterization:
         """The scheduler's own table, which is rescaled to end in pure noise."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Text
 from stages.priors.published import PublishedPrior, given_first
+from stages.priors.sampling import SamplingDefaults
 
 FRAMES_PER_SECOND = 24.0
 """What the clip is said to be played at."""
@@ -37,6 +39,18 @@ class LTXPrior(PublishedPrior):
     def size_multiple(self) -> int:
         """The autoencoder's shrinking."""
         return self._shrink
+
+    def usual_sampling(self) -> SamplingDefaults:
+        """As diffusers' pipeline; the more latent pixels there are, the more noise the steps are spent on."""
+        says, clip = self.scheduler_config, self.clip
+        shift = None
+        if says.get("use_dynamic_shifting"):
+            frames = (clip.num_frames - 1) // self.frames_rule + 1
+            pixels = frames * (clip.height // self._shrink) * (clip.width // self._shrink)
+            low, high = says["base_image_seq_len"], says["max_image_seq_len"]
+            slope = (says["max_shift"] - says["base_shift"]) / (high - low)
+            shift = math.exp(says["base_shift"] + slope * (pixels - low))
+        return SamplingDefaults(steps=50, guidance=3.0, shift=shift)
 
     def schedule(self) -> Parameterization:
         """Straight paths, not shifted: the pipeline's shift only says where a sampler's few steps lie."""

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Text
 from stages.priors.published import PublishedPrior
+from stages.priors.sampling import SamplingDefaults
 
 
 class UNet3DPrior(PublishedPrior):
@@ -30,6 +31,10 @@ class UNet3DPrior(PublishedPrior):
         """Every level but the last halves the latent, whose pixels the autoencoder halves as often."""
         shrinks = len(self.denoiser_config["block_out_channels"]) + len(self.vae_config["block_out_channels"]) - 2
         return 2**shrinks
+
+    def usual_sampling(self) -> SamplingDefaults:
+        """As diffusers' pipeline."""
+        return SamplingDefaults(steps=50, guidance=9.0)
 
     def schedule(self) -> Parameterization:
         """Variance preserving, from the config's betas."""

@@ -5,6 +5,9 @@ frame, at noise zero, and a timestep for every patch. I2V is given a whole clip 
 then grey, with channels that say which of its frames count; that of Wan 2.1 also reads the picture by CLIP.
 
 The A14B members of Wan 2.2 are two experts, one for high noise and one for low; a LoRA adapts both.
+
+Members distilled to a few steps are the same networks. FastWan's are known by their pipeline, ``WanDMDPipeline``.
+Others (LightX2V, bidirectional CausVid) are LoRAs that diffusers merges into a member; its folder states the steps.
 """
 
 from __future__ import annotations
@@ -16,12 +19,19 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from stages.errors import NotAvailable
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Text
 from stages.priors.published import PublishedPrior, given_first
+from stages.priors.sampling import SamplingDefaults
+
+FASTWAN = SamplingDefaults.few(1000.0, 757.0, 522.0, renoise=True)
+"""Of FastWan 2.1 and 2.2 (FastVideo's ``FastWan2_1_T2V_480P_Config`` and ``DmdDenoisingStage``)."""
+GATES = "to_gate_compress.weight"
+"""Weights of video sparse attention (VSA): how much of a coarse attention is added to the fine one."""
 
 
 class WanPrior(PublishedPrior):
@@ -38,6 +48,12 @@ class WanPrior(PublishedPrior):
             raise NotAvailable(
                 f"{name} is a Wan model that is to be given more than a sentence and a picture.",
                 "Use one of T2V, TI2V or I2V. See: animus3d priors",
+            )
+        if "Causal" in str(self.index.get("_class_name")):
+            raise NotAvailable(
+                f"{name} makes a video piece by piece, each from the ones before ({self.index['_class_name']}); here a "
+                "clip is denoised as a whole.",
+                "Use a model that is not causal. See: animus3d priors",
             )
 
     @property
@@ -75,6 +91,10 @@ class WanPrior(PublishedPrior):
         shrink = self.vae_config.get("scale_factor_spatial") or 2 ** (len(self.vae_config["dim_mult"]) - 1)
         return int(shrink) * int(self.denoiser_config["patch_size"][1])
 
+    def usual_sampling(self) -> SamplingDefaults:
+        """As diffusers' pipeline, with the schedule's own shift; FastWan's members in their three steps."""
+        return FASTWAN if self.index.get("_class_name") == "WanDMDPipeline" else SamplingDefaults(guidance=5.0)
+
     def schedule(self) -> Parameterization:
         """Straight paths with the scheduler's shift."""
         shift = self.scheduler_config.get("flow_shift") or self.scheduler_config.get("shift") or 1.0
@@ -87,6 +107,14 @@ class WanPrior(PublishedPrior):
             return super().denoiser
         parts = {"high": "transformer", "low": "transformer_2"}
         return nn.ModuleDict({name: self.prepared(self._load(part)) for name, part in parts.items()})
+
+    def _load(self, part: str) -> Any:
+        if part.startswith("transformer") and _has_open_gates(self.folder / part):
+            raise NotAvailable(
+                f"{self.name} was distilled with sparse attention (VSA), which diffusers' {part} does not have.",
+                "Use a member with full attention: FastVideo/FastWan2.2-TI2V-5B-FullAttn-Diffusers.",
+            )
+        return super()._load(part)
 
     @cached_property
     def image_encoder(self) -> nn.Module:
@@ -185,3 +213,15 @@ class WanPrior(PublishedPrior):
         clip, rest = image_latents.tensor_split([math.prod(shape[1:])], dim=1)
         tokens = None if width is None else rest.unflatten(1, (-1, width))
         return torch.cat([counts, clip.reshape(shape)], dim=1), tokens
+
+
+def _has_open_gates(folder: Path) -> bool:
+    """Whether weights in ``folder`` have gates of a coarse attention that are not shut; only the gates are read."""
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt") as weights:
+                if any(weights.get_tensor(name).any() for name in weights.keys() if name.endswith(GATES)):  # noqa: SIM118
+                    return True
+        except (OSError, SafetensorError):  # said where the weights are loaded
+            return False
+    return False

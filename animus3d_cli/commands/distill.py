@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -24,10 +25,44 @@ def motion_kind(name: str | None) -> str | None:
     return KINDS[name]
 
 
+def paths(given: list[Path] | None) -> tuple[str, ...] | None:
+    """Names of files as a setting."""
+    return None if given is None else tuple(map(str, given))
+
+
+def follows_samples(run: Path | None, start_from: Path | None) -> bool:
+    """Whether the samples of the run are videos."""
+    from stages.distilling.drawn import VIDEO, kind_of_samples
+    from stages.run_dir import RunDir, resolve_run_path
+
+    where = resolve_run_path(run)
+    return kind_of_samples(RunDir(where if where.exists() or start_from is None else start_from)) == VIDEO
+
+
+def follow_videos(
+    run: Path | None,
+    start_from: Path | None,
+    settings: list[str],
+    *,
+    force: bool,
+    tensorboard: bool,
+    flags: dict[str, Any],
+) -> None:
+    """Distil from videos, see ``stages.distill_videos``."""
+    from stages.distill_videos import PRESETS
+    from stages.distill_videos import run as distill
+
+    config = build_config(PRESETS, "default", flags, settings)
+    with session("distill", run, start_from=start_from, must_exist=True, tensorboard=tensorboard) as (run_dir, console):
+        distill(run_dir, config, console, force=force)
+
+
 def command(
     prompt: Annotated[
         str | None,
-        typer.Option("--prompt", help='What the asset does: "a jumping goat". Required.', show_default=False),
+        typer.Option(
+            "--prompt", help='What the asset does: "a jumping goat". Required without --video.', show_default=False
+        ),
     ] = None,
     then: options.Then = None,
     seconds: options.Seconds = None,
@@ -47,6 +82,34 @@ def command(
     sample: Annotated[
         int | None,
         typer.Option("--sample", min=1, help="Follow this one of the run's samples.", show_default=False),
+    ] = None,
+    video: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--video",
+            metavar="FILE",
+            help="Follow this video (mp4, webm, gif, or a folder of frames) of a picture that still made; may be "
+            "repeated, for several cameras.",
+            show_default=False,
+        ),
+    ] = None,
+    camera: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--camera",
+            metavar="FILE|auto",
+            help="The camera of each --video, as still writes it. auto: found from the first frame. Default: auto",
+            show_default=False,
+        ),
+    ] = None,
+    mask: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--mask",
+            metavar="FOLDER",
+            help="Masks of each --video, a picture a frame, white where the object is. Default: by its background",
+            show_default=False,
+        ),
     ] = None,
     amplitude: Annotated[
         float | None,
@@ -101,7 +164,8 @@ def command(
     """Make the asset move as the sentence says.
 
     The points prior draws samples of the motion; the one nearest to the others is followed. Motion score distillation
-    (--objective msd) compares with the asset at rest, which takes the LoRA of fit-lora. The asset itself never changes.
+    (--objective msd) compares with the asset at rest, which takes the LoRA of fit-lora. With --video, or a --sample
+    that is a video, the motion is fitted to what is seen there. The asset itself never changes.
 
     Reads asset/ and, for MSD, lora/; with --sample samples/. Writes motion/motion.safetensors, previews on the way.
     Next: animus3d render, or refine
@@ -111,6 +175,32 @@ def command(
     from stages.distill import PRESETS, check_prompt
     from stages.distill import run as distill
 
+    if video or camera or mask or (sample is not None and follows_samples(run, start_from)):
+        if objective not in (None, "match"):
+            raise typer.BadParameter("videos are matched, whatever the prior", param_hint="--objective")
+        if refused := [
+            name
+            for name, value in {
+                "--then": then,
+                "--amplitude": amplitude,
+                "--guidance": guidance,
+                "--prior": prior,
+                "--preset": preset,
+                "--ground": ground,
+            }.items()
+            if value
+        ]:
+            raise typer.BadParameter(f"does not go with videos: {', '.join(refused)}", param_hint=refused[0])
+        follow_videos(
+            run, start_from, settings or [], force=force, tensorboard=tensorboard,
+            flags={
+                "prompt": prompt, "sample": sample, "seconds": seconds, "travel": travel, "steps": steps, "seed": seed,
+                "motion.kind": motion_kind(motion), "raster": raster, "device": resolve_device(device),
+                "given.videos": paths(video), "given.cameras": None if camera is None else tuple(camera),
+                "given.masks": paths(mask),
+            },
+        )  # fmt: skip
+        return
     if objective == "match" and preset not in (None, "default"):
         raise typer.BadParameter(f"match does not go with --preset {preset}", param_hint="--objective")
     preset = preset or objective_preset(objective, prior)

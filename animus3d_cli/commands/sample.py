@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,6 +24,15 @@ def command(
     guidance: Annotated[
         float | None, typer.Option("--guidance", help="Classifier-free guidance; 1 is none.", show_default=False)
     ] = None,
+    bank: Annotated[
+        Path | None,
+        typer.Option(
+            "--bank",
+            metavar="FILE.glb",
+            help="For --prior exact-views: the rigged file of the asset, whose clips it knows. For tests.",
+            show_default=False,
+        ),
+    ] = None,
     seed: options.Seed = None,
     prior: options.Prior = None,
     offline: options.Offline = False,
@@ -34,9 +44,10 @@ def command(
 ) -> None:
     """Draw several motions of one sentence, to choose from.
 
-    The prior draws them in seconds; nothing is fitted yet.
+    The points prior draws paths in seconds; priors of videos draw a video each, those of several views one for each
+    camera. Nothing is fitted yet.
 
-    Reads asset/, writes samples/: a contact sheet, a page and a video each. Next: animus3d distill --sample NUMBER
+    Reads asset/, writes samples/: a contact sheet, a page and videos. Next: animus3d distill --sample NUMBER
 
     Example: animus3d sample --prompt "a jumping goat" --count 6
     """
@@ -45,7 +56,7 @@ def command(
 
     flags = {
         "prompt": prompt, "count": count, "guidance": guidance, "seed": seed, "prior": prior, "raster": raster,
-        "device": resolve_device(device),
+        "device": resolve_device(device), "bank": None if bank is None else str(bank),
     }  # fmt: skip
     config = build_config(PRESETS, "default", flags, settings or [])
     with session("sample", run, start_from=start_from, must_exist=True) as (run_dir, console):

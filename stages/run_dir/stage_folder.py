@@ -37,9 +37,13 @@ UNTRACKED = (
     "compile",
     "profile",
     "file",
+    "given.videos",
+    "given.cameras",
+    "given.masks",
+    "bank",
 )
 """Settings and inputs that are ignored when deciding whether a result is still valid: ``steps`` is an absolute target,
-``file`` says where the same content lay, the rest how it is computed."""
+``file`` and ``given`` say where the same content lay, the rest how it is computed."""
 
 
 @dataclass(frozen=True)

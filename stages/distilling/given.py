@@ -1,0 +1,191 @@
+"""The videos that a motion is to follow: a person's own, or what a prior has drawn (``sample``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stages.cameras import Camera
+from stages.cameras.file import read_camera
+from stages.cameras.path import Framing
+from stages.distilling.drawn import VideoSamples
+from stages.errors import BadInput
+from stages.events import Report
+from stages.files import file_hash
+from stages.gaussians import Gaussians
+from stages.gaussians.normalised import Placement
+from stages.guides import Guide
+from stages.guides.aspect import scaled
+from stages.guides.cutout import cut_out
+from stages.guides.find_camera import find_camera
+from stages.guides.read_guide import read_guide, smaller, still_of
+from stages.media.rgba import read_rgba
+from stages.raster import Rasterizer
+
+AUTO = "auto"
+USUAL_AZIMUTH_DEG, USUAL_ELEVATION_DEG, USUAL_FOV_DEG = 35.0, 15.0, 35.0
+"""Of a camera's file that leaves them out, as of ``still``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenVideos:
+    """Which videos, and through which cameras."""
+
+    videos: tuple[str, ...] = ()
+    cameras: tuple[str, ...] = (AUTO,)  # the i-th belongs to the i-th video: a file, or auto
+    masks: tuple[str, ...] = ()  # folders, likewise
+    frames: int = 24  # of each that are used
+    size_px: int = 256  # of the longer side, for the pixel flow
+
+    def __post_init__(self) -> None:
+        if len(self.cameras) not in (1, len(self.videos)) or (len(self.videos) > 1 and self.cameras == (AUTO,)):
+            if self.videos and set(self.cameras) != {AUTO}:
+                raise BadInput(
+                    f"{len(self.videos)} videos have {len(self.cameras)} cameras.", "Give a --camera for each --video."
+                )
+        if self.masks and len(self.masks) != len(self.videos):
+            raise BadInput(
+                f"{len(self.videos)} videos have {len(self.masks)} folders of masks.", "Give a --mask for each --video."
+            )
+        if self.frames < 2 or self.size_px < 16:
+            raise BadInput(f"Videos need 2 frames and 16 pixels, not {self.frames} and {self.size_px}.")
+
+    def camera_of(self, number: int) -> str:
+        """What is said of the camera of a video."""
+        return self.cameras[number] if len(self.cameras) == len(self.videos) else self.cameras[0]
+
+    def inputs(self) -> dict[str, str]:
+        """Hashes of all files that are read, by their role. Raises ``BadInput``: one is not there."""
+        found = {}
+        for number, video in enumerate(self.videos):
+            roles = {"video": video, "camera": self.camera_of(number), "mask": self.masks[number] if self.masks else ""}
+            for role, name in roles.items():
+                if name and not (role == "camera" and name == AUTO):
+                    found[f"{role} {number + 1}"] = content_hash(Path(name), role)
+        return found
+
+
+def content_hash(path: Path, role: str) -> str:
+    """Of a file, or of all files of a folder. Raises ``BadInput``: it is not there."""
+    if path.is_dir():
+        return " ".join(file_hash(file) for file in sorted(path.iterdir()) if file.is_file())
+    if not path.is_file():
+        raise BadInput(f"The {role} {path} is not there.")
+    return file_hash(path)
+
+
+def read_videos(
+    given: GivenVideos, in_file: Gaussians, placement: Placement, rasterizer: Rasterizer, folder: Path, report: Report
+) -> list[Guide]:
+    """One guide a video, with cameras that see the normalised asset.
+
+    Args:
+        given: names of the files.
+        in_file: the asset in its file's units, in which camera files are.
+        placement: of that.
+        folder: for pictures of the match where a camera is looked for.
+
+    Raises:
+        BadInput: about a file, or no camera is found.
+    """
+    asset, guides = placement.normalised(in_file), []
+    for number, name in enumerate(given.videos):
+        said, masks = given.camera_of(number), given.masks[number] if given.masks else None
+        source = Path(name)
+        if said == AUTO:
+            camera, still = _of_the_video(source), None
+        else:
+            camera = read_camera(Path(said), _framing(in_file, source))
+            still = still_of(in_file, camera, rasterizer)
+        guide = read_guide(
+            source,
+            camera,
+            report=report,
+            still=still,
+            mask_dir=None if masks is None else Path(masks),
+            num_frames=given.frames,
+            max_size_px=given.size_px,
+        )
+        if said == AUTO:
+            found = find_camera(
+                asset,
+                guide.rgb[0],
+                guide.mask[0],
+                rasterizer,
+                report,
+                background=guide.background,
+                picture=folder / f"camera_{number + 1}.png",
+            )
+            guides.append(replace(guide, camera=found))
+        else:
+            guides.append(replace(guide, camera=placement.camera(guide.camera)))
+    return in_step(guides)
+
+
+def in_step(guides: Sequence[Guide]) -> list[Guide]:
+    """``guides`` with as many frames each as the shortest, at the same moments: the nearest of each."""
+    shortest = min(guides, key=lambda guide: len(guide.times))
+    found = []
+    for guide in guides:
+        nearest = (guide.times[None] - shortest.times[:, None]).abs().argmin(dim=1)
+        found.append(replace(guide, rgb=guide.rgb[nearest], mask=guide.mask[nearest], times=shortest.times))
+    return found
+
+
+def drawn_videos(samples: VideoSamples, number: int, times: Tensor) -> list[Guide]:
+    """The V videos of the ``number``-th sample, from 1 on, as guides; their backgrounds are known."""
+    guides = []
+    for view, camera in enumerate(samples.cameras):
+        rgb = samples.rgb[number - 1, view].float() / 255.0
+        cutout = cut_out(rgb)
+        guides.append(Guide(camera=camera, rgb=rgb, mask=cutout.mask, times=times, background=samples.background))
+    return guides
+
+
+def shrunk(guide: Guide, longest_px: int) -> Guide:
+    """``guide`` with its longer side at most ``longest_px``."""
+    factor = longest_px / max(guide.camera.width, guide.camera.height)
+    if factor >= 1.0:
+        return guide
+    camera = scaled(guide.camera, round(factor * guide.camera.width), round(factor * guide.camera.height))
+    background = guide.background
+    if background.dim() == 3:
+        background = smaller(background[None], camera)[0]
+    mask = smaller(guide.mask[..., None], camera)[..., 0]
+    return replace(guide, camera=camera, rgb=smaller(guide.rgb, camera), mask=mask, background=background)
+
+
+def on_device(guide: Guide, device: str) -> Guide:
+    """``guide`` on a device."""
+    return replace(
+        guide,
+        camera=guide.camera.to(device),
+        rgb=guide.rgb.to(device),
+        mask=guide.mask.to(device),
+        times=guide.times.to(device),
+        background=guide.background.to(device),
+    )
+
+
+def _of_the_video(source: Path) -> Camera:
+    """A camera of the video's own shape, until the true one is found."""
+    _, (width, height) = read_rgba(source, 32)
+    return Camera(viewmat=torch.eye(4), K=torch.eye(3), width=width, height=height)
+
+
+def _framing(in_file: Gaussians, source: Path) -> Framing:
+    low, high = (corner.cpu() for corner in in_file.bounds())
+    _, (width, height) = read_rgba(source, 32)
+    return Framing(
+        low=low,
+        high=high,
+        azimuth_deg=USUAL_AZIMUTH_DEG,
+        elevation_deg=USUAL_ELEVATION_DEG,
+        fov_deg=USUAL_FOV_DEG,
+        width=width,
+        height=height,
+    )

@@ -141,7 +141,7 @@ def run(run_dir: RunDir, config: VideosConfig, report: Report, *, force: bool = 
 
     # 3. the motion
     motion = new_motion(field_for(config, guides), asset.to(config.device), config.seed, rig=rig)
-    regularizers = motion.regularizers(moved, config.regularizers)
+    regularizers = [*motion.regularizers(moved, config.regularizers)]
     regularizers += left_open(run_dir, config, moved, tracks, fit.times, rasterizer, report)
     optimiser = torch.optim.Adam(motion.parameter_groups(config.learning_rate))
     start = begin.resume_step

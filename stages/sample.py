@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -185,8 +186,8 @@ def draw_videos(
     videos: list[Tensor] = list(folder.load_checkpoint()[1]["rgb"]) if start else []
     report(Started("sample", config.count * how.steps, start * how.steps))
     for number in range(start, config.count):
-        generator, before = step_generator(config.seed, number, stream=8), number * how.steps
-        video = drawing.draw(generator, lambda done, _, before=before: report(Progress(before + done)))
+        generator = step_generator(config.seed, number, stream=8)
+        video = drawing.draw(generator, partial(tell_of_steps, report, number * how.steps))
         videos.append((255.0 * video).round().to(torch.uint8).cpu())
         folder.save_checkpoint(number + 1, {"rgb": torch.stack(videos)}, {})
     metadata = {"prompt": config.prompt, "seed": str(config.seed), "kind": VIDEO}
@@ -209,12 +210,15 @@ def draw_videos(
 
 def sampling_of(prior: VideoPrior | MultiViewPrior, config: SampleConfig) -> SamplingDefaults:
     """As the prior's makers sample it, but for what ``config`` asks for. Raises ``BadInput``."""
-    how, asked = prior.sampling, {}
+    how = prior.sampling
     if config.denoise_steps is not None and config.denoise_steps != how.steps:
-        asked = {"steps": config.denoise_steps, "noise_levels": None}
-    if config.guidance is not None:
-        asked["guidance"] = config.guidance
-    return replace(how, **asked)
+        how = replace(how, steps=config.denoise_steps, noise_levels=None)
+    return how if config.guidance is None else replace(how, guidance=config.guidance)
+
+
+def tell_of_steps(report: Report, before: int, done: int, steps: int) -> None:
+    """``Progress`` of ``done`` steps of one sample, ``before`` which there were others."""
+    report(Progress(before + done))
 
 
 def show(folder: Path, config: SampleConfig, films: list[Tensor], names: list[str], report: Report) -> None:

@@ -23,7 +23,8 @@ LAYERS: tuple[set[str], ...] = (
     {"objectives", "fitting", "moving", "facing", "guides"},
     {"distilling", "training", "exporting", "reporting", "ablation", "evaluating", "viewing"},
     {
-        "reconstruct", "reconstruct_photos", "fit_lora", "distill", "distill_videos", "refine", "render", "export", "evaluate",
+        "reconstruct", "reconstruct_photos", "fit_lora", "distill", "distill_videos", "refine", "render", "export",
+        "evaluate",
         "train_prior", "train_points", "rig", "track", "sample", "still", "status", "view", "doctor", "report",
         "prefer",
     },

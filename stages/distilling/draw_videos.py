@@ -10,7 +10,7 @@ from torch import Tensor
 from stages.cameras import Camera, fitting_radius, orbit_camera
 from stages.gaussians import Gaussians
 from stages.objectives.sampling import sample_video
-from stages.priors.prior import MultiViewPrior, VideoPrior, Viewpoint, sees_views
+from stages.priors.prior import MultiViewPrior, VideoPrior, Viewpoint, makes_videos, sees_views
 from stages.priors.sampling import SamplingDefaults
 from stages.raster import Rasterizer
 
@@ -72,4 +72,7 @@ class Drawing:
         latents = sample_video(
             self.prior, self.condition, negative, generator, like=self.like, how=self.how, report=report
         )
-        return self.prior.decode_views(latents) if sees_views(self.prior) else self.prior.decode(latents)[None]
+        if sees_views(self.prior):
+            return self.prior.decode_views(latents)
+        assert makes_videos(self.prior)
+        return self.prior.decode(latents)[None]

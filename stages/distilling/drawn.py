@@ -45,7 +45,7 @@ def kind_of_samples(run_dir: RunDir) -> str | None:
 
 
 def read_video_samples(run_dir: RunDir, *, number: int, prompt: str) -> VideoSamples:
-    """The videos that ``sample`` has drawn, of which the ``number``-th is to be followed. Raises as ``read_samples``."""
+    """The videos that ``sample`` has drawn, of which the ``number``-th is followed. Raises as ``read_samples``."""
     tensors, metadata = _read(run_dir, number, prompt, "rgb")
     height, width = tensors["rgb"].shape[3:5]
     cameras = [

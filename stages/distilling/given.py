@@ -42,11 +42,10 @@ class GivenVideos:
     size_px: int = 256  # of the longer side, for the pixel flow
 
     def __post_init__(self) -> None:
-        if len(self.cameras) not in (1, len(self.videos)) or (len(self.videos) > 1 and self.cameras == (AUTO,)):
-            if self.videos and set(self.cameras) != {AUTO}:
-                raise BadInput(
-                    f"{len(self.videos)} videos have {len(self.cameras)} cameras.", "Give a --camera for each --video."
-                )
+        if self.videos and set(self.cameras) != {AUTO} and len(self.cameras) != len(self.videos):
+            raise BadInput(
+                f"{len(self.videos)} videos have {len(self.cameras)} cameras.", "Give a --camera for each --video."
+            )
         if self.masks and len(self.masks) != len(self.videos):
             raise BadInput(
                 f"{len(self.videos)} videos have {len(self.masks)} folders of masks.", "Give a --mask for each --video."

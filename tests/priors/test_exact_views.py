@@ -13,12 +13,12 @@ from stages.priors.parameterization import Parameterization
 from stages.priors.prior import Viewpoint, sees_views
 from stages.raster import choose
 from tests.bench.exact import ddpm_betas
-from tests.raster.scenes import blob
+from tests.objectives.test_pixel_flow import ball
 
 
 def prior_of(num_views: int) -> tuple[ExactViewsPrior, Viewpoint, torch.Tensor]:
     """A blob that goes up or to the right; its prior, and V cameras around it."""
-    asset = blob()
+    asset = ball()
     times = torch.linspace(0.0, 0.5, 4)[:, None, None]
     up = asset.means + times * torch.tensor([0.0, 1.0, 0.0])
     right = asset.means + times * torch.tensor([1.0, 0.0, 0.0])
@@ -48,13 +48,8 @@ def test_views_are_of_one_clip() -> None:
     drift = prior._filmed[0]["drift"]
     mixed = rise.clone()
     mixed[:, 1] = drift[:, 1]
-    timestep = 400
-    prediction = prior.predict(
-        prior.parameterization.add_noise(mixed, torch.zeros_like(mixed), timestep), timestep, condition
-    )
-    x0 = prior.parameterization.to_x0(
-        prediction, prior.parameterization.add_noise(mixed, torch.zeros_like(mixed), timestep), timestep
-    )
+    noisy = prior.parameterization.add_noise(mixed, torch.zeros_like(mixed), 400)
+    x0 = prior.parameterization.to_x0(prior.predict(noisy, 400, condition), noisy, 400)
     torch.testing.assert_close(x0, rise, atol=1e-2, rtol=0)
 
 

@@ -145,3 +145,14 @@ def parse_size(text: str | None) -> tuple[int | None, int | None]:
 
         raise BadInput(f"--size {text} is not a size.", "Write 512, or 640x360.")
     return int(sides[0]), int(sides[-1])
+
+
+Bank = Annotated[
+    Path | None,
+    typer.Option(
+        "--bank",
+        metavar="FILE.glb",
+        help="For --prior exact-views: the rigged file of the asset, whose clips it knows. For tests.",
+        show_default=False,
+    ),
+]

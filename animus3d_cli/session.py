@@ -63,6 +63,8 @@ def session(
 
 def preset_for(preset: str | None, prior: str | None) -> str:
     """The preset that was asked for, or the one that suits the prior."""
+    if prior == "exact-views":
+        return preset or "video"
     if preset is not None or prior is None or prior == "points":
         return preset or "default"
     from stages.priors.load import preset_of

@@ -5,16 +5,24 @@
 1. Take 2T - 1 frame times and render the moving asset from a few cameras; a prior that sees points takes their paths.
 2. Add noise to each and denoise it under the prompt (SDEdit): the model repairs what looks wrong to it.
 3. Fit the motion to what is repaired with an L1 loss.
+
+With --objective 4d-sds the prior is asked in every step instead (Animate3D, Eq. 8), from V cameras at once where it sees
+so many.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
 
 import torch
 
 from stages.conventions import frame_times, step_generator
+from stages.distilling.clean_score import CleanScore, CleanScoreConfig
+from stages.distilling.draw_videos import GREY
+from stages.distilling.given import content_hash
 from stages.distilling.repairs import RepairedPaths, RepairedVideos, Repairs, Sdedit
 from stages.distilling.viewpoints import ViewsConfig, film, look_at
 from stages.errors import BadInput
@@ -27,9 +35,10 @@ from stages.media.preview import write_preview
 from stages.motion.kinds import checkpoint_tensors, load_motion
 from stages.motion.regularizers import RegularizerConfig
 from stages.motion.sequence import MotionSequence
+from stages.moving.bank import EXACT_VIEWS, exact_views
 from stages.priors.load import EMBEDDED, POINTS, load_prior, preset_of, prior_fingerprint
 from stages.priors.points import sees_points
-from stages.priors.prior import Prior, makes_videos
+from stages.priors.prior import Prior, makes_videos, sees_views
 from stages.priors.profiles import ProfileName
 from stages.raster import Rasterizer, choose
 from stages.run_dir import RunDir
@@ -42,6 +51,9 @@ from stages.settings import check
 class RefineConfig:
     """Settings of ``refine``. About 100 steps of L1 and 2T - 1 frames are the paper's; the rest is [ours]."""
 
+    objective: Literal["sdedit", "4d-sds"] = "sdedit"
+    clean: CleanScoreConfig = field(default_factory=CleanScoreConfig)  # of 4d-sds
+    bank: str | None = None  # the rigged file whose clips --prior exact-views knows
     steps: int = 100
     seed: int = 0
     strength: float = 0.4  # how far back into noise SDEdit goes
@@ -92,12 +104,12 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
     inputs = {
         "asset": run_dir.asset_hash(),
         "motion": run_dir.stage(MOTION.folder).result_hash(MOTION.result),
-        "prior": prior_fingerprint(config.prior),
-        **facing_input(run_dir, config.prior),
+        **prior_inputs(run_dir, config),
     }
     begin = folder.begin(
         config=asdict(config),
-        defaults=asdict(PRESETS[preset_of(config.prior)]) | {"prior": POINTS},
+        defaults=asdict(PRESETS["video" if config.prior == EXACT_VIEWS else preset_of(config.prior)])
+        | {"prior": POINTS},
         inputs=inputs,
         total_steps=config.steps,
         force=force,
@@ -108,23 +120,21 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
 
     # 1. and 2. what is repaired, from every viewpoint
     rasterizer = choose(config.device, config.raster)  # before weights are read: it may not be there
-    prior = load_prior(
-        config.prior,
-        config.device,
-        size_px=config.size_px,
-        min_frames=config.num_frames,
-        profile=config.profile,
-        compiled=config.compile,
-    )
+    prior = prior_of(config, asset, placement)
     prior.encode_text([metadata["prompt"], ""])  # before the denoiser needs the memory
     motion = load_motion(tensors, metadata, config.device, placement)
-    repairs = new_repairs(prior, asset, metadata["prompt"], config, rasterizer, facing_deg=run_dir.facing().used_deg)
-    seen = repairs.viewpoints[0]
-    del prior  # the repairs let it go, for the motion needs the memory
-    report(Started("repairing what the prior sees", len(repairs.viewpoints)))
-    for done in repairs.repair(motion):
-        report(Progress(done))
-    report(Finished("repairing what the prior sees"))
+    facing_deg, score = run_dir.facing().used_deg, None
+    if config.objective == "4d-sds":
+        score = new_clean_score(prior, asset, metadata["prompt"], config, rasterizer)
+        seen, times = score.viewpoints[0], score.times
+    else:
+        repairs = new_repairs(prior, asset, metadata["prompt"], config, rasterizer, facing_deg=facing_deg)
+        seen, times = repairs.viewpoints[0], repairs.times
+        del prior  # the repairs let it go, for the motion needs the memory
+        report(Started("repairing what the prior sees", len(repairs.viewpoints)))
+        for done in repairs.repair(motion):
+            report(Progress(done))
+        report(Finished("repairing what the prior sees"))
 
     # 3. the motion follows them
     regularizers = motion.regularizers(asset, config.regularizers.over(config.views.ground))
@@ -135,9 +145,9 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
     report(Started("refine", config.steps, start))
     for step in range(start, config.steps):
         generator = step_generator(config.seed, step)
-        frames = motion.at(asset, repairs.times)
-        losses = {"l1": repairs.loss(frames, generator)}
-        loss = losses["l1"]
+        frames = motion.at(asset, times)
+        losses = {"l1": repairs.loss(frames, generator)} if score is None else {"score": score.loss(frames, step)}
+        [loss] = losses.values()
         for term in regularizers:
             losses[term.name] = term(frames, generator)
             loss = loss + term.weight * losses[term.name]
@@ -161,6 +171,42 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
     folder.write_result(REFINED.result, motion.tensors(), motion.metadata() | told_of(metadata))
     folder.finish(config.steps)
     report(Finished("refine"))
+
+
+def prior_inputs(run_dir: RunDir, config: RefineConfig) -> dict[str, str]:
+    """What a result depends on of the prior."""
+    if config.prior == EXACT_VIEWS:
+        return {"bank": "" if config.bank is None else content_hash(Path(config.bank), "bank")}
+    return {"prior": prior_fingerprint(config.prior), **facing_input(run_dir, config.prior)}
+
+
+def prior_of(config: RefineConfig, asset: Gaussians, placement: Placement) -> Prior:
+    """The prior that is asked."""
+    if config.prior == EXACT_VIEWS:
+        return exact_views(config.bank, asset, placement, size_px=config.size_px or 64)
+    return load_prior(
+        config.prior,
+        config.device,
+        size_px=config.size_px,
+        min_frames=config.num_frames,
+        profile=config.profile,
+        compiled=config.compile,
+    )
+
+
+def new_clean_score(
+    prior: Prior, asset: Gaussians, prompt: str, config: RefineConfig, rasterizer: Rasterizer
+) -> CleanScore:
+    """4D-SDS by ``prior``.
+
+    Raises:
+        BadInput: it makes no videos.
+    """
+    if not (sees_views(prior) or makes_videos(prior)):
+        raise BadInput(f"The prior {config.prior!r} makes no videos, as 4d-sds needs.", "Take another --prior.")
+    grey = GREY if sees_views(prior) else config.views.background
+    background = torch.full((3,), grey, device=config.device)
+    return CleanScore(prior, asset, background, rasterizer, config.clean, prompt=prompt, seed=config.seed)
 
 
 def told_of(metadata: Mapping[str, str]) -> dict[str, str]:

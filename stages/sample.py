@@ -19,7 +19,7 @@ from torch import Tensor
 
 from stages.cameras import Camera, fitting_radius, orbit_camera
 from stages.conventions import step_generator
-from stages.distilling.draw_videos import Drawing
+from stages.distilling.draw_videos import GREY, Drawing
 from stages.distilling.drawn import PATHS, VIDEO
 from stages.distilling.given import content_hash
 from stages.distilling.sampled import sampled_motion
@@ -48,8 +48,6 @@ from stages.run_dir.stage_folder import StageFolder
 from stages.settings import check
 
 SHEET_COLUMNS, FPS = 8, 12
-GREY = 0.5
-"""Behind the asset, as priors of several views know it (Animate3D)."""
 PATH_STEPS = 12
 SIZE_PX, AZIMUTH_DEG, ELEVATION_DEG = 192, 60.0, 12.0
 

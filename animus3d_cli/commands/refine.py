@@ -19,6 +19,17 @@ def command(
             "--strength", min=0.0, max=1.0, help="How much noise SDEdit adds and removes.", show_default=False
         ),
     ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            "--objective",
+            metavar="sdedit|4d-sds",
+            help="Repair what the prior sees once and fit that (sdedit), or ask it in every step (4d-sds, Animate3D). "
+            "Default: sdedit",
+            show_default=False,
+        ),
+    ] = None,
+    bank: options.Bank = None,
     steps: options.Steps = None,
     seed: options.Seed = None,
     prior: options.Prior = None,
@@ -46,6 +57,8 @@ def command(
 
     flags = {
         "strength": strength,
+        "objective": objective,
+        "bank": None if bank is None else str(bank),
         "steps": steps,
         "seed": seed,
         "prior": prior,

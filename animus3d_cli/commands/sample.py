@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,15 +23,7 @@ def command(
     guidance: Annotated[
         float | None, typer.Option("--guidance", help="Classifier-free guidance; 1 is none.", show_default=False)
     ] = None,
-    bank: Annotated[
-        Path | None,
-        typer.Option(
-            "--bank",
-            metavar="FILE.glb",
-            help="For --prior exact-views: the rigged file of the asset, whose clips it knows. For tests.",
-            show_default=False,
-        ),
-    ] = None,
+    bank: options.Bank = None,
     seed: options.Seed = None,
     prior: options.Prior = None,
     offline: options.Offline = False,

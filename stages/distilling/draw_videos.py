@@ -14,6 +14,9 @@ from stages.priors.prior import MultiViewPrior, VideoPrior, Viewpoint, makes_vid
 from stages.priors.sampling import SamplingDefaults
 from stages.raster import Rasterizer
 
+GREY = 0.5
+"""Behind the asset, as priors of several views know it (Animate3D)."""
+
 AZIMUTH_DEG, ELEVATION_DEG, FOV_DEG, FILL = 35.0, 15.0, 35.0, 0.8
 
 

@@ -27,6 +27,10 @@ from stages.media.rgba import read_rgba
 from stages.raster import Rasterizer
 
 AUTO = "auto"
+READ_FACTOR = 3
+"""Videos are read this many times as large as they are needed: the asset may take a small part of them."""
+MARGIN = 0.1
+"""Around the asset, as a share of how large it is in the picture."""
 USUAL_AZIMUTH_DEG, USUAL_ELEVATION_DEG, USUAL_FOV_DEG = 35.0, 15.0, 35.0
 """Of a camera's file that leaves them out, as of ``still``."""
 
@@ -107,7 +111,7 @@ def read_videos(
             still=still,
             mask_dir=None if masks is None else Path(masks),
             num_frames=given.frames,
-            max_size_px=given.size_px,
+            max_size_px=READ_FACTOR * given.size_px,
         )
         if said == AUTO:
             found = find_camera(
@@ -119,10 +123,34 @@ def read_videos(
                 background=guide.background,
                 picture=folder / f"camera_{number + 1}.png",
             )
-            guides.append(replace(guide, camera=found))
+            guide = replace(guide, camera=found)
         else:
-            guides.append(replace(guide, camera=placement.camera(guide.camera)))
+            guide = replace(guide, camera=placement.camera(guide.camera))
+        guides.append(shrunk(cropped(guide), given.size_px))
     return in_step(guides)
+
+
+def cropped(guide: Guide) -> Guide:
+    """The part of ``guide`` in which anything is seen of the asset, with a margin."""
+    seen = (guide.mask > 0.5).any(dim=0)
+    if not seen.any():
+        return guide
+    rows, columns = seen.any(dim=1).nonzero()[:, 0], seen.any(dim=0).nonzero()[:, 0]
+    margin = MARGIN * float(max(rows[-1] - rows[0], columns[-1] - columns[0]))
+    top, left = max(0, int(rows[0] - margin)), max(0, int(columns[0] - margin))
+    bottom = min(seen.shape[0], int(rows[-1] + margin) + 1)
+    right = min(seen.shape[1], int(columns[-1] + margin) + 1)
+    K = guide.camera.K.clone()
+    K[0, 2] -= left
+    K[1, 2] -= top
+    background = guide.background
+    return replace(
+        guide,
+        camera=replace(guide.camera, K=K, width=right - left, height=bottom - top),
+        rgb=guide.rgb[:, top:bottom, left:right],
+        mask=guide.mask[:, top:bottom, left:right],
+        background=background if background.dim() == 1 else background[top:bottom, left:right],
+    )
 
 
 def in_step(guides: Sequence[Guide]) -> list[Guide]:

@@ -40,16 +40,32 @@ class Tracks:
 
 @torch.no_grad()
 def estimated_tracks(asset: Gaussians, guide: Guide, rasterizer: Rasterizer) -> Tracks:
-    """Tracks from the pixel flow that is estimated from the asset at rest to every frame of ``guide``, which need not
-    begin at rest: a render of it is put before the first frame."""
+    """Tracks from the pixel flow that is estimated from the asset at rest to every frame of ``guide``. It need not begin
+    at rest: a render of the asset leads to the frame that is most like it, and from there forwards and backwards."""
     still = render(asset, [guide.camera], rasterizer, background=guide.background)
-    longer = replace(
-        guide,
-        rgb=torch.cat([still.rgb.to(guide.rgb), guide.rgb]),
-        mask=torch.cat([still.alpha[..., 0].to(guide.mask), guide.mask]),
+    rest = replace(guide, rgb=still.rgb.to(guide.rgb), mask=still.alpha[..., 0].to(guide.mask))
+    nearest = 0 if guide.starts_at_rest else most_like(rest, guide)
+    later, earlier = torch.arange(nearest, len(guide.times)), torch.arange(nearest, -1, -1)
+    flow, confidence = _from_rest(rest, guide, later)
+    if nearest:
+        before, sure = (part.flip(0)[:-1] for part in _from_rest(rest, guide, earlier))
+        flow, confidence = torch.cat([before, flow]), torch.cat([sure, confidence])
+    return tracks_of(asset, guide.camera, flow, confidence, rasterizer)
+
+
+def most_like(rest: Guide, guide: Guide) -> int:
+    """The number of the frame of ``guide`` that looks most as ``rest``, which has a single one."""
+    colours = (guide.rgb - rest.rgb).abs().mean(dim=-1)
+    return int((colours + (guide.mask - rest.mask).abs()).mean(dim=(1, 2)).argmin())
+
+
+def _from_rest(rest: Guide, guide: Guide, order: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixel flow from ``rest`` through the frames of ``guide`` in this ``order``, and its confidence."""
+    through = replace(
+        guide, rgb=torch.cat([rest.rgb, guide.rgb[order]]), mask=torch.cat([rest.mask, guide.mask[order]])
     )
-    flow, confidence = from_first(longer)
-    return tracks_of(asset, guide.camera, flow[1:], confidence[1:], rasterizer)
+    flow, confidence = from_first(through)
+    return flow[1:], confidence[1:]
 
 
 @torch.no_grad()

@@ -65,7 +65,8 @@ class ExactViewsPrior(SeesViews):
         still = asset.means.expand(1, self.clip.num_frames, -1, -1)
         self._moves = {**bank, STATIC: still}
         self.motions: Mapping[str, Sequence[str]] = {name: [name.lower()] for name in bank}
-        self._filmed: list[dict[str, Tensor]] = []
+        self._filmed: list[dict[str, Tensor]] = []  # of each viewpoint, the clips that were asked for
+        self._seen: list[Viewpoint] = []
         self._keys: list[Tensor] = []
 
     def clip_of(self, prompt: str) -> str:
@@ -76,7 +77,10 @@ class ExactViewsPrior(SeesViews):
         """
         words = re.findall(r"[^\W\d_]+", prompt.lower())
         for name in self._moves:
-            if prompt == name or any(word.startswith(name.lower()) or name.lower().startswith(word) for word in words):
+            if prompt == name or any(word.startswith(name.lower()) for word in words):
+                return name
+        for name in self._moves:  # "gallops" for a clip called "Gallop_Jump"
+            if any(word.startswith(part) for word in words for part in re.findall(r"[^\W\d_]{3,}", name.lower())):
                 return name
         raise BadInput(f"The bank has no clip for {prompt!r}.", f"It has: {', '.join(self._moves)}.")
 
@@ -119,30 +123,33 @@ class ExactViewsPrior(SeesViews):
     @torch.no_grad()
     def condition(self, text: Text, asset: Gaussians, viewpoint: Viewpoint) -> Condition:
         """See ``Prior.condition``: what stands for the picture is the number of the viewpoint, whose films of the bank
-        are made here."""
+        are made when they are first asked for."""
         key = torch.cat([torch.cat([one.viewmat.flatten(), one.K.flatten()]) for one in viewpoint.cameras])
         known = [index for index, other in enumerate(self._keys) if torch.equal(other, key)]
         if not known:
             self._keys.append(key)
-            self._filmed.append({name: self._films(moves, viewpoint) for name, moves in self._moves.items()})
+            self._seen.append(viewpoint)
+            self._filmed.append({})
         return Condition(text, torch.tensor([[float(known[0] if known else len(self._keys) - 1)]]))
 
-    def _films(self, moves: Tensor, viewpoint: Viewpoint) -> Tensor:
-        """Latents [P, V, C, T, h, w] of clips [P, T, N, 3]."""
-        filmed = []
-        for means in moves:
-            frames = Frames(self.asset, means)
-            filmed.append(self.encode(torch.stack([pictures(frames, one) for one in viewpoint.each()])))
-        return torch.cat(filmed)
+    @torch.no_grad()
+    def films(self, number: int, name: str) -> Tensor:
+        """Latents [P, V, C, T, h, w] of a clip at its P phases, from a viewpoint."""
+        if name not in self._filmed[number]:
+            filmed = []
+            for means in self._moves[name]:
+                frames, views = Frames(self.asset, means), self._seen[number].each()
+                filmed.append(self.encode(torch.stack([pictures(frames, one) for one in views])))
+            self._filmed[number][name] = torch.cat(filmed)
+        return self._filmed[number][name]
 
     def predict(self, latents: Tensor, timestep: int, condition: Condition) -> Tensor:
         """See ``Prior.predict``."""
         assert condition.picture is not None
-        films = self._filmed[int(condition.picture[0, 0])]
-        means = []
+        number, means = int(condition.picture[0, 0]), []
         for noisy, prompt in zip(latents, condition.text.prompts, strict=True):
-            named = [self.clip_of(prompt)] if prompt.strip() else [name for name in films if name != STATIC]
-            bank = torch.cat([films[name] for name in named])
+            named = [self.clip_of(prompt)] if prompt.strip() else [name for name in self._moves if name != STATIC]
+            bank = torch.cat([self.films(number, name) for name in named])
             weights = self.posterior_weights(noisy, timestep, bank)
             means.append((weights @ bank.flatten(1)).view_as(noisy))
         return self.parameterization.from_x0(torch.stack(means), latents, timestep)

@@ -45,7 +45,7 @@ def test_views_are_of_one_clip() -> None:
     prior, viewpoint, up = prior_of(4)
     condition = prior.condition(prior.encode_text([""]), prior.asset, viewpoint)
     rise = prior.observe(Frames(prior.asset, up), viewpoint).latents
-    drift = prior._filmed[0]["drift"]
+    drift = prior.films(0, "drift")
     mixed = rise.clone()
     mixed[:, 1] = drift[:, 1]
     noisy = prior.parameterization.add_noise(mixed, torch.zeros_like(mixed), 400)

@@ -6,8 +6,8 @@
 2. Add noise to each and denoise it under the prompt (SDEdit): the model repairs what looks wrong to it.
 3. Fit the motion to what is repaired with an L1 loss.
 
-With --objective 4d-sds the prior is asked in every step instead (Animate3D, Eq. 8), from V cameras at once where it sees
-so many.
+With --objective 4d-sds the prior is asked in every step instead (Animate3D, Eq. 8), from V cameras at once where it
+sees so many.
 """
 
 from __future__ import annotations
@@ -106,10 +106,10 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
         "motion": run_dir.stage(MOTION.folder).result_hash(MOTION.result),
         **prior_inputs(run_dir, config),
     }
+    usual = PRESETS["video" if config.prior == EXACT_VIEWS else preset_of(config.prior)]
     begin = folder.begin(
         config=asdict(config),
-        defaults=asdict(PRESETS["video" if config.prior == EXACT_VIEWS else preset_of(config.prior)])
-        | {"prior": POINTS},
+        defaults=asdict(usual) | {"prior": POINTS},
         inputs=inputs,
         total_steps=config.steps,
         force=force,

@@ -40,8 +40,11 @@ class Tracks:
 
 @torch.no_grad()
 def estimated_tracks(asset: Gaussians, guide: Guide, rasterizer: Rasterizer) -> Tracks:
-    """Tracks from the pixel flow that is estimated from the asset at rest to every frame of ``guide``. It need not begin
-    at rest: a render of the asset leads to the frame that is most like it, and from there forwards and backwards."""
+    """Tracks from the pixel flow that is estimated from the asset at rest to every frame of ``guide``.
+
+    It need not begin at rest: a render of the asset leads to the frame that is most like it, and from there forwards
+    and backwards.
+    """
     still = render(asset, [guide.camera], rasterizer, background=guide.background)
     rest = replace(guide, rgb=still.rgb.to(guide.rgb), mask=still.alpha[..., 0].to(guide.mask))
     nearest = 0 if guide.starts_at_rest else most_like(rest, guide)

@@ -18,7 +18,7 @@ from stages.cameras import Camera, orbit_camera
 from stages.cameras.file import read_camera, write_camera
 from stages.cameras.path import Framing
 from stages.errors import BadInput, CannotWrite, first_line
-from stages.events import Report, Wrote
+from stages.events import Caution, Report, Wrote
 from stages.media.colours import parse_background
 from stages.media.contact_sheet import write_png
 from stages.moving.asset import load_moving_asset
@@ -28,6 +28,9 @@ from stages.settings import check
 
 SIDE_PX = 512
 SUFFIX = ".png"
+NEAR_COLOUR, ALIKE = 0.08, 0.02
+"""What differs less from the background is cut out with it (``stages.guides.cutout``), and how much of it is told.
+[ours]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +83,13 @@ def run(run: RunDir, config: StillConfig, report: Report, *, out: Path | None = 
     picture = image.rgb[0]
     if background is None:
         picture = torch.cat([picture / image.alpha[0].clamp(min=1e-6), image.alpha[0]], dim=-1)
+    elif (alike := alike_share(image.rgb[0].cpu(), image.alpha[0, ..., 0].cpu(), background)) > ALIKE:
+        report(
+            Caution(
+                f"{alike:.0%} of the asset has nearly the colour of the background: a video made from this is cut out "
+                "better where it is another, as --background 0,200,80."
+            )
+        )
     beside = out.with_suffix(".json")
     low, high = asset.file_gaussians.bounds()
     try:
@@ -92,6 +102,13 @@ def run(run: RunDir, config: StillConfig, report: Report, *, out: Path | None = 
     where = f"azimuth {numbers.azimuth_deg:.4g}, elevation {numbers.elevation_deg:.4g}, fov {numbers.fov_deg:.4g}"
     report(Wrote(beside, f"its camera: {where}"))
     return out
+
+
+def alike_share(rgb: torch.Tensor, alpha: torch.Tensor, background: torch.Tensor) -> float:
+    """Share of what the asset covers in ``rgb`` [H, W, 3] (``alpha`` [H, W]) that has nearly the ``background`` [3]."""
+    inside = alpha > 0.9
+    near = (rgb - background).abs().amax(dim=-1) < NEAR_COLOUR
+    return float((near & inside).sum() / inside.sum().clamp(min=1))
 
 
 def take_from(config: StillConfig, box: tuple[torch.Tensor, torch.Tensor]) -> Camera:

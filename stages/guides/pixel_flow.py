@@ -5,6 +5,10 @@ Inverse Search"). From the first frame, each pixel is tracked through the frames
 forward-backward check of Sundaram, Brox and Keutzer (2010, "Dense Point Trajectories by GPU-accelerated Large
 Displacement Optical Flow", Eq. 5): where the backward flow does not lead back, the pixel was hidden or the flow is
 wrong, and its track ends there.
+
+Tracks drift, and what was hidden for a moment is lost. So each frame is compared with the first directly, too, from
+where the tracks lead; that is taken where it is surer. A leg that is like the other one would be found there, though:
+what is far from where the tracks lead, or has another colour, does not count.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stages.guides.guide import Guide
@@ -24,8 +29,20 @@ SMALLEST_PX = 256
 """Shorter sides are enlarged to this before the search: its patches are 8 pixels, and legs of small pictures are
 thinner. [ours]"""
 
+Picture = NDArray[np.uint8]
+
 RELATIVE, ABSOLUTE = 0.01, 0.5
 """How far, squared, a pixel may miss where it came from: as a share of the flow, and in pixels (Sundaram et al.)."""
+
+
+STRAY = 0.016
+"""Of the picture's height: how far from where the tracks lead a direct match may be. [ours]"""
+
+OTHER_COLOUR = 0.15
+"""How much a pixel's colour may change on its way (largest channel). [ours]"""
+
+REACH = 1 / 32
+"""Of the picture's height: over which distance a pixel without a track follows those beside it. [ours]"""
 
 
 @torch.no_grad()
@@ -38,14 +55,13 @@ def pixel_flow(rgb: Tensor) -> tuple[Tensor, Tensor]:
     """
     assert rgb.ndim == 4 and rgb.shape[-1] == 3, rgb.shape
     num_frames, height, width = rgb.shape[:3]
-    scale = max(1, -(-SMALLEST_PX // min(height, width)))
-    pictures = [_grey(frame, scale) for frame in rgb]
+    search = _Search(height, width)
+    pictures = [search.grey(frame) for frame in rgb]
     forward, backward = torch.zeros(2, max(num_frames - 1, 0), height, width, 2)
     with _one_thread():
-        search = _search()
         for step, (before, after) in enumerate(pairwise(pictures)):
-            forward[step] = _between(search, before, after, scale)
-            backward[step] = _between(search, after, before, scale)
+            forward[step] = search.between(before, after)
+            backward[step] = search.between(after, before)
     return forward.to(rgb.device), backward.to(rgb.device)
 
 
@@ -58,6 +74,29 @@ def from_first(guide: Guide) -> tuple[Tensor, Tensor]:
         confidence: [T, H, W] in [0, 1]: 1 where the track is sure, 0 beside the object, and from the frame on in which
             the pixel was hidden or lost.
     """
+    flow, confidence = _tracked(guide)
+    height, width = guide.mask.shape[1:]
+    search = _Search(height, width)
+    first, here = search.grey(guide.rgb[0]), pixel_grid(height, width).to(guide.rgb)
+    with _one_thread():
+        for frame in range(1, len(flow)):
+            lead = _filled(flow[frame], confidence[frame])
+            picture = search.grey(guide.rgb[frame])
+            there = search.between(first, picture, lead)
+            back = search.between(picture, first, _inverse(lead))
+            there, back = there.to(flow), back.to(flow)
+            sure = torch.minimum(consistency(there, back) * guide.mask[0], _at(guide.mask[frame], here + there))
+            sure = sure * torch.exp(-((there - lead).norm(dim=-1) / (STRAY * height)).square())
+            change = (_sample(guide.rgb[frame], here + there) - guide.rgb[0]).abs().amax(dim=-1)
+            sure = sure * torch.exp(-(change / OTHER_COLOUR).square())
+            better = sure > confidence[frame]
+            flow[frame] = torch.where(better[..., None], there, flow[frame])
+            confidence[frame] = torch.where(better, sure, confidence[frame])
+    return flow, confidence
+
+
+def _tracked(guide: Guide) -> tuple[Tensor, Tensor]:
+    """``from_first`` by tracks through the frames alone."""
     forward, backward = pixel_flow(guide.rgb)
     num_frames, height, width = guide.mask.shape
     start = pixel_grid(height, width).to(guide.rgb)
@@ -66,13 +105,12 @@ def from_first(guide: Guide) -> tuple[Tensor, Tensor]:
     confidence[0] = guide.mask[0]
     for step in range(num_frames - 1):
         here = start + flow[step]
-        sure = consistency(forward[step], backward[step])
         covered = guide.mask[step][..., None]
         move = _sample(forward[step] * covered, here) / _sample(covered, here).clamp(min=1e-3)
         flow[step + 1] = flow[step] + move
-        there = _sample(guide.mask[step + 1][..., None], here + move)[..., 0]
-        step_sure = _sample(sure[..., None], here)[..., 0]
-        confidence[step + 1] = torch.minimum(confidence[step], torch.minimum(step_sure, there))
+        sure = _at(consistency(forward[step], backward[step]), here)
+        there = _at(guide.mask[step + 1], here + move)
+        confidence[step + 1] = torch.minimum(confidence[step], torch.minimum(sure, there))
     return flow, confidence
 
 
@@ -101,26 +139,58 @@ def _sample(values: Tensor, where: Tensor) -> Tensor:
     )
 
 
-def _search() -> cv2.DISOpticalFlow:
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    search.setFinestScale(0)
-    return search
+def _at(values: Tensor, where: Tensor) -> Tensor:
+    """As ``_sample``, of ``values`` [H, W]: [h, w]."""
+    return _sample(values[..., None], where)[..., 0]
 
 
-def _grey(frame: Tensor, scale: int) -> np.ndarray:
-    """``frame`` [H, W, 3] as grey bytes, ``scale`` times as large."""
-    picture = cv2.cvtColor(frame.cpu().float().numpy(), cv2.COLOR_RGB2GRAY)
-    if scale > 1:
-        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    return (255.0 * picture).round().clip(0, 255).astype(np.uint8)
+def _filled(flow: Tensor, confidence: Tensor) -> Tensor:
+    """``flow`` [H, W, 2], where it is not sure that of the pixels beside it that are."""
+    weight = (confidence + 1e-6)[..., None].cpu()
+    deviation = REACH * flow.shape[0]
+    blurred = [
+        cv2.GaussianBlur(np.ascontiguousarray(part), (0, 0), deviation) for part in (flow.cpu() * weight, weight)
+    ]
+    smooth = torch.from_numpy(blurred[0] / blurred[1].reshape(*weight.shape)).to(flow)
+    return torch.lerp(smooth, flow, confidence[..., None])
 
 
-def _between(search: cv2.DISOpticalFlow, before: np.ndarray, after: np.ndarray, scale: int) -> Tensor:
-    flow = np.asarray(search.calc(before, after, None))  # type: ignore[call-overload]
-    if scale > 1:
-        shape = (flow.shape[1] // scale, flow.shape[0] // scale)
-        flow = cv2.resize(flow, shape, interpolation=cv2.INTER_AREA) / scale
-    return torch.from_numpy(np.ascontiguousarray(flow, dtype=np.float32))
+def _inverse(flow: Tensor) -> Tensor:
+    """The way back: what at each pixel leads to where ``flow`` [H, W, 2] comes from; by a few fixed-point steps."""
+    here = pixel_grid(*flow.shape[:2]).to(flow)
+    back = torch.zeros_like(flow)
+    for _ in range(5):
+        back = -_sample(flow, here + back)
+    return back
+
+
+class _Search:
+    """DIS on pictures of one size, enlarged where they are small."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.scale = max(1, -(-SMALLEST_PX // min(height, width)))
+        self.shape = (width, height)
+        self.dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self.dis.setFinestScale(0)
+
+    def grey(self, frame: Tensor) -> Picture:
+        """``frame`` [H, W, 3] as the search wants it."""
+        picture = cv2.cvtColor(frame.cpu().float().numpy(), cv2.COLOR_RGB2GRAY)
+        if self.scale > 1:
+            picture = cv2.resize(picture, None, fx=self.scale, fy=self.scale, interpolation=cv2.INTER_CUBIC)
+        return (255.0 * picture).round().clip(0, 255).astype(np.uint8)
+
+    def between(self, before: Picture, after: Picture, lead: Tensor | None = None) -> Tensor:
+        """Pixel flow [H, W, 2] from ``before`` to ``after``, searched from ``lead`` [H, W, 2] on."""
+        start = None
+        if lead is not None:
+            start = lead.cpu().float().numpy().copy()  # the search writes into it
+            if self.scale > 1:
+                start = self.scale * cv2.resize(start, before.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        flow = np.asarray(self.dis.calc(before, after, start))  # type: ignore[arg-type]  # None: from nothing
+        if self.scale > 1:
+            flow = cv2.resize(flow, self.shape, interpolation=cv2.INTER_AREA) / self.scale
+        return torch.from_numpy(np.array(flow, dtype=np.float32))
 
 
 @contextmanager

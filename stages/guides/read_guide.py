@@ -67,19 +67,17 @@ def read_guide(
     numbers = kept.tolist()
     if len(numbers) < len(video.times):
         report(Note(f"{source}: {len(numbers)} of its {len(video.times)} frames are used."))
-    rgba = video.rgba[kept].float() / 255.0
-    if masks is not None:
-        masks = masks[kept]
-    picture = None if still is None else over(still, torch.tensor(WHITE) if video.has_alpha else _usual_colour(rgba[0]))
-    first = over(rgba[0], torch.tensor(WHITE))
+    first = video.rgba[0].float() / 255.0
+    picture = None if still is None else over(still, torch.tensor(WHITE) if video.has_alpha else _usual_colour(first))
+    first = over(first, torch.tensor(WHITE))
     fit = fit_aspect(first, camera, picture, size)
     if fit.said:
         report(Note(fit.said))
     scale = min(1.0, max_size_px / max(fit.camera.width, fit.camera.height))
     small = scaled(fit.camera, max(1, round(scale * fit.camera.width)), max(1, round(scale * fit.camera.height)))
-    rgba = smaller(rgba[:, fit.rows, fit.columns], small)
+    rgba = smaller(video.rgba[kept][:, fit.rows, fit.columns], small)
     if masks is not None:
-        masks = smaller(masks[:, fit.rows, fit.columns, None], small)[..., 0]
+        masks = smaller(masks[kept][:, fit.rows, fit.columns, None], small)[..., 0]
     cutout, behind = _without_background(rgba, masks, report)
     guide = Guide(
         camera=small,
@@ -91,6 +89,22 @@ def read_guide(
     )
     find_faults(guide, behind, numbers, report)
     return guide
+
+
+def read_first(source: Path, *, report: Report, mask_dir: Path | None = None, max_size_px: int = 256) -> Cutout:
+    """The first frame of the video ``source`` by itself, T = 1: what ``find_camera`` looks at.
+
+    Args:
+        mask_dir: as of ``read_guide``.
+        max_size_px: of the longer side.
+
+    Raises:
+        BadInput: the video cannot be read, or has no plain background.
+    """
+    video, _ = read_rgba(source, max_size_px)
+    rgba = video.rgba[:1].float() / 255.0
+    masks = None if mask_dir is None else _read_masks(mask_dir, video)[:1].float() / 255.0
+    return _without_background(rgba, masks, report)[0]
 
 
 @torch.no_grad()
@@ -116,18 +130,22 @@ def over(rgba: Tensor, colour: Tensor) -> Tensor:
 
 
 def smaller(images: Tensor, camera: Camera) -> Tensor:
-    """``images`` [T, H, W, C] in the size of ``camera``; with four channels, colours count by their alpha."""
+    """Bytes ``images`` [T, H, W, C] in the size of ``camera``, in [0, 1], one after the other: large ones take memory.
+    With four channels, colours count by their alpha."""
     size = (camera.height, camera.width)
-    if images.shape[1:3] == size:
-        return images
-    alpha = images[..., 3:] if images.shape[-1] == 4 else None
-    weighed = images if alpha is None else torch.cat([images[..., :3] * alpha, alpha], dim=-1)
-    made = torch.nn.functional.interpolate(
-        weighed.permute(0, 3, 1, 2), size=size, mode="bilinear", antialias=True, align_corners=False
-    ).permute(0, 2, 3, 1)
-    if alpha is None:
-        return made.clamp(0.0, 1.0)
-    return torch.cat([made[..., :3] / made[..., 3:].clamp(min=1e-6), made[..., 3:]], dim=-1).clamp(0.0, 1.0)
+    made = []
+    for image in images:
+        image = image.float() / 255.0
+        if image.shape[:2] != size:
+            alpha = image[..., 3:] if image.shape[-1] == 4 else torch.ones(1)
+            weighed = torch.cat([image[..., :3] * alpha, image[..., 3:]], dim=-1)
+            image = torch.nn.functional.interpolate(
+                weighed.permute(2, 0, 1)[None], size=size, mode="bilinear", antialias=True, align_corners=False
+            )[0].permute(1, 2, 0)
+            if image.shape[-1] == 4:
+                image = torch.cat([image[..., :3] / image[..., 3:].clamp(min=1e-6), image[..., 3:]], dim=-1)
+        made.append(image.clamp(0.0, 1.0))
+    return torch.stack(made)
 
 
 def _usual_colour(rgba: Tensor) -> Tensor:
@@ -138,18 +156,21 @@ def _usual_colour(rgba: Tensor) -> Tensor:
 
 
 def _read_masks(folder: Path, video: Video) -> Tensor:
-    """[T, H, W] in [0, 1], of the size of the video's frames."""
+    """Bytes [T, H, W], of the size of the video's frames."""
     found, _ = read_rgba(folder)
     if len(found.times) != len(video.times):
         raise BadInput(
             f"{folder} has {len(found.times)} masks, the video {len(video.times)} frames.", "Give one for each frame."
         )
-    pixels = found.rgba.float() / 255.0
-    masks = pixels[..., 3] if found.has_alpha else pixels[..., :3].mean(dim=-1)
     size = tuple(video.rgba.shape[1:3])
-    if abs(masks.shape[1] * size[1] / (masks.shape[2] * size[0]) - 1.0) > SAME:
+    if abs(found.rgba.shape[1] * size[1] / (found.rgba.shape[2] * size[0]) - 1.0) > SAME:
         raise BadInput(f"The masks in {folder} have another shape than the video.", "Make them as large as its frames.")
-    return torch.nn.functional.interpolate(masks[:, None], size=size, mode="bilinear", antialias=True)[:, 0]
+    masks = found.rgba[..., 3] if found.has_alpha else found.rgba[..., :3].float().mean(dim=-1)
+    if masks.shape[1:] != size:
+        masks = torch.nn.functional.interpolate(masks[:, None].float(), size=size, mode="bilinear", antialias=True)[
+            :, 0
+        ]
+    return masks.round().to(torch.uint8)
 
 
 def _without_background(rgba: Tensor, masks: Tensor | None, report: Report) -> tuple[Cutout, Tensor]:

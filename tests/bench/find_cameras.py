@@ -94,13 +94,16 @@ def main(cameras: int) -> None:
                     "fov_off": round(numbers.fov_deg - true.fov_deg, 1),
                     "rival": any(isinstance(event, Caution) for event in told),
                 }
-                row["near"] = max(abs(off), abs(numbers.elevation_deg - true.elevation_deg)) <= NEAR_DEG
+                row["off"] = round(max(abs(off), abs(numbers.elevation_deg - true.elevation_deg)), 2)
+                row["near"] = float(str(row["off"])) <= NEAR_DEG
             except BadInput as error:
                 row |= {"refused": error.what, "near": False}
             row["seconds"] = round(time.perf_counter() - began, 1)
             rows.append(row)
             print(row, flush=True)
     near = sum(bool(row["near"]) for row in rows)
+    off = [float(str(row["off"])) for row in rows if "off" in row]
+    fov_off = [abs(float(str(row["fov_off"]))) for row in rows if "off" in row]
     finish(
         "find_cameras",
         {
@@ -108,6 +111,9 @@ def main(cameras: int) -> None:
             "near": near,
             "share": round(near / len(rows), 3),
             "refused": sum("refused" in row for row in rows),
+            "rivals": sum(bool(row.get("rival")) for row in rows),
+            "degrees_off": {"median": round(statistics.median(off), 2), "worst": max(off)},
+            "fov_off": {"median": round(statistics.median(fov_off), 1), "worst": max(fov_off)},
             "median_seconds": statistics.median(float(str(row["seconds"])) for row in rows),
             "misses": [row for row in rows if not row["near"]],
         },

@@ -83,6 +83,16 @@ def test_a_clip_of_the_file_is_filmed(run: Path, tmp_path: Path) -> None:
     assert "Deer.glb" in animus3d("render", "--source", deer, "--run", run, code=BadInput.exit_code).stderr
 
 
+def test_a_background_like_the_asset_is_told(run: Path, tmp_path: Path) -> None:
+    common = ("--size", 64, "--out", tmp_path / "a.png", "--run", run)
+    animus3d("still", "--background", "transparent", *common)
+    clear = pixels(tmp_path / "a.png")
+    own = np.median(clear[clear[..., 3] > 240][:, :3], axis=0).astype(int)
+    for background, told in ((",".join(map(str, own)), True), ("0,200,80", False)):
+        said = animus3d("still", "--background", background, *common)
+        assert ("colour of the background" in said.stdout + said.stderr) == told
+
+
 def test_colours() -> None:
     assert parse_background("transparent") is None
     assert (parse_background("#ff8000") == parse_background("255, 128,0")).all()  # type: ignore[union-attr]

@@ -14,7 +14,7 @@ from stages.errors import BadInput
 from stages.events import Caution, Event, Note
 from stages.gaussians import Frames
 from stages.guides.aspect import fit_aspect
-from stages.guides.read_guide import read_guide, spread, still_of
+from stages.guides.read_guide import read_first, read_guide, spread, still_of
 from stages.media.contact_sheet import write_png
 from stages.media.rgba import read_rgba
 from stages.media.video import WRITERS
@@ -100,6 +100,14 @@ def test_fewer_frames_and_smaller_ones_with_their_camera(video: Tensor, deer: Fr
     frames = (guide.times * 11).round().long()
     seen = render(deer.select(frames), [guide.camera] * 5, choose("cpu"))
     assert overlap(guide.mask, seen.alpha[..., 0]) > 0.85
+
+
+def test_the_first_frame_by_itself(video: Tensor, tmp_path: Path) -> None:
+    WRITERS[".mp4"](tmp_path / "deer.mp4", behind(video, GREEN), 8)
+    first = read_first(tmp_path / "deer.mp4", report=lambda _: None, max_size_px=64)
+    assert first.rgb.shape == (1, 64, 64, 3) and float((first.background - GREEN).abs().max()) < 0.04
+    small = torch.nn.functional.avg_pool2d(video[:1, ..., 3], 2)
+    assert overlap(first.mask, small) > 0.85
 
 
 def test_uneven_times_are_resampled_by_the_nearest_frame() -> None:

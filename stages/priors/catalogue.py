@@ -1,8 +1,9 @@
-"""Published models that the families here can run: terms, sizes, and the graphics memory that each stage needs.
+"""Published models that the families here can run: terms, sizes, graphics memory of each stage, the work of a sample.
 
 Memory is what is alive at most at 256 x 256 pixels (CogVideoX-5b-I2V: 720 x 480, all it makes) in bfloat16 with the
 profile "24gb", worked out on fake tensors, not measured on a card (``tests/bench/results/memory.json``); a CUDA context
-and fragmentation add a gigabyte or two.
+and fragmentation add a gigabyte or two. Work is that of one clip of that size, in the steps and with the guidance that
+the model's makers take; seconds are that work at 40 % of a card's peak.
 
 Downloads are counts of parameters (``tests/bench/true_models.py``) times the bytes of each in the files of the hub.
 These bytes are from memory, not looked up; where they are not known two are counted, and more may come.
@@ -14,6 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.priors.hub import INDEX, missing_files
+
+PEAK_TFLOPS = {"H100": 989.0, "RTX 4090": 165.0}
+"""Dense bfloat16, by the makers' sheets."""
+UTILISATION = 0.4
+"""Share of the peak that is reckoned with. [ours]: no card has been measured."""
+FITS_GIB = {"H100": 76.0, "RTX 4090": 22.0}
+"""Of the cards' 80 and 24 GB, what is left for tensors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +35,16 @@ class Published:
     fit_lora_gib: float
     distill_gib: float
     refine_gib: float
+    sample_gib: float
+    sample_tflop: float  # of a whole clip, decoded
     other_billions: float  # parameters of the autoencoder, and of CLIP's image encoder
     stored_bytes: int | None = None  # a parameter in the files of the hub; None: not known
+
+    def sample_seconds(self, card: str) -> float | None:
+        """Of one clip on a card, computed; None where the model does not fit it."""
+        if max(self.sample_gib, self.text_gib) > FITS_GIB[card]:
+            return None
+        return self.sample_tflop / (UTILISATION * PEAK_TFLOPS[card])
 
     @property
     def download_gb(self) -> float:

@@ -2,12 +2,13 @@
 
     python -m tests.bench.bench_memory [--models MODEL ...]
 
-With ``--models`` the rows of the others stay as they were. Every operation runs for its shapes only; what is alive is counted, storage by storage, as the stages' own functions go.
+Every operation runs for its shapes only; what is alive is counted, storage by storage, as the stages' own functions go.
 Fragmentation, kernels' workspaces and the CUDA context (about 1 GiB) come on top. TFLOP are those of matrix products,
 convolutions and attention. Clips are those that a model makes unless it is told otherwise: 256 x 256 pixels, or its
 only size. Sampling is in the steps and with the guidance that the model's makers take. The motion field with its
 regularizers is a row of its own: it does not depend on the model, and what bounds it on a card are the bytes that its
-kernels read and write, and how many kernels there are. The last line is JSON.
+kernels read and write, and how many kernels there are. With ``--models`` the rows of the others stay as they were. The
+last line is JSON.
 """
 
 from __future__ import annotations
@@ -128,11 +129,8 @@ def main() -> None:
     motion = motion_steps()
     print(motion, flush=True)
     command = f"python -m tests.bench.bench_memory --models {' '.join(asked)}" if asked else None
-    finish(
-        "memory",
-        {"gib": found, "tflop": work, **motion, "dtype": "bfloat16", "profile": "24gb", "pixels": 256},
-        command,
-    )
+    result = {"gib": found, "tflop": work, **motion, "dtype": "bfloat16", "profile": "24gb", "pixels": 256}
+    finish("memory", result, command)
 
 
 @contextmanager

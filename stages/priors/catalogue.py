@@ -57,37 +57,37 @@ CATALOGUE = (
     Published(
         name="ali-vilab/text-to-video-ms-1.7b", licence="CC-BY-NC-4.0", billions=1.41,
         text_gib=0.63, fit_lora_gib=6.48, distill_gib=4.3, refine_gib=3.45,
-        other_billions=0.08, stored_bytes=4,
+        sample_gib=3.45, sample_tflop=484.2, other_billions=0.08, stored_bytes=4,
     ),
     Published(
         name="THUDM/CogVideoX-2b", licence="Apache-2.0", billions=1.69,
         text_gib=8.87, fit_lora_gib=5.0, distill_gib=6.85, refine_gib=6.63,
-        other_billions=0.22, stored_bytes=2,
+        sample_gib=6.62, sample_tflop=421.1, other_billions=0.22, stored_bytes=2,
     ),
     Published(
         name="THUDM/CogVideoX-5b", licence="CogVideoX", billions=5.57,
         text_gib=8.87, fit_lora_gib=11.97, distill_gib=13.82, refine_gib=13.6,
-        other_billions=0.22, stored_bytes=2,
+        sample_gib=13.58, sample_tflop=1454.3, other_billions=0.22, stored_bytes=2,
     ),
     Published(
         name="THUDM/CogVideoX-5b-I2V", licence="CogVideoX", billions=5.57,
         text_gib=8.87, fit_lora_gib=17.43, distill_gib=27.17, refine_gib=26.06,
-        other_billions=0.22, stored_bytes=2,
+        sample_gib=25.99, sample_tflop=6747.6, other_billions=0.22, stored_bytes=2,
     ),
     Published(
         name="Wan-AI/Wan2.1-T2V-1.3B-Diffusers", licence="Apache-2.0", billions=1.42,
         text_gib=10.58, fit_lora_gib=3.36, distill_gib=9.59, refine_gib=3.54,
-        other_billions=0.13, stored_bytes=4,
+        sample_gib=3.52, sample_tflop=345.1, other_billions=0.13, stored_bytes=4,
     ),
     Published(
         name="Wan-AI/Wan2.2-TI2V-5B-Diffusers", licence="Apache-2.0", billions=5.0,
         text_gib=10.58, fit_lora_gib=10.9, distill_gib=13.55, refine_gib=11.32,
-        other_billions=0.71,
+        sample_gib=11.3, sample_tflop=363.2, other_billions=0.71,
     ),
     Published(
         name="Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", licence="Apache-2.0", billions=16.39,
         text_gib=10.58, fit_lora_gib=33.09, distill_gib=38.83, refine_gib=32.61,
-        other_billions=0.76,
+        sample_gib=32.59, sample_tflop=3397.9, other_billions=0.76,
     ),
     Published(
         name="Wan-AI/Wan2.2-I2V-A14B-Diffusers", licence="Apache-2.0", billions=28.58,

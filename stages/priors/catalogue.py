@@ -85,6 +85,11 @@ CATALOGUE = (
         sample_gib=11.3, sample_tflop=363.2, other_billions=0.71,
     ),
     Published(
+        name="FastVideo/FastWan2.2-TI2V-5B-FullAttn-Diffusers", licence="Apache-2.0", billions=5.0,
+        text_gib=10.58, fit_lora_gib=10.9, distill_gib=13.55, refine_gib=11.32,
+        sample_gib=11.31, sample_tflop=31.1, other_billions=0.71,
+    ),
+    Published(
         name="Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", licence="Apache-2.0", billions=16.39,
         text_gib=10.58, fit_lora_gib=33.09, distill_gib=38.83, refine_gib=32.61,
         sample_gib=32.59, sample_tflop=3397.9, other_billions=0.76,
@@ -92,12 +97,22 @@ CATALOGUE = (
     Published(
         name="Wan-AI/Wan2.2-I2V-A14B-Diffusers", licence="Apache-2.0", billions=28.58,
         text_gib=10.58, fit_lora_gib=54.64, distill_gib=60.39, refine_gib=54.13,
-        other_billions=0.13,
+        sample_gib=54.11, sample_tflop=3289.7, other_billions=0.13,
+    ),
+    Published(
+        name="nvidia/AnyFlow-Wan2.1-T2V-1.3B-Diffusers", licence="NVIDIA's own", billions=1.42,
+        text_gib=10.58, fit_lora_gib=3.37, distill_gib=9.68, refine_gib=3.54,
+        sample_gib=3.53, sample_tflop=23.0, other_billions=0.13,
+    ),
+    Published(
+        name="Skywork/SkyReels-V2-I2V-1.3B-540P-Diffusers", licence="Skywork", billions=1.56,
+        text_gib=10.58, fit_lora_gib=4.82, distill_gib=11.03, refine_gib=4.98,
+        sample_gib=4.97, sample_tflop=352.6, other_billions=0.76,
     ),
     Published(
         name="Lightricks/LTX-Video", licence="LTXV", billions=1.92,
         text_gib=8.87, fit_lora_gib=4.51, distill_gib=4.73, refine_gib=4.63,
-        other_billions=0.42,
+        sample_gib=4.5, sample_tflop=71.6, other_billions=0.42,
     ),
 )  # fmt: skip
 

@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import CLIPModel
 
 from animus3d_cli.main import main
 from stages.evaluate import EvaluateConfig
 from stages.evaluate import run as evaluate
-from stages.evaluating.feature_networks import NetworkPlaces
+from stages.evaluating.feature_networks import NetworkPlaces, load_networks
+from stages.evaluating.network_metrics import by_networks
 from stages.events import silent
 from stages.gaussians.normalised import normalised
 from stages.media.contact_sheet import write_png
@@ -47,6 +51,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shifted_run(folder / "still", 0.0)
     tiny.save_clip(folder / "clip")
     tiny.save_vit(folder / "vit")
+    torch.manual_seed(4)
+    save_file({"weight": torch.randn(1, 24), "bias": torch.tensor([5.0])}, folder / "head.safetensors")
+    save_file({"weight": torch.randn(1, 8), "bias": torch.zeros(1)}, folder / "narrow.safetensors")
     tiny.save_script(folder / "i3d.pt", tiny.TinyI3D())
     tiny.save_script(folder / "amt.pt", tiny.Mean())
     return folder
@@ -122,14 +129,26 @@ def test_videophy_says_why_it_is_not_measured(
 def test_several_runs_with_networks_a_set_and_a_truth(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    networks = ("--clip", "clip", "--dino", "vit", "--i3d", "i3d.pt", "--amt", "amt.pt")
+    networks = (
+        "--clip",
+        "clip",
+        "--aesthetic",
+        "head.safetensors",
+        "--dino",
+        "vit",
+        "--i3d",
+        "i3d.pt",
+        "--amt",
+        "amt.pt",
+    )
     line = ("one", "two", "still", *networks, "--reference", "one", "--truth", "one", "--json", "all.json", *SMALL)
     line += ("--set", "networks.builtin=false")
     assert command(place, monkeypatch, *line) == 0
     one, two, still = json.loads((place / "all.json").read_text())
     assert [run["run"] for run in (one, two, still)] == ["one", "two", "still"]
     assert json.loads((place / "two/eval/metrics.json").read_text()) == two
-    for name, same, best in (("fvd", 0.0, min), ("trajectory_error", 0.0, min), ("trajectory_cosine", 1.0, max)):
+    zero = ("fvd", "trajectory_error", "cd_3d", "cd_4d", "cd_m")
+    for name, same, best in (*((each, 0.0, min) for each in zero), ("trajectory_cosine", 1.0, max)):
         compared = [values(run)[name] for run in (one, two, still)]
         assert compared[0] == pytest.approx(same, abs=1e-6) and compared[0] == best(compared) and len(set(compared)) > 1
     assert values(still)["trajectory_ratio"] == pytest.approx(1.0)
@@ -142,6 +161,9 @@ def test_several_runs_with_networks_a_set_and_a_truth(
         "warning"
     ]
     assert "another ViT" in one["metrics"]["i2v_subject"]["warning"]
+    aesthetic = one["metrics"]["aesthetic"]
+    assert aesthetic["head"] == "head.safetensors" and "ViT-L/14" in aesthetic["warning"]
+    assert 0.0 < aesthetic["value"] < 10.0 and aesthetic["value"] != values(still)["aesthetic"]
     assert one["metrics"]["clip_image"]["size_px"] == 32 and one["metrics"]["clip_image"]["views"] == 2
     _check_screen(capsys.readouterr().out)
 
@@ -156,6 +178,21 @@ def _check_screen(said: str) -> None:
     assert rows["motion amplitude"].count("*") == 0  # neither way is better
     assert any(line.startswith("* best; in so many lines: A ") for line in table)
     assert "C hardly moves" in said and "dynamic degree: --raft FILE" in said
+
+
+def test_the_aesthetic_score_is_the_plain_sum(place: Path) -> None:
+    """Of pictures that are as large as CLIP wants them, by CLIP itself and the head's one product."""
+    frames = torch.randint(0, 256, (2, 3, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    places = NetworkPlaces(clip=str(place / "clip"), aesthetic=str(place / "head.safetensors"), builtin=False)
+    found = by_networks(load_networks(places, "cpu"), None, frames, frames[:, 0], "a goat")["aesthetic"]
+    mean, std = torch.tensor([0.48145466, 0.4578275, 0.40821073]), torch.tensor([0.26862954, 0.26130258, 0.27577711])
+    pixels = ((frames.flatten(0, 1).float() / 255.0 - mean) / std).permute(0, 3, 1, 2)
+    model, head = CLIPModel.from_pretrained(place / "clip").eval(), load_file(place / "head.safetensors")
+    with torch.no_grad():
+        seen = model.visual_projection(model.vision_model(pixels).pooler_output)
+    plain = nn.functional.normalize(seen, dim=-1) @ head["weight"][0] + head["bias"]
+    assert found["value"] == pytest.approx(float(plain.mean()), abs=1e-5)
+    assert found["views"] == 2 and found["frames"] == 3
 
 
 def test_a_folder_of_videos(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,6 +228,10 @@ def test_the_packaged_networks_and_a_folder_of_pictures(place: Path) -> None:
         ("one nowhere", 4, "nowhere has no asset"),
         ("nowhere", 4, "There is no run directory nowhere"),
         ("one --run two", 3, "Runs are named twice"),
+        ("one --aesthetic head.safetensors", 3, "--clip openai/clip-vit-large-patch14"),
+        ("one --clip clip --aesthetic narrow.safetensors", 3, "reads 8 features"),
+        ("one --clip clip --aesthetic nowhere.pth", 3, "There is no file nowhere.pth"),
+        ("one --clip clip --aesthetic i3d.pt", 3, "i3d.pt"),
         ("one --clip nowhere", 9, "There is no folder nowhere"),
         ("one --clip vit", 3, "--clip needs a clip"),
         ("one --inception amt.pt", 3, "amt.pt"),

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from stages.priors.prior import Condition, Prior
+
+Predict = Callable[[Tensor, int, Condition], Tensor]
+"""As ``Prior.predict``."""
 
 
 def guide(uncond: Tensor, cond: Tensor, scale: float) -> Tensor:
@@ -24,8 +29,15 @@ def guided_prediction(
 
     Both halves go through the model as one batch; at s = 1 only the conditional half is computed.
     """
+    return guided(prior.predict, latents, timestep, condition, negative, scale)
+
+
+def guided(
+    predict: Predict, latents: Tensor, timestep: int, condition: Condition, negative: Condition, scale: float
+) -> Tensor:
+    """As ``guided_prediction``, of whatever predicts as a prior does."""
     if scale == 1.0:
-        return prior.predict(latents, timestep, condition)
+        return predict(latents, timestep, condition)
     both = latents.expand(2, *latents.shape[1:])
-    uncond, cond = prior.predict(both, timestep, Condition.stack([negative, condition])).chunk(2)
+    uncond, cond = predict(both, timestep, Condition.stack([negative, condition])).chunk(2)
     return guide(uncond, cond, scale)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from stages.objectives.guidance import guided_prediction
+from stages.objectives.guidance import guided, guided_prediction
 from stages.objectives.inversion import inversion_timesteps
-from stages.priors.prior import Condition, MultiViewPrior, Prior, VideoPrior, makes_videos
+from stages.priors.prior import (
+    Condition,
+    FlowMapPrior,
+    MultiViewPrior,
+    Prior,
+    VideoPrior,
+    is_flow_map,
+    makes_videos,
+)
 from stages.priors.sampling import SamplingDefaults, sampling_ladder
 
 
@@ -58,6 +67,8 @@ def sample_video(
     the models that are not distilled take solvers of higher order (UniPC, DPM); the same steps of this one are a
     little less exact.
 
+    A flow map (``FlowMapPrior``) is told where each step ends; its mean velocity makes Euler's step exact.
+
     ``like`` None: the shape is that of a grey clip's latents, which is encoded to find it out (``VideoPrior`` only).
     All that is random comes from ``generator``. ``report(done, steps)`` is called after every step.
 
@@ -71,10 +82,11 @@ def sample_video(
         like = _grey_latents(prior, condition)
     x = prior.noise(like, condition, generator)
     for done, (current, following) in enumerate(zip(ladder, [*ladder[1:], -1], strict=True), start=1):
+        predict = partial(_towards, prior, following) if is_flow_map(prior) else prior.predict
         if negative is None or how.guidance == 1.0:
-            prediction = prior.predict(x, current, condition)
+            prediction = predict(x, current, condition)
         else:
-            prediction = guided_prediction(prior, x, current, condition, negative, how.guidance)
+            prediction = guided(predict, x, current, condition, negative, how.guidance)
         x0 = parameterization.to_x0(prediction, x, current)
         if how.renoise and following >= 0:
             noise = prior.noise(like, condition, generator)
@@ -83,6 +95,10 @@ def sample_video(
         x = parameterization.add_noise(x0, noise, following)
         report(done, len(ladder))
     return x
+
+
+def _towards(prior: FlowMapPrior, following: int, latents: Tensor, timestep: int, condition: Condition) -> Tensor:
+    return prior.predict_towards(latents, timestep, following, condition)
 
 
 def _grey_latents(prior: VideoPrior, condition: Condition) -> Tensor:

@@ -1,8 +1,9 @@
-"""Published models that the families here can run: terms, sizes, and the graphics memory that each stage needs.
+"""Published models that the families here can run: terms, sizes, graphics memory of each stage, the work of a sample.
 
 Memory is what is alive at most at 256 x 256 pixels (CogVideoX-5b-I2V: 720 x 480, all it makes) in bfloat16 with the
 profile "24gb", worked out on fake tensors, not measured on a card (``tests/bench/results/memory.json``); a CUDA context
-and fragmentation add a gigabyte or two.
+and fragmentation add a gigabyte or two. Work is that of one clip of that size, in the steps and with the guidance that
+the model's makers take; seconds are that work at 40 % of a card's peak.
 
 Downloads are counts of parameters (``tests/bench/true_models.py``) times the bytes of each in the files of the hub.
 These bytes are from memory, not looked up; where they are not known two are counted, and more may come.
@@ -14,6 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.priors.hub import INDEX, missing_files
+
+PEAK_TFLOPS = {"H100": 989.0, "RTX 4090": 165.0}
+"""Dense bfloat16, by the makers' sheets."""
+UTILISATION = 0.4
+"""Share of the peak that is reckoned with. [ours]: no card has been measured."""
+FITS_GIB = {"H100": 76.0, "RTX 4090": 22.0}
+"""Of the cards' 80 and 24 GB, what is left for tensors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +35,16 @@ class Published:
     fit_lora_gib: float
     distill_gib: float
     refine_gib: float
+    sample_gib: float
+    sample_tflop: float  # of a whole clip, decoded
     other_billions: float  # parameters of the autoencoder, and of CLIP's image encoder
     stored_bytes: int | None = None  # a parameter in the files of the hub; None: not known
+
+    def sample_seconds(self, card: str) -> float | None:
+        """Of one clip on a card, computed; None where the model does not fit it."""
+        if max(self.sample_gib, self.text_gib) > FITS_GIB[card]:
+            return None
+        return self.sample_tflop / (UTILISATION * PEAK_TFLOPS[card])
 
     @property
     def download_gb(self) -> float:
@@ -41,47 +57,62 @@ CATALOGUE = (
     Published(
         name="ali-vilab/text-to-video-ms-1.7b", licence="CC-BY-NC-4.0", billions=1.41,
         text_gib=0.63, fit_lora_gib=6.48, distill_gib=4.3, refine_gib=3.45,
-        other_billions=0.08, stored_bytes=4,
+        sample_gib=3.45, sample_tflop=484.2, other_billions=0.08, stored_bytes=4,
     ),
     Published(
         name="THUDM/CogVideoX-2b", licence="Apache-2.0", billions=1.69,
         text_gib=8.87, fit_lora_gib=5.0, distill_gib=6.85, refine_gib=6.63,
-        other_billions=0.22, stored_bytes=2,
+        sample_gib=6.62, sample_tflop=421.1, other_billions=0.22, stored_bytes=2,
     ),
     Published(
         name="THUDM/CogVideoX-5b", licence="CogVideoX", billions=5.57,
         text_gib=8.87, fit_lora_gib=11.97, distill_gib=13.82, refine_gib=13.6,
-        other_billions=0.22, stored_bytes=2,
+        sample_gib=13.58, sample_tflop=1454.3, other_billions=0.22, stored_bytes=2,
     ),
     Published(
         name="THUDM/CogVideoX-5b-I2V", licence="CogVideoX", billions=5.57,
         text_gib=8.87, fit_lora_gib=17.43, distill_gib=27.17, refine_gib=26.06,
-        other_billions=0.22, stored_bytes=2,
+        sample_gib=25.99, sample_tflop=6747.6, other_billions=0.22, stored_bytes=2,
     ),
     Published(
         name="Wan-AI/Wan2.1-T2V-1.3B-Diffusers", licence="Apache-2.0", billions=1.42,
         text_gib=10.58, fit_lora_gib=3.36, distill_gib=9.59, refine_gib=3.54,
-        other_billions=0.13, stored_bytes=4,
+        sample_gib=3.52, sample_tflop=345.1, other_billions=0.13, stored_bytes=4,
     ),
     Published(
         name="Wan-AI/Wan2.2-TI2V-5B-Diffusers", licence="Apache-2.0", billions=5.0,
         text_gib=10.58, fit_lora_gib=10.9, distill_gib=13.55, refine_gib=11.32,
-        other_billions=0.71,
+        sample_gib=11.3, sample_tflop=363.2, other_billions=0.71,
+    ),
+    Published(
+        name="FastVideo/FastWan2.2-TI2V-5B-FullAttn-Diffusers", licence="Apache-2.0", billions=5.0,
+        text_gib=10.58, fit_lora_gib=10.9, distill_gib=13.55, refine_gib=11.32,
+        sample_gib=11.31, sample_tflop=31.1, other_billions=0.71,
     ),
     Published(
         name="Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", licence="Apache-2.0", billions=16.39,
         text_gib=10.58, fit_lora_gib=33.09, distill_gib=38.83, refine_gib=32.61,
-        other_billions=0.76,
+        sample_gib=32.59, sample_tflop=3397.9, other_billions=0.76,
     ),
     Published(
         name="Wan-AI/Wan2.2-I2V-A14B-Diffusers", licence="Apache-2.0", billions=28.58,
         text_gib=10.58, fit_lora_gib=54.64, distill_gib=60.39, refine_gib=54.13,
-        other_billions=0.13,
+        sample_gib=54.11, sample_tflop=3289.7, other_billions=0.13,
+    ),
+    Published(
+        name="nvidia/AnyFlow-Wan2.1-T2V-1.3B-Diffusers", licence="NVIDIA's own", billions=1.42,
+        text_gib=10.58, fit_lora_gib=3.37, distill_gib=9.68, refine_gib=3.54,
+        sample_gib=3.53, sample_tflop=23.0, other_billions=0.13,
+    ),
+    Published(
+        name="Skywork/SkyReels-V2-I2V-1.3B-540P-Diffusers", licence="Skywork", billions=1.56,
+        text_gib=10.58, fit_lora_gib=4.82, distill_gib=11.03, refine_gib=4.98,
+        sample_gib=4.97, sample_tflop=352.6, other_billions=0.76,
     ),
     Published(
         name="Lightricks/LTX-Video", licence="LTXV", billions=1.92,
         text_gib=8.87, fit_lora_gib=4.51, distill_gib=4.73, refine_gib=4.63,
-        other_billions=0.42,
+        sample_gib=4.5, sample_tflop=71.6, other_billions=0.42,
     ),
 )  # fmt: skip
 

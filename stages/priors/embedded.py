@@ -26,6 +26,7 @@ from torch import Tensor
 from stages.files import strip_local_path
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Condition, SeesVideo, Text
+from stages.priors.sampling import SamplingDefaults
 from stages.priors.text import build_tokenizer, known_words
 from stages.priors.transformer import AnimusTransformer3DModel
 
@@ -65,6 +66,11 @@ class EmbeddedPrior(SeesVideo):
         self.clip = ClipShape(num_frames=config.num_frames, height=pixels, width=pixels)
         for module in (self.denoiser, self.vae, self.text_encoder):
             module.eval().requires_grad_(False)
+
+    @property
+    def sampling(self) -> SamplingDefaults:
+        """As the sheets of its training show."""
+        return SamplingDefaults(steps=16, guidance=3.0)
 
     def encode(self, frames: Tensor) -> Tensor:
         """See ``VideoPrior.encode``."""

@@ -286,6 +286,24 @@ def predicts_pixel_flow(prior: Prior) -> TypeGuard[PixelFlowPrior]:
     return hasattr(prior, "predict_pixel_flow")
 
 
+class FlowMapPrior(VideoPrior, Protocol):
+    """A video model that predicts for a whole step: it is told where the step ends as well as where it starts."""
+
+    def predict_towards(
+        self,
+        latents: Tensor,  # [B, C, T, h, w] noisy
+        timestep: int,
+        following: int,  # the timestep that the step goes to; -1 is clean
+        condition: Condition,  # of B prompts
+    ) -> Tensor:  # [B, C, T, h, w] the mean over the step, in the kind of ``parameterization``
+        ...
+
+
+def is_flow_map(prior: object) -> TypeGuard[FlowMapPrior]:
+    """Whether a prior is a ``FlowMapPrior``."""
+    return hasattr(prior, "predict_towards")
+
+
 class SeesVideo:
     """The part that all priors of videos share: how they observe."""
 

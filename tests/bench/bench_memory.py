@@ -1,18 +1,21 @@
 """Peak memory and work of every stage with published models at true size, on fake tensors: no weights, no GPU.
 
-    python -m tests.bench.bench_memory
+    python -m tests.bench.bench_memory [--models MODEL ...]
 
 Every operation runs for its shapes only; what is alive is counted, storage by storage, as the stages' own functions go.
 Fragmentation, kernels' workspaces and the CUDA context (about 1 GiB) come on top. TFLOP are those of matrix products,
 convolutions and attention. Clips are those that a model makes unless it is told otherwise: 256 x 256 pixels, or its
 only size. Sampling is in the steps and with the guidance that the model's makers take. The motion field with its
 regularizers is a row of its own: it does not depend on the model, and what bounds it on a card are the bytes that its
-kernels read and write, and how many kernels there are. The last line is JSON.
+kernels read and write, and how many kernels there are. With ``--models`` the rows of the others stay as they were. The
+last line is JSON.
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
+import json
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,7 +46,7 @@ from stages.priors.lora import adapter_on, add_adapter
 from stages.priors.prior import Condition, Observation, Text
 from stages.priors.published import PublishedPrior
 from stages.priors.sampling import SamplingDefaults
-from tests.bench.record import finish
+from tests.bench.record import RESULTS, finish
 from tests.bench.true_models import TRUE_MODELS, Parts, write_configs
 
 GIB = 2**30
@@ -103,9 +106,14 @@ class Traffic(TorchDispatchMode):
 
 def main() -> None:
     """Every model and stage: GiB with the 24 GB profile, and what it does in TFLOP."""
-    found: dict[str, dict[str, float]] = {}
-    work: dict[str, dict[str, float]] = {}
-    for name, model in TRUE_MODELS.items():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--models", nargs="+", choices=TRUE_MODELS, metavar="MODEL")
+    asked = parser.parse_args().models
+    recorded = json.loads((RESULTS / "memory.json").read_text()) if asked else {}
+    found: dict[str, dict[str, float]] = recorded.get("gib", {})
+    work: dict[str, dict[str, float]] = recorded.get("tflop", {})
+    for name in asked or TRUE_MODELS:
+        model = TRUE_MODELS[name]
         found[name] = {"text": round(2 * model.text_encoder / GIB, 2)}
         for stage in (fit_lora, distill, refine, sample):
             frames = REFINED_FRAMES if stage is refine else None
@@ -117,9 +125,12 @@ def main() -> None:
                 if stage is distill:
                     work[name] = tflop(prior, text)
         print(name, found[name], work[name], flush=True)
+    found, work = ({name: rows[name] for name in TRUE_MODELS if name in rows} for rows in (found, work))
     motion = motion_steps()
     print(motion, flush=True)
-    finish("memory", {"gib": found, "tflop": work, **motion, "dtype": "bfloat16", "profile": "24gb", "pixels": 256})
+    command = f"python -m tests.bench.bench_memory --models {' '.join(asked)}" if asked else None
+    result = {"gib": found, "tflop": work, **motion, "dtype": "bfloat16", "profile": "24gb", "pixels": 256}
+    finish("memory", result, command)
 
 
 @contextmanager

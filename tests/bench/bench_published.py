@@ -33,6 +33,7 @@ from stages.conventions import step_generator
 from stages.events import silent
 from stages.gaussians import Gaussians
 from stages.gaussians.formats.ply import read_ply
+from stages.priors.catalogue import PEAK_TFLOPS as CARDS
 from stages.priors.load import load_prior
 from stages.priors.prior import Text
 from stages.priors.published import PublishedPrior
@@ -44,7 +45,7 @@ from tests.bench.published_stages import PROMPTS, Make, measure, preset_configs
 from tests.bench.record import finish
 from tests.bench.true_models import TRUE_MODELS, write_configs
 
-PEAK_TFLOPS = {"H200": 989.0, "H100 PCIe": 756.0, "H100": 989.0, "A100": 312.0, "RTX 4090": 165.0}
+PEAK_TFLOPS = {"H200": 989.0, "H100 PCIe": 756.0, "A100": 312.0, **CARDS}
 """Dense bfloat16 of cards whose name contains this, by their makers' sheets; the first that fits counts."""
 
 

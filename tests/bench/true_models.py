@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from diffusers import (
+    AnyFlowTransformer3DModel,
     AutoencoderKL,
     AutoencoderKLCogVideoX,
     AutoencoderKLLTXVideo,
@@ -20,6 +21,7 @@ from diffusers import (
     CogVideoXDDIMScheduler,
     CogVideoXTransformer3DModel,
     DDIMScheduler,
+    FlowMapEulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     LTXVideoTransformer3DModel,
     SkyReelsV2Transformer3DModel,
@@ -212,6 +214,15 @@ TRUE_MODELS = {
         text_encoder=UMT5_XXL,
         text=(512, 4096),
         more={"boundary_ratio": 0.9},
+    ),
+    "nvidia/AnyFlow-Wan2.1-T2V-1.3B-Diffusers": TrueModel(
+        pipeline="AnyFlowPipeline",
+        denoiser=lambda: AnyFlowTransformer3DModel(num_attention_heads=12, ffn_dim=8960, num_layers=30),
+        vae=lambda: AutoencoderKLWan(),
+        scheduler=lambda: FlowMapEulerDiscreteScheduler(shift=5.0),
+        billions=1.42,
+        text_encoder=UMT5_XXL,
+        text=(512, 4096),
     ),
     "Skywork/SkyReels-V2-I2V-1.3B-540P-Diffusers": TrueModel(
         pipeline="SkyReelsV2ImageToVideoPipeline",

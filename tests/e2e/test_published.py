@@ -283,17 +283,28 @@ def test_lists_what_can_be_named(
     monkeypatch.setenv("COLUMNS", "80")
     assert animus3d("priors", monkeypatch) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert all(line.rstrip()[-1:].isdigit() for line in lines[1 : len(CATALOGUE) + 2]), lines
+    count = len(CATALOGUE) + 2
+    second = next(number for number, line in enumerate(lines) if line.startswith("GiB; seconds"))
+    assert [line.split()[0] for line in lines[3 : count + 1]] == [one.name for one in CATALOGUE]
+    for one, line in zip(CATALOGUE, lines[second + 3 :], strict=False):
+        name, *figures = line.split()
+        assert one.name.endswith(f"/{name}") and len(figures) == 6, line
+        assert (figures[-1] == "-") == (one.name in LARGE), line
     monkeypatch.setenv("COLUMNS", "60")
     assert animus3d("priors", monkeypatch) == 0
     shown = capsys.readouterr().out
-    recorded = json.loads((RESULTS / "memory.json").read_text())["gib"]
+    memory = json.loads((RESULTS / "memory.json").read_text())
+    recorded, recorded_work = memory["gib"], memory["tflop"]
     assert {one.name for one in CATALOGUE} == set(recorded)
     for one in CATALOGUE:
         assert one.name in shown
         found = recorded[one.name]
-        expected = (found["text"], found["fit_lora"], found["distill"], found["refine"], found["denoiser_billions"])
-        assert (one.text_gib, one.fit_lora_gib, one.distill_gib, one.refine_gib, one.billions) == expected
+        expected = [found[part] for part in ("text", "fit_lora", "distill", "refine", "sample", "denoiser_billions")]
+        listed = (one.text_gib, one.fit_lora_gib, one.distill_gib, one.refine_gib, one.sample_gib, one.billions)
+        assert list(listed) == expected
+        assert one.sample_tflop == recorded_work[one.name]["sample"]
+        if one.name not in LARGE:
+            assert one.sample_seconds("RTX 4090") == pytest.approx(one.sample_tflop / 66.0)
         assert max(expected) < 20.0 or one.name in LARGE
         true = TRUE_MODELS[one.name]
         with torch.device("meta"):

@@ -16,7 +16,7 @@ from stages.objectives.sampling import sample_video
 from stages.priors.exact import ExactPrior
 from stages.priors.load import load_prior
 from stages.priors.parameterization import Parameterization
-from stages.priors.prior import Condition, Text
+from stages.priors.prior import Condition, Text, is_flow_map
 from stages.priors.published import PublishedPrior
 from stages.priors.sampling import SamplingDefaults, sampling_ladder
 from tests.priors.test_against_diffusers import pipeline_of
@@ -177,3 +177,31 @@ def test_few_steps_end_where_the_renoising_scheduler_ends(tmp_path: Path) -> Non
     ours = sample_video(prior, condition, None, noise(7), like=like)
     torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(ours[:, :, 0], picture, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("steps", [1, 4])
+def test_a_flow_map_goes_where_its_pipeline_goes(steps: int, tmp_path: Path) -> None:
+    """By its own scheduler, which tells it where each step ends."""
+    folder = save_model("anyflow", tmp_path / "anyflow")
+    prior = load_prior(str(folder), profile="80gb", **small_clips("anyflow"))
+    assert isinstance(prior, PublishedPrior) and is_flow_map(prior)
+    condition = Condition(prior.encode_text(["a deer walks"]))
+    with torch.no_grad():
+        like = prior.encode_still(torch.zeros(1, 32, 32, 3))
+    theirs = pipeline_of("anyflow", folder, prior)(
+        prompt_embeds=condition.text.states,
+        latents=prior.noise(like, condition, noise()),
+        height=32,
+        width=32,
+        num_frames=5,
+        num_inference_steps=steps,
+        output_type="latent",
+    ).frames
+    how = SamplingDefaults(steps=steps)
+    ours = sample_video(prior, condition, None, noise(), how=how)
+    assert (ours - theirs).norm() < 1e-4 * theirs.norm()
+    assert steps > 1 or not torch.equal(
+        prior.predict_towards(like, 999, -1, condition), prior.predict(like, 999, condition)
+    )
+    assert how == prior.sampling or steps == 1

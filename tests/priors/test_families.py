@@ -25,7 +25,7 @@ from stages.priors.sampling import SamplingDefaults
 from tests.priors.tiny_models import MODELS, SEES_PICTURE, save_model, small_clips
 
 KINDS = {"modelscope": "epsilon", "cogvideox": "v_prediction"} | dict.fromkeys(
-    ("wan", "fastwan", "skyreels", "ltx"), "flow"
+    ("wan", "fastwan", "anyflow", "skyreels", "ltx"), "flow"
 )
 
 
@@ -281,6 +281,7 @@ def test_says_how_its_makers_sample(folders: dict[str, Path], tmp_path: Path) ->
     found = {name: tiny(folders, name).sampling for name in MODELS}
     assert (found["modelscope"].guidance, found["cogvideox"].guidance, found["wan"].guidance) == (9.0, 6.0, 5.0)
     assert (found["skyreels-i2v"].steps, found["skyreels-i2v"].shift) == (50, 5.0)
+    assert (found["anyflow"].steps, found["anyflow"].guidance, found["anyflow"].renoise) == (4, 1.0, False)
     few = SamplingDefaults.few(1000.0, 757.0, 522.0, renoise=True)
     assert found["fastwan-ti2v"] == few and few.guidance == 1.0
     assert not any(one.renoise for name, one in found.items() if name != "fastwan-ti2v")

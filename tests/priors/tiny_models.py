@@ -11,6 +11,7 @@ import diffusers
 import sentencepiece
 import torch
 from diffusers import (
+    AnyFlowTransformer3DModel,
     AutoencoderKL,
     AutoencoderKLCogVideoX,
     AutoencoderKLLTXVideo,
@@ -18,6 +19,7 @@ from diffusers import (
     CogVideoXDDIMScheduler,
     CogVideoXTransformer3DModel,
     DDIMScheduler,
+    FlowMapEulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     LTXVideoTransformer3DModel,
     SkyReelsV2Transformer3DModel,
@@ -153,6 +155,18 @@ def _skyreels() -> dict[str, Any]:
     return _wan() | {"transformer": transformer, "image_encoder": CLIPVisionModelWithProjection(CLIP)}
 
 
+def _anyflow() -> dict[str, Any]:
+    transformer = AnyFlowTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=12,
+        text_dim=32,
+        ffn_dim=32,
+        num_layers=2,
+        rope_max_seq_len=32,
+    )
+    return _wan() | {"transformer": transformer, "scheduler": FlowMapEulerDiscreteScheduler(shift=5.0)}
+
+
 def _wan(*, picture: bool = False, reads: bool = False, experts: bool = False) -> dict[str, Any]:
     return {
         "transformer": _wan_transformer(picture=picture, reads=reads),
@@ -202,6 +216,7 @@ MODELS: dict[str, tuple[str, Callable[[], dict[str, Any]], dict[str, Any]]] = {
     "wan-2.2-t2v": ("WanPipeline", lambda: _wan(experts=True), {"boundary_ratio": 0.5}),
     "wan-2.2-i2v": ("WanImageToVideoPipeline", lambda: _wan(picture=True, experts=True), {"boundary_ratio": 0.5}),
     "fastwan-ti2v": ("WanDMDPipeline", _wan, {"expand_timesteps": True, "transformer_2": [None, None]}),
+    "anyflow": ("AnyFlowPipeline", _anyflow, {}),
     "skyreels-i2v": ("SkyReelsV2ImageToVideoPipeline", _skyreels, {}),
     "ltx": ("LTXPipeline", _ltx, {}),
 }
@@ -213,7 +228,7 @@ SEES_PICTURE = {name for name in MODELS if "i2v" in name} | {"ltx"}
 def small_clips(name: str) -> dict[str, int]:
     """Settings for clips as small as a model makes them."""
     size = {} if name == "cogvideox-5b-i2v" else {"size_px": 32}
-    return {"num_frames": 5 if name.startswith(("wan", "fastwan", "skyreels", "modelscope")) else 9, **size}
+    return {"num_frames": 5 if name.startswith(("wan", "fastwan", "anyflow", "skyreels", "modelscope")) else 9, **size}
 
 
 def save_model(name: str, folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stages.priors.families.anyflow import AnyFlowPrior
 from stages.priors.families.cogvideox import CogVideoXPrior
 from stages.priors.families.ltx import LTXPrior
 from stages.priors.families.skyreels import SkyReelsPrior
@@ -13,6 +14,7 @@ FAMILIES: dict[str, type[PublishedPrior]] = {
     "UNet3DConditionModel": UNet3DPrior,
     "CogVideoXTransformer3DModel": CogVideoXPrior,
     "WanTransformer3DModel": WanPrior,
+    "AnyFlowTransformer3DModel": AnyFlowPrior,
     "SkyReelsV2Transformer3DModel": SkyReelsPrior,
     "LTXVideoTransformer3DModel": LTXPrior,
 }

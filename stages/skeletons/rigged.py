@@ -13,12 +13,13 @@ from torch import Tensor
 
 from stages.errors import BadInput
 from stages.gaussians import Gaussians
-from stages.gaussians.surface import flat_gaussians
+from stages.gaussians.mesh import painted_gaussians
 from stages.meshes.gltf import Array, GltfFile, open_gltf, understanding
-from stages.meshes.materials import read_paint
-from stages.meshes.paint import Painted, sample_painted
+from stages.meshes.light import Light
+from stages.meshes.materials import read_paint, tell_extensions
+from stages.meshes.paint import Painted
 from stages.meshes.scene import Primitive, local_transform, primitives, sorted_nodes
-from stages.meshes.surface import SurfaceSamples, face_normals
+from stages.meshes.surface import SurfaceSamples
 from stages.skeletons.skeleton import Body, Pose, Skeleton, skin, unskin
 
 
@@ -80,9 +81,10 @@ class RiggedFile:
     bind_local: Pose  # the nodes' own transforms
     clips: dict[str, list[Track]]
     places: dict[tuple[int, int], slice]  # which of the vertices are a node's n-th primitive's
-    unused: tuple[str, ...]  # what the file names of its colours and cannot be used
+    unused: tuple[str, ...]  # what the file names and cannot be used
     node_ids: list[int]  # of the J nodes, in the file
     skins: tuple[range, ...] = ()  # of each node with a skinned mesh, which of the S joints are its own
+    told: tuple[str, ...] = ()  # whole sentences about how the file was read
     weighted: bool = True  # whether some vertex follows something: skins whose weights are all zero say nothing
 
     @property
@@ -157,19 +159,19 @@ class RiggedFile:
         bind_means = unskin(points, weights, skeleton.joint_matrices(rest)[0])
         return Body(gaussians=gaussians, bind_means=bind_means, weights=weights, skeleton=skeleton, rest=rest)
 
-    def gaussians(self, pose: Pose, num_gaussians: int, generator: torch.Generator) -> Gaussians:
-        """Gaussians on the surface as it is in ``pose``, in the file's own place and units."""
+    def gaussians(
+        self, pose: Pose, num_gaussians: int, generator: torch.Generator, light: Light | None = None
+    ) -> Gaussians:
+        """Gaussians on the surface as it is in ``pose``, in the file's own place and units; in the file's colours, or
+        with ``light`` on them."""
         posed = skin(self.vertices, self.weights, self.skeleton.joint_matrices(pose))[0]
-        return self._sample(posed, num_gaussians, generator)[0]
+        return self._sample(posed, num_gaussians, generator, light)[0]
 
     def _sample(
-        self, vertices: Tensor, num_gaussians: int, generator: torch.Generator
+        self, vertices: Tensor, num_gaussians: int, generator: torch.Generator, light: Light | None = None
     ) -> tuple[Gaussians, SurfaceSamples]:
         """Gaussians on the faces between ``vertices`` [V, 3], and where they lie."""
-        samples, colors = sample_painted(vertices, self.faces, self.painted, num_gaussians, generator)
-        normals = face_normals(vertices, self.faces)[samples.faces]
-        points = samples.interpolate(vertices[self.faces])
-        return flat_gaussians(points, normals, colors, samples.spacing), samples
+        return painted_gaussians(vertices, self.faces, self.painted, num_gaussians, generator, light)
 
 
 def read_rigged(path: Path) -> RiggedFile:
@@ -197,6 +199,7 @@ def clip_names(path: Path) -> list[str]:
 
 def _take_apart(file: GltfFile, parts: list[Primitive]) -> RiggedFile:
     """Nodes, skins, and the primitives that hang on them."""
+    tell_extensions(file)
     order, parents = sorted_nodes(file)
     index = {node: i for i, node in enumerate(order)}
     bind_local = _node_pose(file, order)
@@ -246,6 +249,7 @@ def _take_apart(file: GltfFile, parts: list[Primitive]) -> RiggedFile:
         clips={name: _tracks(file, name, clip, index) for name, clip in _named_clips(file)},
         places=places,
         unused=tuple(file.missing),
+        told=tuple(file.told),
         node_ids=order,
         skins=tuple(own for node_id, own in own_joints.items() if file.gltf.nodes[node_id].skin is not None),
         weighted=weighted,

@@ -35,8 +35,8 @@ def colors_at(path: Path, places: list[tuple[float, float]]) -> torch.Tensor:
     """Colours [M, 3] at ``places`` (x, y) of the square, and NaN where it is cut out."""
     (part,) = load_mesh(path).painted
     at = [(0, (1 - x, x - y, y)) if y <= x else (1, (1 - y, x, y - x)) for x, y in places]
-    rgb, shown = part.paint.at(torch.tensor([face for face, _ in at]), torch.tensor([corner for _, corner in at]))
-    return torch.where(shown[:, None], rgb, torch.nan)
+    seen = part.paint.at(torch.tensor([face for face, _ in at]), torch.tensor([corner for _, corner in at]))
+    return torch.where(seen.shown[:, None], seen.rgb, torch.nan)
 
 
 FOUR = [(0.25, 0.75), (0.75, 0.75), (0.25, 0.25), (0.75, 0.25)]  # upper left, upper right, lower left, lower right

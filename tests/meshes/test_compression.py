@@ -30,7 +30,7 @@ def draco(data: bytes) -> Gltf:
         {"componentType": 5121, "count": 6, "type": "SCALAR"},
     ]
     made.primitive.update(attributes={"POSITION": 0, "TEXCOORD_0": 1}, indices=2)
-    packed = {"bufferView": made.view(data), "attributes": {"POSITION": 0, "TEXCOORD_0": 1}}
+    packed = {"bufferView": made.view(data), "attributes": {"POSITION": 1, "TEXCOORD_0": 0}}  # as DracoPy numbers them
     made.primitive["extensions"] = {DRACO: packed}
     return made
 
@@ -45,7 +45,9 @@ def corners(path: Path) -> set[tuple[float, ...]]:
 
 
 def test_draco_is_unpacked_wherever_the_file_is_read(tmp_path: Path) -> None:
-    data = DracoPy.encode(SQUARE, CORNERS.reshape(-1, 3).astype(np.uint32), tex_coord=UV.astype(np.float64), quantization_bits=16)
+    data = DracoPy.encode(
+        SQUARE, CORNERS.reshape(-1, 3).astype(np.uint32), tex_coord=UV.astype(np.float64), quantization_bits=16
+    )
     path = draco(data).write_glb(tmp_path / "a.glb")
     expected = {tuple(row) for row in np.concatenate([SQUARE, UV], axis=1).tolist()}
     assert corners(path) == expected

@@ -42,7 +42,7 @@ class ReconstructConfig:
     """Settings of ``reconstruct``. Lengths are in units of the file, directions those of the upright asset."""
 
     num_gaussians: int = 6000  # of a mesh
-    shading: float = 0.4  # of a mesh: soft light on its colours, from 0, none, to 1
+    shading: float = 0.25  # of a mesh: soft light on its colours, from 0, none, to 1
     pose: str | None = None  # of a .glb with a skeleton: CLIP or CLIP@SECONDS
     texture: str | None = None  # a picture for a mesh that names none
     flip: Literal["x", "y", "z"] | None = None  # mirror across this axis of the file, before it is turned
@@ -173,14 +173,14 @@ def _tell_unused(path: Path, unused: tuple[str, ...], report: Report, hint: str 
 
 
 def _tell_poses(path: Path, report: Report) -> None:
-    """Say which poses a rigged file has: its bind pose was taken, which may be a T with the arms out."""
+    """Say which poses an animated file has: that without a clip was taken, which may be a T with the arms out."""
     from stages.meshes.gltf import SUFFIXES
     from stages.skeletons.rigged import clip_names
 
     names = clip_names(path) if path.suffix.lower() in SUFFIXES else []
     if names:
         shown = ", ".join(name.rpartition("|")[2] for name in names[:8]) + (", ..." if len(names) > 8 else "")
-        report(Note(f"Taken in its bind pose; --pose CLIP@SECONDS chooses another: {shown}."))
+        report(Note(f"Taken in its bind pose, without its clips; --pose CLIP@SECONDS chooses another: {shown}."))
 
 
 def _posed(path: Path, pose: str, config: ReconstructConfig, report: Report) -> Gaussians:
@@ -192,7 +192,7 @@ def _posed(path: Path, pose: str, config: ReconstructConfig, report: Report) -> 
         raise BadInput("--texture does not go with --pose.", "Put the texture into the .glb.")
     if path.suffix.lower() not in SUFFIXES:
         raise BadInput(f"{path} has no poses.", "--pose is for .glb and .gltf files with a skeleton or clips.")
-    rigged = read_rigged(path)
+    rigged = read_rigged(path).shaped(pose)
     _tell_how(rigged.told, report)
     _tell_unused(path, rigged.unused, report)
     generator = step_generator(config.seed, 0)

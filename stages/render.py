@@ -21,17 +21,18 @@ from stages.cameras.follow import follow, smooth_path
 from stages.cameras.path import Framing, orbit_path, read_path
 from stages.conventions import frame_times
 from stages.errors import BadInput, CannotWrite, first_line
-from stages.events import Finished, Progress, Report, Started, Wrote
+from stages.events import Finished, Note, Progress, Report, Started, Wrote
 from stages.exporting import Recording
 from stages.exporting.sequence import numbered, write_sequence
 from stages.media.contact_sheet import write_png
-from stages.media.video import WRITERS
+from stages.media.video import ENCODED, WRITERS, check_size, even
+from stages.memory import memory_bytes
 from stages.moving.asset import MovingAsset, load_moving_asset
 from stages.raster import choose, render
+from stages.raster.backdrop import AUTO, COLORS, visible_background
 from stages.raster.ground import above_ground, ground_layer
 from stages.run_dir import RunDir
 
-COLORS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "gray": (0.5, 0.5, 0.5), "grey": (0.5, 0.5, 0.5)}
 FORMATS = (*WRITERS, ".png", ".ply")
 BATCH = 8
 """Frames rendered together: bounds memory."""
@@ -54,7 +55,7 @@ class RenderConfig:
     camera: Path | None = None  # a file with a path to travel instead, see ``stages.cameras.path``
     fov_deg: float = 35.0
     follow: bool = False  # the camera goes along with the body, to all sides but not up and down
-    background: str = "white"  # a name, #rrggbb, or transparent
+    background: str = AUTO  # white, or what the asset can be seen against; a name, #rrggbb, or transparent
     ground: bool = False  # a checkerboard below the lowest point of the body at rest, see ``stages.raster.ground``
     source: str = "auto"
     loop: bool = False  # end where it begins, see ``MovingAsset.offsets``
@@ -79,6 +80,9 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
     suffix = out.suffix.lower()
     background = check(config, out)
     times = asset.times(asset.num_frames(config.frames, config.fps))
+    check_memory(len(times), config, out)
+    if config.background == AUTO:
+        background = visible_background(asset.gaussians, report)
     standing = travel(asset, times, config)
     cameras = follow(standing, body_path(asset, times, config)[0]) if config.follow else standing
     try:
@@ -89,6 +93,10 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
         if config.compare:
             still = replace(asset, motion=None)
             frames = torch.cat([render_frames(still, times, standing, config, background, report), frames], dim=2)
+        if suffix in ENCODED and (frames.shape[1] % 2 or frames.shape[2] % 2):
+            asked = f"{frames.shape[2]} x {frames.shape[1]}"
+            frames = even(frames)
+            report(Note(f"Videos have even sides: {asked} is padded to {frames.shape[2]} x {frames.shape[1]}."))
         if suffix in WRITERS:
             WRITERS[suffix](out, frames, config.fps)
         else:
@@ -121,13 +129,33 @@ def check(config: RenderConfig, out: Path) -> Tensor | None:
         if suffix == ".mp4":
             raise BadInput("An mp4 cannot be transparent.", "Use a .webm, .mov, .gif or .png, or another --background.")
         return None
+    if config.background == AUTO:
+        return torch.tensor(COLORS["white"])
     if config.background in COLORS:
         return torch.tensor(COLORS[config.background])
     if re.fullmatch(r"#[0-9a-fA-F]{6}", config.background):
         return torch.tensor([int(config.background[i : i + 2], 16) / 255.0 for i in (1, 3, 5)])
     raise BadInput(
-        f"{config.background!r} is no background.", f"Use {', '.join(COLORS)}, transparent, or a colour like #88aaff."
+        f"{config.background!r} is no background.",
+        f"Use auto, {', '.join(COLORS)}, transparent, or a colour like #88aaff.",
     )
+
+
+def check_memory(frames: int, config: RenderConfig, out: Path) -> None:
+    """Raise ``BadInput`` when the frames would not fit into the machine's memory, or not into such a video."""
+    if out.suffix.lower() == ".ply":
+        return
+    sides = config.width * config.height * (2 if config.compare else 1)
+    needed = 2.0 * frames * sides * 4 * (4 if config.background == "transparent" else 3)  # once more when joined
+    there = memory_bytes()
+    if there is not None and needed > there:
+        raise BadInput(
+            f"{frames} frames of {config.width} x {config.height} need {needed / 1e9:,.0f} GB of memory, and this "
+            f"machine has {there / 1e9:,.0f} GB.",
+            "Choose a smaller --size, or fewer --frames.",
+        )
+    if out.suffix.lower() in ENCODED:
+        check_size(out, config.width * (2 if config.compare else 1), config.height)
 
 
 def travel(asset: MovingAsset, times: Tensor, config: RenderConfig) -> list[Camera]:

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS: tuple[set[str], ...] = (
-    {"__init__", "conventions", "errors", "events", "files", "assets", "settings", "tables", "threads"},
+    {"__init__", "conventions", "errors", "events", "files", "assets", "settings", "tables", "threads", "memory"},
     {"geometry"},
     {"meshes"},
     {"cameras", "media"},

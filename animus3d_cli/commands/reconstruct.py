@@ -70,7 +70,7 @@ def command(
         typer.Option(
             "--shading",
             metavar="0..1",
-            help="How strongly soft light shows the form of a mesh in its colours; 0 leaves them. Default: 0.4",
+            help="How strongly soft light shows the form of a mesh in its colours; 0 leaves them. Default: 0.25",
             show_default=False,
         ),
     ] = None,

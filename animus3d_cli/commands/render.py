@@ -38,8 +38,13 @@ def command(
     fov: Annotated[float, typer.Option("--fov", help="Field of view in degrees.")] = 35.0,
     follow: Annotated[bool, typer.Option("--follow", help="The camera goes along with a body that travels.")] = False,
     background: Annotated[
-        str, typer.Option("--background", help="white, black, gray, #rrggbb or transparent (webm, mov, gif, png).")
-    ] = "white",
+        str,
+        typer.Option(
+            "--background",
+            help="auto (white; grey behind a white asset), white, black, gray, #rrggbb or transparent (webm, mov, gif, "
+            "png).",
+        ),
+    ] = "auto",
     ground: options.Ground = False,
     source: Annotated[str, typer.Option("--source", help="auto, tracked, refined, motion or static.")] = "auto",
     loop: Annotated[bool, typer.Option("--loop", help="Seamless loop, by cross-fade.")] = False,

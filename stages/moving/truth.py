@@ -92,6 +92,10 @@ def _of_clip(path: Path, clip: str, rest: Tensor, num_frames: int, pose: str | N
         known = ", ".join(name.rpartition("|")[2] for name in file.clips) or "none"
         raise BadInput(f"{path} has {len(file.clips)} clips.", f"Name one: --truth {path}#CLIP, of {known}.")
     clip = file.find_clip(clip) if clip else next(iter(file.clips))
+    if file.morphs_in(clip):
+        raise BadInput(f"{path}: the clip {clip} moves morph targets, which no truth is read from.", "Name another.")
+    if pose is not None:
+        file = file.shaped(pose)
     where = find_asset(file, rest, pose, clip)
     if where is None:
         tried = f"the pose {pose}" if pose else "a pose that its clips begin with"

@@ -47,6 +47,7 @@ OWNERS = {
     "robust_laplacian": {"stages/skeletons/bone_heat.py"},
     "networkx": {"stages/skeletons"},
     "pygltflib": {"stages/meshes", "stages/exporting/glb.py"},
+    "DracoPy": {"stages/meshes/compression.py"},
     "pxr": {"stages/exporting/usd.py", "stages/exporting/usd_skel.py"},
     "zstandard": {"stages/gaussians/formats/spz.py"},
     "imageio": {"stages/media"},

@@ -124,7 +124,7 @@ def test_odd_videos_are_padded_and_what_cannot_be_is_one_line(run: RunDir, tmp_p
     render(run, replace(config, width=34, height=18), told.append, out=tmp_path / "clip.mp4")
     assert "padded" not in said(told)
     render(run, replace(config, width=1, height=1), silent, out=tmp_path / "dot.png")
-    for frames, width, height, word in ((2, 1, 1, "1 x 1"), (31, 10**6, 10**6, "372,000 GB"), (2, 17000, 32, "17000")):
+    for frames, width, height, word in ((2, 1, 1, "1 x 1"), (31, 10**6, 10**6, "744,000 GB"), (2, 17000, 32, "17000")):
         wrong = replace(config, frames=frames, width=width, height=height)
         with pytest.raises(BadInput) as caught:
             render(run, wrong, silent, out=tmp_path / "no.mp4")
@@ -138,7 +138,7 @@ def test_a_white_body_is_shown_on_grey_unless_told_otherwise(tmp_path: Path) -> 
         run = RunDir(tmp_path / name)
         sh = torch.zeros_like(asset.sh)
         sh[:, 0] = rgb_to_sh0(torch.full((30, 3), rgb))
-        run.put_asset(replace(asset, sh=sh), "goat.ply", force=False)
+        run.put_asset(replace(asset, sh=sh, log_scales=asset.log_scales - 2.0), "goat.ply", force=False)
         told: list[Any] = []
         config = RenderConfig(frames=1, width=24, height=24, source="static")
         for background, expected in (("auto", corner), ("white", 255)):

@@ -64,11 +64,6 @@ def test_alpha_reads_back(tmp_path: Path, write: Any, suffix: str) -> None:
     assert (read_video(tmp_path / f"clip{suffix}", 48, 48, "rgba")[..., 3] == 255).all()
 
 
-def test_odd_sizes_lose_a_row_and_a_column(tmp_path: Path) -> None:
-    write_mp4(tmp_path / "clip.mp4", moving_square(2, 48)[:, :33, :47], fps=8)
-    assert read_video(tmp_path / "clip.mp4", 32, 46).shape == (2, 32, 46, 3)
-
-
 def test_preview_is_a_video_and_its_contact_sheet(tmp_path: Path) -> None:
     assert write_preview(tmp_path / "preview", moving_square(16, 48), fps=8) == tmp_path / "preview.mp4"
     assert read_video(tmp_path / "preview.mp4", 240, 240).shape[0] == 16  # 48 px enlarged five times

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import traceback
+from io import TextIOWrapper
 from types import FrameType
 from typing import Annotated
 
@@ -123,6 +124,9 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Entry point of ``animus3d``."""
     signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):  # a terminal may not know the letters in a name: then as \xfc and the like
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     settle()
     arguments = [argument for argument in sys.argv[1:] if argument != VERBOSE]
     verbose = len(arguments) < len(sys.argv) - 1

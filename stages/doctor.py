@@ -31,6 +31,7 @@ PACKAGES = {
     "plyfile": "splats",
     "trimesh": "reconstruct of a mesh other than glTF",
     "pygltflib": "reconstruct of a glTF mesh, and train-prior",
+    "dracopy": "glTF packed by Draco",
     "libigl": "rig, and motions of bones",
     "robust-laplacian": "rig without weights of the file",
     "networkx": "rig --skeleton auto",

@@ -266,6 +266,8 @@ def _posed(mesh: SourceMesh, path: Path, pose: str | None, rest: Tensor) -> tupl
     from stages.skeletons.skeleton import skin
 
     rigged = read_rigged(path) if path.suffix.lower() in SUFFIXES and clip_names(path) else None
+    if rigged is not None and pose:
+        rigged = rigged.shaped(pose)
     found = None if rigged is None else find_asset(rigged, rest, pose)
     if rigged is None or found is None:
         raise BadInput(

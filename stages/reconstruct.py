@@ -4,7 +4,7 @@
     animus3d reconstruct capture.spz --up-axis -y --largest
     animus3d reconstruct animal.glb --num-gaussians 8000 --pose Idle@0.5
 
-1. Read and check a splat, or sample a mesh.
+1. Read and check a splat, or sample a mesh, with soft light on its colours.
 2. Mirror it if asked, and turn it so that it stands: y up.
 3. Drop what is not the asset: floaters, what is outside a crop, what is not connected.
 4. Centre and scale it.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor
 
@@ -31,6 +31,9 @@ from stages.gaussians.normalised import snap_scales
 from stages.gaussians.transform import centre, looks_upside_down, mirror, rescale, turn_upright
 from stages.run_dir import RunDir
 
+if TYPE_CHECKING:
+    from stages.meshes.light import Light
+
 MESHES = (".glb", ".gltf", ".obj", ".stl", ".ply")
 
 
@@ -39,6 +42,7 @@ class ReconstructConfig:
     """Settings of ``reconstruct``. Lengths are in units of the file, directions those of the upright asset."""
 
     num_gaussians: int = 6000  # of a mesh
+    shading: float = 0.25  # of a mesh: soft light on its colours, from 0, none, to 1
     pose: str | None = None  # of a .glb with a skeleton: CLIP or CLIP@SECONDS
     texture: str | None = None  # a picture for a mesh that names none
     flip: Literal["x", "y", "z"] | None = None  # mirror across this axis of the file, before it is turned
@@ -95,6 +99,8 @@ def _check(config: ReconstructConfig) -> None:
     parse_facing(config.facing)
     if config.num_gaussians < 1:
         raise BadInput(f"--num-gaussians must be at least 1, not {config.num_gaussians}.")
+    if not 0.0 <= config.shading <= 1.0:
+        raise BadInput(f"--shading must be from 0 to 1, not {config.shading:g}.")
     if len(config.crop) not in (0, 1, 4, 6):
         raise BadInput(
             f"--crop takes 1, 4 or 6 numbers, not {len(config.crop)}.",
@@ -138,25 +144,43 @@ def _sampled(path: Path, config: ReconstructConfig, report: Report) -> Gaussians
                 "a picture: --texture FILE"
             )
         )
+    _tell_how(mesh.told, report)
     _tell_unused(path, mesh.unused, report, "A picture can be put on it: --texture FILE" if mesh.lacks_picture else "")
-    return sample_mesh(mesh, config.num_gaussians, step_generator(config.seed, 0))
+    return sample_mesh(mesh, config.num_gaussians, step_generator(config.seed, 0), _light(config))
+
+
+def _light(config: ReconstructConfig) -> Light | None:
+    """The light on a mesh: from what will be above when it is flipped and turned."""
+    from stages.meshes.light import Light
+
+    sign, axis = (-1.0 if config.up[0] == "-" else 1.0), "xyz".index(config.up[-1])
+    if config.flip is not None and config.flip == config.up[-1]:
+        sign = -sign
+    up = tuple(sign if k == axis else 0.0 for k in range(3))
+    return Light(config.shading, (up[0], up[1], up[2])) if config.shading > 0.0 else None
+
+
+def _tell_how(told: tuple[str, ...], report: Report) -> None:
+    """Say how a file was read, where that is not as it stands there."""
+    for sentence in told:
+        report(Note(sentence))
 
 
 def _tell_unused(path: Path, unused: tuple[str, ...], report: Report, hint: str = "") -> None:
-    """Say what a file names of its colours and cannot be used."""
+    """Say what a file names and cannot be used."""
     if unused:
         report(Caution(f"{path} has {'; '.join(unused)}. {hint}".strip()))
 
 
 def _tell_poses(path: Path, report: Report) -> None:
-    """Say which poses a rigged file has: its bind pose was taken, which may be a T with the arms out."""
+    """Say which poses an animated file has: that without a clip was taken, which may be a T with the arms out."""
     from stages.meshes.gltf import SUFFIXES
     from stages.skeletons.rigged import clip_names
 
     names = clip_names(path) if path.suffix.lower() in SUFFIXES else []
     if names:
         shown = ", ".join(name.rpartition("|")[2] for name in names[:8]) + (", ..." if len(names) > 8 else "")
-        report(Note(f"Taken in its bind pose; --pose CLIP@SECONDS chooses another: {shown}."))
+        report(Note(f"Taken in its bind pose, without its clips; --pose CLIP@SECONDS chooses another: {shown}."))
 
 
 def _posed(path: Path, pose: str, config: ReconstructConfig, report: Report) -> Gaussians:
@@ -168,9 +192,11 @@ def _posed(path: Path, pose: str, config: ReconstructConfig, report: Report) -> 
         raise BadInput("--texture does not go with --pose.", "Put the texture into the .glb.")
     if path.suffix.lower() not in SUFFIXES:
         raise BadInput(f"{path} has no poses.", "--pose is for .glb and .gltf files with a skeleton or clips.")
-    rigged = read_rigged(path)
+    rigged = read_rigged(path).shaped(pose)
+    _tell_how(rigged.told, report)
     _tell_unused(path, rigged.unused, report)
-    return rigged.gaussians(rigged.named_pose(pose), config.num_gaussians, step_generator(config.seed, 0))
+    generator = step_generator(config.seed, 0)
+    return rigged.gaussians(rigged.named_pose(pose), config.num_gaussians, generator, _light(config))
 
 
 def _clean(gaussians: Gaussians, config: ReconstructConfig, report: Report) -> Gaussians:

@@ -27,10 +27,12 @@ from stages.exporting import Recording
 from stages.exporting.sequence import numbered, write_sequence
 from stages.media.colours import parse_background
 from stages.media.contact_sheet import write_png
-from stages.media.video import WRITERS
+from stages.media.video import ENCODED, WRITERS, check_size, even
+from stages.memory import memory_bytes
 from stages.moving.asset import MovingAsset, load_moving_asset
 from stages.moving.clip import load_clip, names_clip
 from stages.raster import choose, render
+from stages.raster.backdrop import AUTO, visible_background
 from stages.raster.ground import above_ground, ground_layer
 from stages.run_dir import RunDir
 
@@ -59,7 +61,7 @@ class RenderConfig:
     camera: Path | None = None  # a file with a path to travel instead, see ``stages.cameras.path``
     fov_deg: float = 35.0
     follow: bool = False  # the camera goes along with the body, to all sides but not up and down
-    background: str = "white"  # a name, #rrggbb, R,G,B, or transparent
+    background: str = AUTO  # white, or what the asset can be seen against; a name, #rrggbb, R,G,B, or transparent
     ground: bool = False  # a checkerboard below the lowest point of the body at rest, see ``stages.raster.ground``
     source: str = "auto"
     loop: bool = False  # end where it begins, see ``MovingAsset.offsets``
@@ -84,7 +86,10 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
     suffix = out.suffix.lower()
     background = check(config, out)
     times = asset.times(asset.num_frames(config.frames, config.fps))
+    if config.background == AUTO:
+        background = visible_background(asset.gaussians, report)
     standing = travel(asset, times, config)
+    check_memory(standing, config, out)
     if config.camera is not None and config.width is None and file_size(config.camera) is not None:
         report(Note(f"{standing[0].width} x {standing[0].height}, as {config.camera} says; --size says otherwise."))
     cameras = follow(standing, body_path(asset, times, config)[0]) if config.follow else standing
@@ -96,6 +101,10 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
         if config.compare:
             still = replace(asset, motion=None)
             frames = torch.cat([render_frames(still, times, standing, config, background, report), frames], dim=2)
+        if suffix in ENCODED and (frames.shape[1] % 2 or frames.shape[2] % 2):
+            asked = f"{frames.shape[2]} x {frames.shape[1]}"
+            frames = even(frames)
+            report(Note(f"Videos have even sides: {asked} is padded to {frames.shape[2]} x {frames.shape[1]}."))
         if suffix in WRITERS:
             WRITERS[suffix](out, frames, config.fps)
         else:
@@ -131,10 +140,31 @@ def check(config: RenderConfig, out: Path) -> Tensor | None:
             "--ground is a picture behind the splat: splats have none, nor has a transparent picture.",
             "Leave out --ground, or write a video over a colour.",
         )
+    if config.background == AUTO:
+        return torch.ones(3)
     background = parse_background(config.background)
     if background is None and suffix == ".mp4":
         raise BadInput("An mp4 cannot be transparent.", "Use a .webm, .mov, .gif or .png, or another --background.")
     return background
+
+
+def check_memory(cameras: list[Camera], config: RenderConfig, out: Path) -> None:
+    """Raise ``BadInput`` when the frames, one a camera, would not fit into the machine's memory, or not into such a
+    video."""
+    if out.suffix.lower() == ".ply":
+        return
+    frames, height = len(cameras), cameras[0].height
+    width = cameras[0].width * (2 if config.compare else 1)
+    needed = 2.0 * frames * width * height * 4 * (4 if config.background == "transparent" else 3)  # joined once more
+    there = memory_bytes()
+    if there is not None and needed > there:
+        raise BadInput(
+            f"{frames} frames of {width} x {height} need {needed / 1e9:,.0f} GB of memory, and this "
+            f"machine has {there / 1e9:,.0f} GB.",
+            "Choose a smaller --size, or fewer --frames.",
+        )
+    if out.suffix.lower() in ENCODED:
+        check_size(out, width, height)
 
 
 def travel(asset: MovingAsset, times: Tensor, config: RenderConfig) -> list[Camera]:

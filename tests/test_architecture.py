@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS: tuple[set[str], ...] = (
-    {"__init__", "conventions", "errors", "events", "files", "assets", "settings", "tables", "threads"},
+    {"__init__", "conventions", "errors", "events", "files", "assets", "settings", "tables", "threads", "memory"},
     {"geometry"},
     {"meshes"},
     {"cameras", "media"},
@@ -49,6 +49,7 @@ OWNERS = {
     "robust_laplacian": {"stages/skeletons/bone_heat.py"},
     "networkx": {"stages/skeletons"},
     "pygltflib": {"stages/meshes", "stages/exporting/glb.py"},
+    "DracoPy": {"stages/meshes/compression.py"},
     "pxr": {"stages/exporting/usd.py", "stages/exporting/usd_skel.py"},
     "zstandard": {"stages/gaussians/formats/spz.py"},
     "cv2": {"stages/guides/pixel_flow.py"},

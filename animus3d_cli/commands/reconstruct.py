@@ -65,6 +65,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    shading: Annotated[
+        float | None,
+        typer.Option(
+            "--shading",
+            metavar="0..1",
+            help="How strongly soft light shows the form of a mesh in its colours; 0 leaves them. Default: 0.25",
+            show_default=False,
+        ),
+    ] = None,
     up: Annotated[
         str | None,
         typer.Option(
@@ -146,8 +155,9 @@ def command(
 
     shared = {"num_gaussians": num_gaussians, "up": up, "facing": facing, "seed": seed}
     placing = {
-        "pose": pose, "texture": str(texture) if texture else None, "flip": flip, "min_opacity": min_opacity,
-        "max_size": max_size, "crop": _numbers(crop), "largest": largest or None, "center": center or None,
+        "pose": pose, "texture": str(texture) if texture else None, "shading": shading, "flip": flip,
+        "min_opacity": min_opacity, "max_size": max_size, "crop": _numbers(crop),
+        "largest": largest or None, "center": center or None,
         "scale": scale,
     }  # fmt: skip
     fitting = {"steps": steps, "device": device, "raster": raster}

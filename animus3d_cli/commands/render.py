@@ -39,8 +39,12 @@ def command(
     follow: Annotated[bool, typer.Option("--follow", help="The camera goes along with a body that travels.")] = False,
     background: Annotated[
         str,
-        typer.Option("--background", help="white, black, gray, #rrggbb, R,G,B or transparent (webm, mov, gif, png)."),
-    ] = "white",
+        typer.Option(
+            "--background",
+            help="auto (white; grey behind a white asset), white, black, gray, #rrggbb, R,G,B or transparent "
+            "(webm, mov, gif, png).",
+        ),
+    ] = "auto",
     ground: options.Ground = False,
     source: Annotated[
         str,

@@ -21,10 +21,11 @@ from torch import Tensor
 
 from stages.errors import BadInput
 from stages.meshes.gltf import SUFFIXES, GltfFile, open_gltf, parse_gltf, understanding
-from stages.meshes.mesh import as_glb, refuse_splat
+from stages.meshes.mesh import refuse_splat
 from stages.meshes.placement import Placement
 from stages.meshes.scene import Primitive, primitives
 from stages.meshes.surface import vertex_normals
+from stages.meshes.write_plain import as_glb
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,11 @@ from stages.exporting.skinned_stand_in import (
     joint_worlds,
     node_contents,
 )
-from stages.meshes.gltf import COMPRESSIONS, SUFFIXES, Array, GltfFile, open_gltf, parse_gltf, understanding
-from stages.meshes.mesh import as_glb, refuse_splat
+from stages.meshes.gltf import SUFFIXES, Array, GltfFile, open_gltf, parse_gltf, understanding
+from stages.meshes.mesh import refuse_splat
 from stages.meshes.placement import Placement
 from stages.meshes.scene import TRIANGLES, Primitive, primitives, shown_nodes
+from stages.meshes.write_plain import as_glb
 from stages.skeletons.rig import Rig, Skin
 from stages.skeletons.rigged import read_rigged
 
@@ -137,13 +138,12 @@ def skin_plain_mesh(
 def _opened(path: Path) -> tuple[GltfFile, GlbFile]:
     """The file, to read and to write."""
     if path.suffix.lower() in SUFFIXES:
-        source, data = open_gltf(path), path.read_bytes()
+        source = open_gltf(path)
     else:
-        data = as_glb(path)
         with understanding(path):
-            source = parse_gltf(path, data)
+            source = parse_gltf(path, as_glb(path))
     with understanding(path):
-        return source, parse_glb_file(data, path.parent)
+        return source, parse_glb_file(source.data, path.parent)
 
 
 def _placed(source: GltfFile, path: Path, posed: Tensor | None) -> list[_Placed]:
@@ -227,8 +227,6 @@ def _mesh_without_shapes(mesh: dict[str, Any]) -> dict[str, Any]:
 def _place(primitive: dict[str, Any], one: _Placed, writer: _Writer) -> None:
     """Write where a primitive's vertices are in the world, and drop what moved them."""
     primitive.pop("targets", None)
-    for name in COMPRESSIONS:  # the same vertices a second time, compressed
-        primitive.get("extensions", {}).pop(name, None)
     attributes = primitive["attributes"]
     for name in [name for name in attributes if name.startswith(("JOINTS_", "WEIGHTS_"))]:
         del attributes[name]

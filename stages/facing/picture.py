@@ -15,6 +15,7 @@ from stages.gaussians.facing import AXES, Facing
 from stages.gaussians.normalised import normalised
 from stages.priors.facing import turn_about_y
 from stages.raster import Rasterizer, render
+from stages.raster.backdrop import COLORS, MOST, share_near
 
 SIZE_PX, FINER = 512, 4
 """Side of the picture; what is drawn is drawn so much larger, then reduced."""
@@ -26,6 +27,9 @@ LABEL, MARGIN_PX = 1.62, 24
 """How far from the middle the name of its direction stands, in radii of the ring; what stays free around all."""
 
 PAPER, DISC, RING, ARROW, INK = (255, 255, 255), (243, 243, 240), (205, 204, 198), (217, 89, 38), (96, 96, 92)
+
+DIMMED = 0.6
+"""How bright the picture is behind a white body."""
 
 Outline = list[tuple[float, float]]
 
@@ -53,6 +57,8 @@ def draw_facing(asset: Gaussians, facing: Facing, rasterizer: Rasterizer) -> Ten
     )
     camera = _framed(camera, shown)
     floor = _floor(camera, facing, reach, ground)
+    if share_near(body, COLORS["white"]) > MOST:
+        floor = DIMMED * floor  # else a white body could hardly be seen
     return render(body, [camera], rasterizer, background=floor[None]).rgb[0].clamp(0.0, 1.0)
 
 

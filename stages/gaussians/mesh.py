@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from stages.gaussians.asset import Gaussians
 from stages.gaussians.surface import flat_gaussians
+from stages.meshes.light import Light, lit_colors
 from stages.meshes.mesh import Mesh, load_mesh, put_on
-from stages.meshes.paint import sample_painted
-from stages.meshes.surface import face_normals
+from stages.meshes.paint import Painted, sample_painted
+from stages.meshes.surface import SurfaceSamples, face_normals
 
 
 def gaussians_from_mesh(
@@ -27,8 +30,23 @@ def gaussians_from_mesh(
     return sample_mesh(mesh if texture is None else put_on(mesh, texture), num_gaussians, generator)
 
 
-def sample_mesh(mesh: Mesh, num_gaussians: int, generator: torch.Generator) -> Gaussians:
+def sample_mesh(mesh: Mesh, num_gaussians: int, generator: torch.Generator, light: Light | None = None) -> Gaussians:
     """Flat Gaussians on the surface, SH degree 0; none where it is cut out. Raises ``BadInput`` when all of it is."""
-    samples, colors = sample_painted(mesh.vertices, mesh.faces, mesh.painted, num_gaussians, generator)
-    normals = face_normals(mesh.vertices, mesh.faces)[samples.faces]
-    return flat_gaussians(samples.interpolate(mesh.vertices[mesh.faces]), normals, colors, samples.spacing)
+    return painted_gaussians(mesh.vertices, mesh.faces, mesh.painted, num_gaussians, generator, light)[0]
+
+
+def painted_gaussians(
+    vertices: Tensor,
+    faces: Tensor,
+    painted: Sequence[Painted],
+    num_gaussians: int,
+    generator: torch.Generator,
+    light: Light | None = None,
+) -> tuple[Gaussians, SurfaceSamples]:
+    """Flat Gaussians on ``faces`` [F, 3] of ``vertices`` [V, 3], and where they lie. ``light`` is baked into their
+    colours; without it these are the file's. Raises ``BadInput`` as ``sample_painted``."""
+    samples, colors = sample_painted(vertices, faces, painted, num_gaussians, generator)
+    normals = face_normals(vertices, faces)[samples.faces]
+    points = samples.interpolate(vertices[faces])
+    rgb = colors.rgb if light is None else lit_colors(colors, points, normals, vertices, faces, light)
+    return flat_gaussians(points, normals, rgb, samples.spacing, colors.alpha), samples

@@ -15,17 +15,21 @@ OPACITY = 0.95
 """[ours]"""
 
 
-def flat_gaussians(points: Tensor, normals: Tensor, colors: Tensor, spacing: float) -> Gaussians:
+def flat_gaussians(
+    points: Tensor, normals: Tensor, colors: Tensor, spacing: float, alpha: Tensor | None = None
+) -> Gaussians:
     """One Gaussian a point [M, 3], flat across its normal [M, 3], wide enough to touch its neighbours.
 
-    ``colors`` [M, 3] are displayed (sRGB) values in [0, 1].
+    ``colors`` [M, 3] are displayed (sRGB) values in [0, 1]; ``alpha`` [M] says how solid they are, all of them when
+    None.
     """
+    solid = torch.full((len(points),), OPACITY) if alpha is None else OPACITY * alpha
     extent = torch.tensor([spacing, spacing, FLATNESS * spacing]).to(points) * 0.65
     return Gaussians(
         means=points,
         quats=_quats_from_z(torch.nn.functional.normalize(normals, dim=-1)),
         log_scales=extent.log().expand(len(points), 3).clone(),
-        logit_opacities=torch.logit(torch.full((len(points),), OPACITY)).to(points),
+        logit_opacities=torch.logit(solid).to(points),
         sh=rgb_to_sh0(colors)[:, None],
     )
 

@@ -12,17 +12,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from stages.errors import BadInput
 from stages.files import replacing
 from stages.media.contact_sheet import to_bytes
 
 
 def write_mp4(path: Path, frames: Tensor, fps: int) -> None:
-    """H.264 (yuv420p, so that everything plays it) of frames [T, H, W, 3] in [0, 1]; odd sizes lose a row or column."""
+    """H.264 (yuv420p, so that everything plays it) of frames [T, H, W, 3] in [0, 1]; odd sizes as ``even``."""
     _write(path, frames, fps, "libx264", "yuv420p", quality=8)
 
 
 def write_webm(path: Path, frames: Tensor, fps: int) -> None:
-    """VP9 of frames [T, H, W, 3 or 4], for browsers; the fourth channel is kept as alpha. Odd sizes as in mp4."""
+    """VP9 of frames [T, H, W, 3 or 4], for browsers; the fourth channel is kept as alpha. Odd sizes as ``even``."""
     # alt-ref frames cannot hold alpha; a bitrate of 0 leaves the size to crf
     parameters = ["-crf", "18", "-b:v", "0", "-auto-alt-ref", "0", "-deadline", "good", "-cpu-used", "4"]
     _write(path, frames, fps, "libvpx-vp9", "yuva420p" if frames.shape[-1] == 4 else "yuv420p", parameters)
@@ -57,6 +58,30 @@ WRITERS: dict[str, Callable[[Path, Tensor, int], None]] = {
 """Suffix -> what writes such a file."""
 
 
+ENCODED = (".mp4", ".webm", ".mov")
+"""Those of them that ffmpeg encodes."""
+
+SMALLEST_PX, LARGEST_PX = 16, 16384
+"""Sides that the codecs take."""
+
+
+def check_size(path: Path, width: int, height: int) -> None:
+    """Raise ``BadInput`` when frames of this size cannot go into a video."""
+    if min(width, height) < SMALLEST_PX or max(width, height) > LARGEST_PX:
+        raise BadInput(
+            f"{path} cannot be {width} x {height}: sides of a video have {SMALLEST_PX} to {LARGEST_PX} pixels.",
+            "Choose another --size, or write a .png.",
+        )
+
+
+def even(frames: Tensor) -> Tensor:
+    """Frames [T, H, W, C] with their last row and column repeated where there is an odd number of them: the codecs
+    store chroma for two pixels at a time."""
+    if frames.shape[1] % 2:
+        frames = torch.cat([frames, frames[:, -1:]], dim=1)
+    return torch.cat([frames, frames[:, :, -1:]], dim=2) if frames.shape[2] % 2 else frames
+
+
 def ffmpeg_version() -> str:
     """ "ffmpeg 7.0" and the like: the program that imageio brings or finds. Raises ``RuntimeError`` without one."""
     imageio_ffmpeg.get_ffmpeg_exe()
@@ -72,15 +97,16 @@ def _write(
     parameters: Sequence[str] = (),
     quality: int | None = None,
 ) -> None:
-    """Encode. Chroma is stored for two pixels at a time, hence the even sizes."""
-    height, width = frames.shape[1] // 2 * 2, frames.shape[2] // 2 * 2
+    """Encode. Raises ``BadInput``: the frames are too small or too large for the codec."""
+    check_size(path, frames.shape[2], frames.shape[1])
+    frames = even(frames)
     with replacing(path) as temporary:
         writer = imageio.get_writer(
             temporary, fps=fps, codec=codec, quality=quality, pixelformat=pixels, macro_block_size=1,
             output_params=list(parameters),
         )  # fmt: skip
         with writer:
-            for frame in to_bytes(_bled(frames[:, :height, :width])).numpy():
+            for frame in to_bytes(_bled(frames)).numpy():
                 writer.append_data(frame)
 
 

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, unquote_to_bytes
+from urllib.parse import unquote
 
 import numpy as np
 import pygltflib
 
-from stages.errors import BadInput, first_line
+from stages.errors import AnimusError, BadInput, first_line
+from stages.meshes.compression import DTYPES
+from stages.meshes.plain_gltf import load_uri, plain_gltf
 
 SUFFIXES = (".glb", ".gltf")
-COMPRESSIONS = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression")
-DTYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
-WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class GltfFile:
-    """The parsed file. ``gltf`` is a ``pygltflib.GLTF2``; ``blob`` are all its buffers in one, which the buffer views
-    of ``gltf`` refer to."""
+    """The parsed file in its plain form (``plain_gltf``). ``gltf`` is a ``pygltflib.GLTF2``; ``blob`` are all its
+    buffers in one, which the buffer views of ``gltf`` refer to; ``data`` is the whole file in that form."""
 
     path: Path
     gltf: Any
     blob: bytes
+    data: bytes
+    told: list[str] = field(default_factory=list)  # whole sentences about what was done to read it
     missing: list[str] = field(default_factory=list)  # what it names and that cannot be used, and why
     decoded: dict[int, Any] = field(default_factory=dict)  # pictures that have been decoded, by their id
 
@@ -65,12 +66,17 @@ class GltfFile:
         if what not in self.missing:
             self.missing.append(what)
 
+    def tell(self, sentence: str) -> None:
+        """Remember once what to say of how it was read."""
+        if sentence not in self.told:
+            self.told.append(sentence)
+
 
 def open_gltf(path: Path) -> GltfFile:
     """Open a ``.glb`` or ``.gltf``, whichever its first bytes say.
 
     Raises:
-        BadInput: the file, or a buffer that it names, is missing; it is compressed; it is not glTF.
+        BadInput: the file, or a buffer that it names, is missing; it is not glTF.
     """
     if not path.is_file():
         raise BadInput(f"There is no file {path}.", "Check the path.")
@@ -82,26 +88,22 @@ def parse_gltf(path: Path, data: bytes) -> GltfFile:
     """The content ``data`` of a ``.glb`` or ``.gltf`` that lies at ``path``, or would.
 
     Raises:
-        BadInput: a buffer that it names is missing; it is compressed.
+        BadInput: a buffer that it names is missing; what is packed in it cannot be unpacked.
+        NotAvailable: it is packed by Draco, and DracoPy is not installed.
         ValueError: it is not glTF; json, struct and pygltflib raise others.
     """
-    binary = data[:4] == b"glTF"
-    text = data[20 : 20 + int.from_bytes(data[12:16], "little")] if binary else data
-    raw = json.loads(text.decode("utf-8-sig"))
+    content, blob, plain, told = plain_gltf(data, path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # chunks of extensions that are not used here
-        if binary:
-            gltf = pygltflib.GLTF2.load_from_bytes(data)
-        else:
-            gltf = pygltflib.GLTF2.gltf_from_json(text.decode("utf-8-sig"))
-    if gltf is None:
-        raise ValueError("it is not glTF")
-    for node, own in zip(gltf.nodes, raw.get("nodes", []), strict=True):
+        gltf = pygltflib.GLTF2.gltf_from_json(json.dumps(content))
+    for node, own in zip(gltf.nodes, content.get("nodes", []), strict=True):
         node.weights = own.get("weights")  # of morph targets: pygltflib knows those of meshes only
-    used = [name for name in COMPRESSIONS if name in (gltf.extensionsRequired or [])]
-    if used:
-        raise BadInput(f"{path} is compressed ({', '.join(used)}).", "Export it again without compression.")
-    return GltfFile(path, gltf, _join_buffers(gltf, path))
+    return GltfFile(path, gltf, blob, plain, told)
+
+
+def has_splats(gltf: Any) -> bool:
+    """Whether a file, as pygltflib holds it, has Gaussians in it (KHR_gaussian_splatting)."""
+    return any("gaussian_splatting" in name for name in gltf.extensionsUsed or [])
 
 
 class understanding:
@@ -115,21 +117,9 @@ class understanding:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if not isinstance(error, Exception) or isinstance(error, BadInput):
+        if not isinstance(error, Exception) or isinstance(error, AnimusError):
             return
         raise BadInput(f"{self.path} cannot be read as a mesh: {first_line(error)}.", "Export it again.") from None
-
-
-def load_uri(uri: str, folder: Path) -> bytes:
-    """What a URI of a glTF file stands for: a data URI, or a file beside it whose name may be percent-encoded
-    (glTF 2.0, 2.8). Raises ``FileNotFoundError``; nothing is fetched from a network."""
-    if uri.startswith("data:"):
-        head, _, body = uri.partition(",")
-        return base64.b64decode(unquote(body)) if head.endswith(";base64") else unquote_to_bytes(body)
-    for name in (unquote(uri), uri, unquote(uri).replace("\\", "/")):
-        if name and (folder / name).is_file():
-            return (folder / name).read_bytes()
-    raise FileNotFoundError(uri)
 
 
 def read_accessor(gltf: Any, blob: bytes | bytearray, accessor_id: int) -> Array:
@@ -166,24 +156,3 @@ def _rows(
     first = (view.byteOffset or 0) + (offset or 0)
     raw = np.frombuffer(blob, np.uint8, count=stride * (count - 1) + row, offset=first)
     return np.ascontiguousarray(np.lib.stride_tricks.as_strided(raw, (count, row), (stride, 1))).view(dtype)
-
-
-def _join_buffers(gltf: Any, path: Path) -> bytes:
-    """All buffers one behind the other, and the buffer views moved to where theirs begins."""
-    joined, starts = bytearray(), []
-    for number, buffer in enumerate(gltf.buffers):
-        starts.append(len(joined))
-        if buffer.uri:
-            try:
-                joined += load_uri(buffer.uri, path.parent)
-            except FileNotFoundError:
-                raise BadInput(
-                    f"{path} needs {unquote(buffer.uri)}, which is not beside it.", "Put the two together."
-                ) from None
-        elif number == 0:
-            joined += gltf.binary_blob() or b""
-        joined += b"\0" * (-len(joined) % 4)
-    for view in gltf.bufferViews:
-        view.byteOffset, view.buffer = (view.byteOffset or 0) + starts[view.buffer], 0
-    gltf.buffers = [pygltflib.Buffer(byteLength=len(joined))] if joined else []
-    return bytes(joined)

@@ -12,12 +12,27 @@ from PIL import Image
 from torch import Tensor
 
 from stages.meshes.gltf import Array, GltfFile
-from stages.meshes.paint import REPEAT, Paint, Picture
+from stages.meshes.paint import REPEAT, Glow, Paint, Picture, read_pixels
 from stages.meshes.scene import Primitive
 
 SPECULAR = "KHR_materials_pbrSpecularGlossiness"
 TRANSFORM = "KHR_texture_transform"
+UNLIT = "KHR_materials_unlit"
+STRENGTH = "KHR_materials_emissive_strength"
 OTHER_SOURCES = ("EXT_texture_webp", "EXT_texture_avif", "KHR_texture_basisu", "MSFT_texture_dds")
+USED = {SPECULAR, TRANSFORM, UNLIT, STRENGTH, *OTHER_SOURCES, "KHR_mesh_quantization", "KHR_node_visibility"}
+"""Extensions whose effect is seen here. Packed vertices and instances are made plain when a file is opened."""
+
+IN_BYTES = 2.0
+"""Factors should lie in [0, 1]. A larger one than this is taken to count from 0 to 255, as some writers have it
+(mikedh/trimesh#1971); what lies between is cut to 1. [ours]"""
+
+
+def tell_extensions(file: GltfFile) -> None:
+    """Have ``file.missing`` name the extensions that the file uses and that change nothing here."""
+    names = [name for name in file.gltf.extensionsUsed or [] if name not in USED and "gaussian_splatting" not in name]
+    if names:
+        file.miss(f"{', '.join(names)}, which {'is' if len(names) == 1 else 'are'} not used here")
 
 
 def read_paint(file: GltfFile, part: Primitive) -> Paint:
@@ -33,16 +48,41 @@ def read_paint(file: GltfFile, part: Primitive) -> Paint:
         uv = _places(file, primitive, faces)
     mode = material.alphaMode or "OPAQUE"
     cutoff = 0.5 if material.alphaCutoff is None else float(material.alphaCutoff)
-    see_through = factor[3] < 1.0 or (picture is not None and bool((picture.pixels[..., 3] < 1.0).any()))
-    if mode == "BLEND" and see_through:
-        file.miss("see-through parts (alphaMode BLEND), which become solid")
     return Paint(
-        factor=torch.tensor(factor, dtype=torch.float32),
+        factor=torch.tensor(_in_range(file, factor), dtype=torch.float32),
         tint=tint,
         picture=picture,
         uv=uv,
         cutoff=cutoff if mode == "MASK" else None,
+        see_through=mode == "BLEND",
+        glow=_glow(file, primitive, faces, material),
+        unlit=UNLIT in (material.extensions or {}),
     )
+
+
+def _glow(file: GltfFile, primitive: Any, faces: Array, material: Any) -> Glow | None:
+    """The light that a material sends out by itself (glTF 2.0, 3.9.4); None: it sends none."""
+    strength = float(((material.extensions or {}).get(STRENGTH) or {}).get("emissiveStrength", 1.0))
+    factor = strength * torch.tensor([float(number) for number in material.emissiveFactor or (0.0,) * 3])
+    if not factor.any():
+        return None
+    info = material.emissiveTexture
+    if info is None:
+        return Glow(factor=factor)
+    picture, uv = _texture(file, primitive, faces, info if isinstance(info, dict) else vars(info))
+    return None if picture is None else Glow(factor=factor, picture=picture, uv=uv)
+
+
+def _in_range(file: GltfFile, factor: list[float]) -> list[float]:
+    """A base colour's factor [4] in [0, 1], and a word where it was not."""
+    largest = max(factor)
+    if largest <= 1.0:
+        return factor
+    if largest > IN_BYTES:
+        file.miss("a base colour beyond 1, which is taken to count to 255")
+        return [number / 255.0 for number in factor]
+    file.miss("a base colour beyond 1, which is cut to 1")
+    return [min(number, 1.0) for number in factor]
 
 
 def _base(material: Any) -> tuple[list[float], dict[str, Any] | None]:
@@ -126,7 +166,7 @@ def _picture(file: GltfFile, texture: Any) -> Picture | None:
         pixels = None if source is None else _pixels(file, source)
         if pixels is not None:
             return Picture(pixels=pixels, wrap=wrap)
-    if not file.missing:
+    if all(source is None for source in sources):
         file.miss("a texture that names no picture")
     return None
 
@@ -137,9 +177,10 @@ def _pixels(file: GltfFile, image_id: int) -> Tensor | None:
         data, pixels = file.picture(image_id), None
         if data is not None:
             try:
-                pixels = torch.from_numpy(np.asarray(Image.open(io.BytesIO(data)).convert("RGBA")) / np.float32(255.0))
+                pixels = read_pixels(Image.open(io.BytesIO(data)))
             except Exception:  # Pillow raises whatever its decoders do
-                name = file.gltf.images[image_id].name or f"picture {image_id}"
-                file.miss(f"a texture, {name}, which cannot be read as a picture")
+                image = file.gltf.images[image_id]
+                kind = f" ({image.mimeType})" if image.mimeType else ""
+                file.miss(f"a texture, {image.name or f'picture {image_id}'}{kind}, which cannot be read as a picture")
         file.decoded[image_id] = pixels
     return file.decoded[image_id]

@@ -10,7 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from stages.errors import BadInput
@@ -18,6 +20,9 @@ from stages.meshes.surface import SurfaceSamples, sample_surface, triangle_areas
 
 PLAIN = 0.7
 """Grey, as displayed, of a surface without any colour. [ours]"""
+
+INVISIBLE = 0.05
+"""What is less solid than this has no Gaussians. [ours]"""
 
 REPEAT, CLAMP, MIRROR = 10497, 33071, 33648
 """How a picture goes on beyond its edges: the numbers of glTF's ``wrapS`` and ``wrapT``."""
@@ -40,32 +45,73 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Glow:
+    """Light that a surface sends out by itself."""
+
+    factor: Tensor  # [3] linear light
+    picture: Picture | None = None
+    uv: Tensor | None = None  # [F, 3, 2] places in the picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Colors:
+    """What M points of a surface look like."""
+
+    rgb: Tensor  # [M, 3] displayed
+    shown: Tensor  # [M] bool: not cut out
+    alpha: Tensor  # [M] how solid, in [0, 1]
+    lit: Tensor  # [M] which share of the colour is due to light that falls on it, in [0, 1]
+
+    def select(self, index: Tensor) -> Colors:
+        """Those named by ``index``."""
+        return Colors(rgb=self.rgb[index], shown=self.shown[index], alpha=self.alpha[index], lit=self.lit[index])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Paint:
-    """The colours of some triangles. Without any of the four they are plain grey."""
+    """The colours of some triangles. Without factor, tint and picture they are plain grey."""
 
     factor: Tensor | None = None  # [4] of all, linear light and alpha
     tint: Tensor | None = None  # [F, 3, 4] at the corners of each triangle, linear light and alpha
     picture: Picture | None = None
     uv: Tensor | None = None  # [F, 3, 2] places in the picture
     cutoff: float | None = None  # what has less alpha is cut out (glTF's alphaMode MASK)
+    see_through: bool = False  # alpha says how solid it is (BLEND)
+    glow: Glow | None = None
+    unlit: bool = False  # shown as it is, whatever light there is
 
     @property
     def is_plain(self) -> bool:
         """Whether the file says nothing of these triangles' colours."""
         return self.factor is None and self.tint is None and self.picture is None
 
-    def at(self, faces: Tensor, barycentric: Tensor) -> tuple[Tensor, Tensor]:
-        """Displayed colours [M, 3] at points ``barycentric`` [M, 3] of triangles ``faces`` [M], and which of them are
-        there, [M]: not cut out."""
+    def at(self, faces: Tensor, barycentric: Tensor) -> Colors:
+        """How points ``barycentric`` [M, 3] of triangles ``faces`` [M] look."""
+        num = len(faces)
+        shown, alpha, lit = torch.ones(num, dtype=torch.bool), torch.ones(num), torch.ones(num)
         if self.is_plain:
-            return torch.full((len(faces), 3), PLAIN), torch.ones(len(faces), dtype=torch.bool)
-        color = torch.ones(len(faces), 4) if self.factor is None else self.factor.expand(len(faces), 4)
+            return Colors(rgb=torch.full((num, 3), PLAIN), shown=shown, alpha=alpha, lit=lit)
+        color = torch.ones(num, 4) if self.factor is None else self.factor.expand(num, 4)
         if self.tint is not None:
             color = color * (self.tint[faces] * barycentric[..., None]).sum(dim=1)
         if self.picture is not None and self.uv is not None:
             color = color * self.picture.at((self.uv[faces] * barycentric[..., None]).sum(dim=1))
-        shown = torch.ones(len(faces), dtype=torch.bool) if self.cutoff is None else color[:, 3] >= self.cutoff
-        return displayed(color[:, :3].nan_to_num()).clamp(0.0, 1.0), shown
+        color = color.nan_to_num()
+        if self.cutoff is not None:
+            shown = color[:, 3] >= self.cutoff
+        elif self.see_through:
+            alpha = color[:, 3].clamp(0.0, 1.0)
+            shown = alpha >= INVISIBLE
+        light = color[:, :3].clamp(min=0.0)
+        if self.unlit:
+            lit = torch.zeros(num)
+        elif self.glow is not None:
+            own = self.glow.factor.expand(num, 3)
+            if self.glow.picture is not None and self.glow.uv is not None:
+                own = own * self.glow.picture.at((self.glow.uv[faces] * barycentric[..., None]).sum(dim=1))[:, :3]
+            reflected, light = light.sum(dim=1), light + own
+            lit = reflected / light.sum(dim=1).clamp(min=1e-6)
+        return Colors(rgb=displayed(light).clamp(0.0, 1.0), shown=shown, alpha=alpha, lit=lit)
 
 
 @dataclass(frozen=True)
@@ -83,9 +129,8 @@ def sample_painted(
     painted: Sequence[Painted],
     num_samples: int,
     generator: torch.Generator,
-) -> tuple[SurfaceSamples, Tensor]:
-    """``num_samples`` points on ``faces`` [F, 3] of ``vertices`` [V, 3], none where it is cut out, and their displayed
-    colours [M, 3].
+) -> tuple[SurfaceSamples, Colors]:
+    """``num_samples`` points on ``faces`` [F, 3] of ``vertices`` [V, 3], none where it is cut out, and how they look.
 
     Raises:
         BadInput: everything is cut out; the vertices are not finite, or no triangle has an area.
@@ -94,32 +139,42 @@ def sample_painted(
     if not (math.isfinite(area) and area > 0.0):
         raise BadInput("The mesh has no surface there: its triangles have no area, or NaN.", "Export the mesh again.")
     samples = sample_surface(vertices, faces, num_samples, generator)
-    colors, shown = _colors(samples, painted)
-    share = float(shown.float().mean())
+    colors = _colors(samples, painted)
+    share = float(colors.shown.float().mean())
     if share == 1.0:
         return samples, colors
     if share == 0.0:
-        raise BadInput("All of the mesh is cut out by the alpha of its texture.", "Export it with alphaMode OPAQUE.")
+        raise BadInput("All of the mesh is cut out by the alpha of its material.", "Export it with alphaMode OPAQUE.")
     # sample more in the places of those that fell away, and thin the rest evenly to the number asked for
     samples = sample_surface(vertices, faces, math.ceil(1.1 * num_samples / share) + 16, generator)
-    colors, shown = _colors(samples, painted)
-    kept = shown.nonzero()[:, 0]
+    colors = _colors(samples, painted)
+    kept = colors.shown.nonzero()[:, 0]
     kept = kept[torch.linspace(0, len(kept) - 1, min(num_samples, len(kept))).long()]
-    spacing = samples.spacing * math.sqrt(float(shown.float().mean()) * len(shown) / len(kept))
-    return SurfaceSamples(samples.faces[kept], samples.barycentric[kept], spacing), colors[kept]
+    spacing = samples.spacing * math.sqrt(float(colors.shown.float().mean()) * len(colors.shown) / len(kept))
+    return SurfaceSamples(samples.faces[kept], samples.barycentric[kept], spacing), colors.select(kept)
 
 
-def _colors(samples: SurfaceSamples, painted: Sequence[Painted]) -> tuple[Tensor, Tensor]:
-    """Displayed colours [M, 3] of samples and which are not cut out [M]."""
-    colors = torch.full((len(samples.faces), 3), PLAIN)
-    shown = torch.ones(len(samples.faces), dtype=torch.bool)
+def _colors(samples: SurfaceSamples, painted: Sequence[Painted]) -> Colors:
+    """How samples look."""
+    colors = Paint().at(samples.faces, samples.barycentric)
     for part in painted:
         chosen = (samples.faces >= part.first) & (samples.faces < part.last)
         if chosen.any():
-            colors[chosen], shown[chosen] = part.paint.at(
-                samples.faces[chosen] - part.first, samples.barycentric[chosen]
-            )
-    return colors, shown
+            own = part.paint.at(samples.faces[chosen] - part.first, samples.barycentric[chosen])
+            for name in ("rgb", "shown", "alpha", "lit"):
+                getattr(colors, name)[chosen] = getattr(own, name)
+    return colors
+
+
+def read_pixels(image: Image.Image) -> Tensor:
+    """A picture, [H, W, 4] in [0, 1]. Grey ones of 16 or 32 bits are brought to this range, which Pillow does not do.
+    Raises whatever Pillow's decoders do."""
+    if image.mode.startswith(("I", "F")):
+        grey = np.asarray(image, dtype=np.float32)
+        grey = grey / (1.0 if image.mode == "F" and grey.max(initial=0.0) <= 1.0 else 65535.0)
+        grey = np.clip(grey, 0.0, 1.0)
+        return torch.from_numpy(np.stack([grey, grey, grey, np.ones_like(grey)], axis=-1))
+    return torch.from_numpy(np.asarray(image.convert("RGBA"), dtype=np.float32) / np.float32(255.0))
 
 
 def displayed(linear: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from stages.geometry.rotations import matrix_quaternions, quaternion_matrices
 from stages.meshes.gltf import Array, GltfFile
 
+VISIBILITY = "KHR_node_visibility"
 TRIANGLES, STRIP, FAN = 4, 5, 6
 
 
@@ -37,6 +38,7 @@ def primitives(file: GltfFile) -> list[Primitive]:
     """
     worlds, found = world_matrices(file), []
     shown = shown_nodes(file)
+    lines = False
     for node_id in sorted_nodes(file)[0]:
         node = file.gltf.nodes[node_id]
         if node.mesh is None or node_id not in shown:
@@ -51,14 +53,21 @@ def primitives(file: GltfFile) -> list[Primitive]:
             vertices = vertices.astype(np.float32) + _morph(file, source, weights, "POSITION")
             if normals is not None:
                 normals = normals.astype(np.float32) + _morph(file, source, weights, "NORMAL")
+            faces = _faces(file, source, len(vertices))
+            lines |= not len(faces)
             found.append(
                 Primitive(
                     node=node_id, number=number, source=source, vertices=vertices, normals=normals,
                     tangents=None if tangents is None else tangents.astype(np.float32),
-                    faces=_faces(file, source, len(vertices)), world_node=worlds[node_id],
+                    faces=faces, world_node=worlds[node_id],
                     morphed=any(weights) and bool(source.targets),
                 )
             )  # fmt: skip
+    if lines:
+        file.miss("points or lines, which are left away")
+    if len(file.gltf.scenes) > 1:
+        name = file.gltf.scenes[file.gltf.scene or 0].name or f"number {file.gltf.scene or 0}"
+        file.tell(f"{file.path} has {len(file.gltf.scenes)} scenes; {name} is taken.")
     return found
 
 
@@ -115,7 +124,8 @@ def _local(node: Any) -> Array:
 
 
 def shown_nodes(file: GltfFile) -> set[int]:
-    """Ids of the nodes under the scene's roots; all when the file has no scene."""
+    """Ids of the nodes under the scene's roots; all when the file has no scene. Hidden ones (KHR_node_visibility) and
+    what is below them are left out."""
     nodes, scenes = file.gltf.nodes, file.gltf.scenes
     if not scenes:
         return set(range(len(nodes)))
@@ -123,7 +133,7 @@ def shown_nodes(file: GltfFile) -> set[int]:
     stack = list(scenes[file.gltf.scene or 0].nodes or [])
     while stack:
         node = stack.pop()
-        if node not in shown:
+        if node not in shown and ((nodes[node].extensions or {}).get(VISIBILITY) or {}).get("visible", True):
             shown.add(node)
             stack += nodes[node].children or []
     return shown

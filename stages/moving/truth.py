@@ -120,6 +120,10 @@ def find_clip(path: Path, clip: str, rest: Tensor, pose: str | None = None, opti
         known = ", ".join(name.rpartition("|")[2] for name in file.clips) or "none"
         raise BadInput(f"{path} has {len(file.clips)} clips.", f"Name one: {option} {path}#CLIP, of {known}.")
     clip = file.find_clip(clip) if clip else next(iter(file.clips))
+    if file.morphs_in(clip):
+        raise BadInput(f"{path}: the clip {clip} moves morph targets, which no truth is read from.", "Name another.")
+    if pose is not None:
+        file = file.shaped(pose)
     where = find_asset(file, rest, pose, clip)
     if where is None:
         tried = f"the pose {pose}" if pose else "a pose that its clips begin with"

@@ -130,9 +130,22 @@ class RunDir:
         return read_ply(self.canonical_ply)
 
     def source(self) -> Path | None:
-        """The file that the asset was made from, as it was named then; None when that is not recorded."""
-        recorded = (read_json(self.path / "run.json") or {}).get("source")
-        return None if recorded is None else Path(str(recorded))
+        """The file that the asset was made from; None when that is not recorded.
+
+        It is found from wherever a command runs, and where the run and the file were moved together. What is not there
+        any more is called as it was named then.
+        """
+        manifest = read_json(self.path / "run.json") or {}
+        recorded, from_run = manifest.get("source"), manifest.get("source_from_run")
+        if recorded is None:
+            return None
+        named = Path(str(recorded))
+        if from_run is None:
+            return named
+        there = self.path / str(from_run)
+        if not there.exists() or (named.exists() and named.samefile(there)):
+            return named
+        return Path(os.path.normpath(there.absolute()))
 
     def asset_hash(self) -> str:
         """Short hash of the canonical asset's file."""
@@ -178,13 +191,15 @@ class RunDir:
         self._write_manifest(source)
         return True
 
-    def _write_manifest(self, source: str) -> None:
+    def _write_manifest(self, source: str, file: Path | None = None) -> None:
+        """``source`` as it was named; ``file`` is where it is, when that is not the same."""
         write_json(
             self.path / "run.json",
             {
                 "format": FORMAT,
                 "asset": self.asset_hash(),
                 "source": source,
+                "source_from_run": _way(self.path, file or Path(source)),
                 "created": time.strftime("%FT%TZ", time.gmtime()),
                 "versions": versions(),
                 "python": platform.python_version(),
@@ -216,7 +231,7 @@ class RunDir:
         if (self.path / "run.json").exists():
             return
         manifest: dict[str, Any] = read_json(source.path / "run.json") or {}
-        self._write_manifest(str(manifest.get("source", source.path)))
+        self._write_manifest(str(manifest.get("source", source.path)), source.source())
 
     @contextmanager
     def lock(self, command: str, report: Report = silent) -> Iterator[None]:
@@ -225,6 +240,17 @@ class RunDir:
             self.path.mkdir(parents=True, exist_ok=True)
         with hold(self.path, command, report):
             yield
+
+
+def _way(run: Path, file: Path) -> str | None:
+    """The way from a run to a file: relative, or absolute where there is none (another drive); None for a file that is
+    not there."""
+    if not file.exists():
+        return None
+    try:
+        return Path(os.path.relpath(file.resolve(), run.resolve())).as_posix()
+    except ValueError:
+        return str(file.resolve())
 
 
 def _copy_folder(source: Path, destination: Path) -> None:

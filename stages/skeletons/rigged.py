@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,53 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.errors import BadInput
+from stages.errors import AnimusError, BadInput
 from stages.gaussians import Gaussians
-from stages.gaussians.surface import flat_gaussians
+from stages.gaussians.mesh import painted_gaussians
 from stages.meshes.gltf import Array, GltfFile, open_gltf, understanding
-from stages.meshes.materials import read_paint
-from stages.meshes.paint import Painted, sample_painted
+from stages.meshes.light import Light
+from stages.meshes.materials import read_paint, tell_extensions
+from stages.meshes.paint import Painted
 from stages.meshes.scene import Primitive, local_transform, primitives, sorted_nodes
-from stages.meshes.surface import SurfaceSamples, face_normals
+from stages.meshes.surface import SurfaceSamples
 from stages.skeletons.skeleton import Body, Pose, Skeleton, skin, unskin
-
-
-@dataclass(frozen=True)
-class Track:
-    """One animated property of one node."""
-
-    node: int
-    path: str  # translation, rotation or scale
-    times: np.ndarray[Any, Any]  # [K] seconds
-    values: np.ndarray[Any, Any]  # [K, D]; for CUBICSPLINE [3 K, D]
-    interpolation: str
-
-    def at(self, seconds: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Values [T, D] at ``seconds`` [T], held before the first and after the last key."""
-        upper = np.clip(np.searchsorted(self.times, seconds, side="right"), 1, len(self.times) - 1)
-        if len(self.times) == 1:
-            return np.repeat(
-                self.values[-1:] if self.interpolation != "CUBICSPLINE" else self.values[1:2], len(seconds), 0
-            )
-        lower = upper - 1
-        span = self.times[upper] - self.times[lower]
-        u = np.clip((seconds - self.times[lower]) / np.maximum(span, 1e-9), 0.0, 1.0)[:, None]
-        if self.interpolation == "STEP":
-            return np.where(u >= 1.0, self.values[upper], self.values[lower])
-        if self.interpolation == "CUBICSPLINE":
-            keys = self.values.reshape(len(self.times), 3, -1)  # in-tangent, value, out-tangent
-            p0, m0 = keys[lower, 1], keys[lower, 2] * span[:, None]
-            p1, m1 = keys[upper, 1], keys[upper, 0] * span[:, None]
-            u2, u3 = u * u, u * u * u
-            value = (2 * u3 - 3 * u2 + 1) * p0 + (u3 - 2 * u2 + u) * m0 + (3 * u2 - 2 * u3) * p1 + (u3 - u2) * m1
-        else:
-            a, b = self.values[lower], self.values[upper]
-            if self.path == "rotation":
-                b = np.where((a * b).sum(-1, keepdims=True) < 0, -b, b)
-            value = (1 - u) * a + u * b
-        if self.path == "rotation":
-            value = value / np.linalg.norm(value, axis=-1, keepdims=True)
-        return value
+from stages.skeletons.tracks import Morph, Track, read_morph, read_tracks
 
 
 def _plain(clip: str) -> str:
@@ -80,9 +44,11 @@ class RiggedFile:
     bind_local: Pose  # the nodes' own transforms
     clips: dict[str, list[Track]]
     places: dict[tuple[int, int], slice]  # which of the vertices are a node's n-th primitive's
-    unused: tuple[str, ...]  # what the file names of its colours and cannot be used
+    unused: tuple[str, ...]  # what the file names and cannot be used
     node_ids: list[int]  # of the J nodes, in the file
     skins: tuple[range, ...] = ()  # of each node with a skinned mesh, which of the S joints are its own
+    morphs: tuple[Morph, ...] = ()
+    told: tuple[str, ...] = ()  # whole sentences about how the file was read
     weighted: bool = True  # whether some vertex follows something: skins whose weights are all zero say nothing
 
     @property
@@ -92,7 +58,7 @@ class RiggedFile:
 
     def clip_seconds(self, clip: str) -> float:
         """Length of a clip."""
-        return float(max(track.times[-1] for track in self.clips[clip]))
+        return float(max((track.times[-1] for track in self.clips[clip]), default=0.0))
 
     def find_clip(self, name: str, others: tuple[str, ...] = ()) -> str:
         """The clip called ``name``, in whatever case and without the armature that Blender puts before it.
@@ -111,11 +77,34 @@ class RiggedFile:
 
         Raises ``BadInput``: no such clip, or it does not last that long.
         """
+        moment = self._moment(name)
+        return self.bind_local if moment is None else self.pose(moment[0], torch.tensor([moment[1]]).double())
+
+    def shaped(self, name: str) -> RiggedFile:
+        """The file with its morph targets as they are in a pose, named as in ``named_pose``, which it raises as."""
+        moment = self._moment(name)
+        if moment is None:
+            return self
+        vertices = self.vertices.clone()
+        for morph in self.morphs:
+            for track in self.clips[moment[0]]:
+                if track.path == "weights" and track.node == morph.node:
+                    weights = torch.from_numpy(track.at(np.array([moment[1]]))[0]).float()
+                    more = weights[: len(morph.weights)] - morph.weights[: len(weights)]
+                    vertices[morph.vertices] += torch.einsum("k,kvd->vd", more, morph.targets[: len(more)])
+        return replace(self, vertices=vertices)
+
+    def morphs_in(self, clip: str) -> bool:
+        """Whether a clip moves morph targets."""
+        return any(track.path == "weights" for track in self.clips[clip])
+
+    def _moment(self, name: str) -> tuple[str, float] | None:
+        """The clip and the seconds that a pose's name means; None for the nodes' own transforms."""
         clip, at, text = name.rpartition("@") if name not in self.clips else (name, "", "")
         if not at:
             clip, text = name, "0"
         if clip == "rest" and "rest" not in map(_plain, self.clips):
-            return self.bind_local
+            return None
         clip = self.find_clip(clip, others=("rest",))
         try:
             seconds = float(text)
@@ -123,7 +112,7 @@ class RiggedFile:
             seconds = math.nan
         if not 0.0 <= seconds <= self.clip_seconds(clip):
             raise BadInput(f"{clip} has no moment {text!r}: it lasts {self.clip_seconds(clip):.2f} s.", "CLIP@SECONDS.")
-        return self.pose(clip, torch.tensor([seconds], dtype=torch.float64))
+        return clip, seconds
 
     def pose(self, clip: str, seconds: Tensor) -> Pose:
         """The nodes' local transforms at ``seconds`` [T] of ``clip``; nodes without a track keep their own."""
@@ -157,19 +146,19 @@ class RiggedFile:
         bind_means = unskin(points, weights, skeleton.joint_matrices(rest)[0])
         return Body(gaussians=gaussians, bind_means=bind_means, weights=weights, skeleton=skeleton, rest=rest)
 
-    def gaussians(self, pose: Pose, num_gaussians: int, generator: torch.Generator) -> Gaussians:
-        """Gaussians on the surface as it is in ``pose``, in the file's own place and units."""
+    def gaussians(
+        self, pose: Pose, num_gaussians: int, generator: torch.Generator, light: Light | None = None
+    ) -> Gaussians:
+        """Gaussians on the surface as it is in ``pose``, in the file's own place and units; in the file's colours, or
+        with ``light`` on them."""
         posed = skin(self.vertices, self.weights, self.skeleton.joint_matrices(pose))[0]
-        return self._sample(posed, num_gaussians, generator)[0]
+        return self._sample(posed, num_gaussians, generator, light)[0]
 
     def _sample(
-        self, vertices: Tensor, num_gaussians: int, generator: torch.Generator
+        self, vertices: Tensor, num_gaussians: int, generator: torch.Generator, light: Light | None = None
     ) -> tuple[Gaussians, SurfaceSamples]:
         """Gaussians on the faces between ``vertices`` [V, 3], and where they lie."""
-        samples, colors = sample_painted(vertices, self.faces, self.painted, num_gaussians, generator)
-        normals = face_normals(vertices, self.faces)[samples.faces]
-        points = samples.interpolate(vertices[self.faces])
-        return flat_gaussians(points, normals, colors, samples.spacing), samples
+        return painted_gaussians(vertices, self.faces, self.painted, num_gaussians, generator, light)
 
 
 def read_rigged(path: Path) -> RiggedFile:
@@ -187,16 +176,17 @@ def read_rigged(path: Path) -> RiggedFile:
 
 
 def clip_names(path: Path) -> list[str]:
-    """Names of the clips in a ``.glb`` with a skin; none where it has no skin, or cannot be read."""
+    """Names of the clips in a ``.glb`` or ``.gltf``; none where it cannot be read."""
     try:
         gltf = open_gltf(path).gltf
-    except BadInput:  # whoever reads the mesh says what is wrong with it
+    except AnimusError:  # whoever reads the mesh says what is wrong with it
         return []
-    return [clip.name or f"clip{i}" for i, clip in enumerate(gltf.animations)] if gltf.skins else []
+    return [clip.name or f"clip{i}" for i, clip in enumerate(gltf.animations)]
 
 
 def _take_apart(file: GltfFile, parts: list[Primitive]) -> RiggedFile:
     """Nodes, skins, and the primitives that hang on them."""
+    tell_extensions(file)
     order, parents = sorted_nodes(file)
     index = {node: i for i, node in enumerate(order)}
     bind_local = _node_pose(file, order)
@@ -217,21 +207,24 @@ def _take_apart(file: GltfFile, parts: list[Primitive]) -> RiggedFile:
         own_joints[node_id] = range(first, len(joints))
 
     vertices, faces, weights, painted = [], [], [], []
+    morphs: list[Morph | None] = []
     places: dict[tuple[int, int], slice] = {}
     num_vertices = num_faces = 0
     weighted = False
     for part in parts:
-        position = part.vertices
+        position, linear = part.vertices, np.eye(3)
         if file.gltf.nodes[part.node].skin is None:
             world = node_world[index[part.node]]
-            position = position @ world[:3, :3].T + world[:3, 3]
+            position, linear = position @ world[:3, :3].T + world[:3, 3], world[:3, :3]
         vertices.append(position)
         faces.append(part.faces + num_vertices)
         share, known = _skin_weights(file, part, own_joints[part.node], len(joints))
         weights.append(share)
         weighted |= known
         painted.append(Painted(num_faces, num_faces + len(part.faces), read_paint(file, part)))
-        places[part.node, part.number] = slice(num_vertices, num_vertices + len(position))
+        own = slice(num_vertices, num_vertices + len(position))
+        places[part.node, part.number] = own
+        morphs.append(read_morph(file, part, index[part.node], own, linear))
         num_vertices, num_faces = num_vertices + len(position), num_faces + len(part.faces)
     return RiggedFile(
         vertices=torch.from_numpy(np.concatenate(vertices)).float(),
@@ -243,9 +236,11 @@ def _take_apart(file: GltfFile, parts: list[Primitive]) -> RiggedFile:
         joints=joints,
         inverse_bind=torch.from_numpy(np.stack(inverse_bind)).float(),
         bind_local=bind_local,
-        clips={name: _tracks(file, name, clip, index) for name, clip in _named_clips(file)},
+        clips={name: read_tracks(file, name, clip, index) for name, clip in _named_clips(file)},
         places=places,
+        morphs=tuple(morph for morph in morphs if morph is not None),
         unused=tuple(file.missing),
+        told=tuple(file.told),
         node_ids=order,
         skins=tuple(own for node_id, own in own_joints.items() if file.gltf.nodes[node_id].skin is not None),
         weighted=weighted,
@@ -283,28 +278,6 @@ def _skin_weights(file: GltfFile, part: Primitive, own: range, num_joints: int) 
 
 def _named_clips(file: GltfFile) -> list[tuple[str, Any]]:
     return [(clip.name or f"clip{i}", clip) for i, clip in enumerate(file.gltf.animations)]
-
-
-def _tracks(file: GltfFile, name: str, clip: Any, index: dict[int, int]) -> list[Track]:
-    """The tracks of the clip ``name`` that move nodes; ``index`` is a node's position by its id. A channel without a
-    node is ignored (3.11). Raises ``BadInput``: a channel names a node that is not there."""
-    for channel in clip.channels:
-        if channel.target.node is not None and channel.target.node not in index:
-            raise BadInput(
-                f"{file.path}: the clip {name} moves node {channel.target.node}, and the file has {len(index)} nodes.",
-                "Export it again, or without that clip.",
-            )
-    return [
-        Track(
-            index[channel.target.node],
-            channel.target.path,
-            file.accessor(clip.samplers[channel.sampler].input).reshape(-1).astype(np.float64),
-            file.accessor(clip.samplers[channel.sampler].output).astype(np.float64),
-            clip.samplers[channel.sampler].interpolation or "LINEAR",
-        )
-        for channel in clip.channels
-        if channel.target.node is not None and channel.target.path in ("translation", "rotation", "scale")
-    ]
 
 
 def _node_pose(file: GltfFile, order: list[int]) -> Pose:

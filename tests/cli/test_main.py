@@ -171,3 +171,11 @@ def test_a_terminal_of_80_columns_gets_a_bar_with_whole_counters() -> None:
     os.close(ours)
     bar = next(line for line in shown.splitlines()[::-1] if "900/1200" in line)
     assert "eta" in bar and "score 0.0123" in bar and "…" not in bar
+
+
+def test_a_terminal_that_does_not_know_the_letters_gets_escapes(tmp_path: Path) -> None:
+    (tmp_path / "rün").mkdir()
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "animus3d_cli", "status", "rün"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0 and b"r\\xfcn" in done.stdout and not done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from stages.errors import BadInput
 from stages.events import silent
 from stages.gaussians import Gaussians
 from stages.gaussians.normalised import normalised
+from stages.gaussians.sh import rgb_to_sh0
 from stages.geometry.rotations import quaternion_matrices
 from stages.motion.hexplane import HexPlane, HexPlaneConfig
 from stages.moving.asset import MovingAsset, load_moving_asset
@@ -111,3 +113,42 @@ def test_followed_pictures_differ_from_those_of_a_camera_that_stands(run: RunDir
 def test_a_ground_needs_a_picture_to_be_in(run: RunDir, tmp_path: Path, out: str, background: str) -> None:
     with pytest.raises(BadInput, match="--ground"):
         render(run, RenderConfig(ground=True, background=background), silent, out=tmp_path / out)
+
+
+def test_odd_videos_are_padded_and_what_cannot_be_is_one_line(run: RunDir, tmp_path: Path) -> None:
+    told: list[Any] = []
+    config = RenderConfig(frames=2, width=33, height=17, source="static")
+    render(run, config, told.append, out=tmp_path / "clip.mp4")
+    assert "33 x 17" in said(told) and "34 x 18" in said(told)
+    told.clear()
+    render(run, replace(config, width=34, height=18), told.append, out=tmp_path / "clip.mp4")
+    assert "padded" not in said(told)
+    render(run, replace(config, width=1, height=1), silent, out=tmp_path / "dot.png")
+    for frames, width, height, word in ((2, 1, 1, "1 x 1"), (31, 10**6, 10**6, "744,000 GB"), (2, 17000, 32, "17000")):
+        wrong = replace(config, frames=frames, width=width, height=height)
+        with pytest.raises(BadInput) as caught:
+            render(run, wrong, silent, out=tmp_path / "no.mp4")
+        assert word in caught.value.what
+    assert not list(tmp_path.glob("no*"))
+
+
+def test_a_white_body_is_shown_on_grey_unless_told_otherwise(tmp_path: Path) -> None:
+    asset = splat(1, count=30)
+    for name, rgb, corner in (("white", 0.97, 128), ("dark", 0.3, 255)):
+        run = RunDir(tmp_path / name)
+        sh = torch.zeros_like(asset.sh)
+        sh[:, 0] = rgb_to_sh0(torch.full((30, 3), rgb))
+        run.put_asset(replace(asset, sh=sh, log_scales=asset.log_scales - 2.0), "goat.ply", force=False)
+        told: list[Any] = []
+        config = RenderConfig(frames=1, width=24, height=24, source="static")
+        for background, expected in (("auto", corner), ("white", 255)):
+            config = replace(config, background=background)
+            render(run, config, told.append, out=tmp_path / f"{name}.png")
+            picture = np.asarray(Image.open(next(tmp_path.glob(f"{name}*.png"))))
+            assert abs(int(picture[0, 0, 0]) - expected) <= 1
+        assert ("--background" in said(told)) == (name == "white")
+
+
+def said(told: list[Any]) -> str:
+    """All texts that were told."""
+    return " ".join(getattr(event, "text", "") for event in told)

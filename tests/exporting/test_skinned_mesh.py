@@ -16,8 +16,8 @@ from torch import Tensor
 from stages.errors import BadInput
 from stages.exporting.skinned_mesh import skin_plain_mesh
 from stages.exporting.skinned_stand_in import skin_stand_in
-from stages.meshes.mesh import as_glb
 from stages.meshes.placement import Placement
+from stages.meshes.write_plain import as_glb
 from stages.skeletons.rig import Joints, Rig, Skin
 from stages.skeletons.rigged import read_rigged
 from stages.skeletons.skeleton import skin

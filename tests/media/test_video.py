@@ -12,9 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
+from stages.errors import BadInput
 from stages.media.contact_sheet import contact_sheet, to_bytes, write_png
 from stages.media.preview import write_preview
-from stages.media.video import write_gif, write_mov, write_mp4, write_webm
+from stages.media.video import check_size, even, write_gif, write_mov, write_mp4, write_webm
 
 
 def read_video(path: Path, height: int, width: int, pixels: str = "rgb24") -> np.ndarray:
@@ -63,11 +64,6 @@ def test_alpha_reads_back(tmp_path: Path, write: Any, suffix: str) -> None:
     assert (read_video(tmp_path / f"clip{suffix}", 48, 48, "rgba")[..., 3] == 255).all()
 
 
-def test_odd_sizes_lose_a_row_and_a_column(tmp_path: Path) -> None:
-    write_mp4(tmp_path / "clip.mp4", moving_square(2, 48)[:, :33, :47], fps=8)
-    assert read_video(tmp_path / "clip.mp4", 32, 46).shape == (2, 32, 46, 3)
-
-
 def test_preview_is_a_video_and_its_contact_sheet(tmp_path: Path) -> None:
     assert write_preview(tmp_path / "preview", moving_square(16, 48), fps=8) == tmp_path / "preview.mp4"
     assert read_video(tmp_path / "preview.mp4", 240, 240).shape[0] == 16  # 48 px enlarged five times
@@ -101,3 +97,27 @@ def test_contact_sheet_goes_row_by_row(tmp_path: Path) -> None:
     write_png(tmp_path / "sheet.png", sheet)
     with Image.open(tmp_path / "sheet.png") as picture:
         assert np.array_equal(np.asarray(picture), to_bytes(sheet).numpy())
+
+
+@pytest.mark.parametrize(("write", "suffix"), [(write_mp4, ".mp4"), (write_webm, ".webm"), (write_mov, ".mov")])
+def test_odd_sizes_repeat_their_last_row_and_column(tmp_path: Path, write: Any, suffix: str) -> None:
+    frames = torch.linspace(0.2, 0.8, 33)[None, :, None, None].repeat(3, 1, 25, 3)
+    frames[:, :, -1] = torch.tensor([0.9, 0.9, 0.1])
+    write(tmp_path / f"clip{suffix}", frames, 8)
+    read = read_video(tmp_path / f"clip{suffix}", 34, 26)
+    assert read.shape == (3, 34, 26, 3)
+    wanted = to_bytes(even(frames)).numpy().astype(int)
+    np.testing.assert_array_equal(wanted[:, :33, :25], to_bytes(frames).numpy())
+    np.testing.assert_array_equal(wanted[:, -1], wanted[:, -2])
+    np.testing.assert_array_equal(wanted[:, :, -1], wanted[:, :, -2])
+    assert np.abs(read - wanted).mean() < 6  # lossy
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 64), (20000, 64)])
+def test_sizes_that_no_codec_takes(tmp_path: Path, size: tuple[int, int]) -> None:
+    with pytest.raises(BadInput) as caught:
+        check_size(tmp_path / "clip.mp4", *size)
+    assert f"{size[0]} x {size[1]}" in caught.value.what and "clip.mp4" in caught.value.what
+    with pytest.raises(BadInput):
+        write_mp4(tmp_path / "clip.mp4", torch.zeros(1, 1, 1, 3), 8)
+    assert not list(tmp_path.iterdir())

@@ -14,7 +14,7 @@ from stages.events import silent
 from stages.gaussians.mesh import gaussians_from_mesh
 from stages.gaussians.sh import sh0_to_rgb
 from stages.meshes.mesh import load_mesh
-from stages.meshes.paint import PLAIN, displayed, linear_light
+from stages.meshes.paint import PLAIN, displayed, linear_light, read_pixels
 from stages.reconstruct import ReconstructConfig, load_asset
 from stages.skeletons.rigged import read_rigged
 from tests.meshes.gltf_files import Gltf
@@ -35,8 +35,8 @@ def colors_at(path: Path, places: list[tuple[float, float]]) -> torch.Tensor:
     """Colours [M, 3] at ``places`` (x, y) of the square, and NaN where it is cut out."""
     (part,) = load_mesh(path).painted
     at = [(0, (1 - x, x - y, y)) if y <= x else (1, (1 - y, x, y - x)) for x, y in places]
-    rgb, shown = part.paint.at(torch.tensor([face for face, _ in at]), torch.tensor([corner for _, corner in at]))
-    return torch.where(shown[:, None], rgb, torch.nan)
+    seen = part.paint.at(torch.tensor([face for face, _ in at]), torch.tensor([corner for _, corner in at]))
+    return torch.where(seen.shown[:, None], seen.rgb, torch.nan)
 
 
 FOUR = [(0.25, 0.75), (0.75, 0.75), (0.25, 0.25), (0.75, 0.25)]  # upper left, upper right, lower left, lower right
@@ -178,3 +178,61 @@ def test_a_rigged_file_at_rest_has_the_colours_of_the_plain_mesh(tmp_path: Path)
     torch.testing.assert_close(posed.means, plain.means)
     torch.testing.assert_close(posed.sh, plain.sh)
     assert float(sh0_to_rgb(plain.sh).std()) > 0.05
+
+
+@pytest.mark.parametrize(
+    ("factor", "expected", "said"),
+    [([255, 51, 0, 255], [1.0, srgb(0.2), 0.0], True), ([1.5, 0.5, 0.0, 1.0], [1.0, srgb(0.5), 0.0], True),
+     ([1.0, 0.5, 0.0, 1.0], [1.0, srgb(0.5), 0.0], False)],
+)  # fmt: skip
+def test_base_colours_beyond_one(tmp_path: Path, factor: list[float], expected: list[float], said: bool) -> None:
+    made = Gltf.square()
+    made.material({"pbrMetallicRoughness": {"baseColorFactor": factor}})
+    path = made.write_glb(tmp_path / "a.glb")
+    torch.testing.assert_close(colors_at(path, FOUR[:1])[0], torch.tensor(expected), atol=1e-5, rtol=0)
+    assert any("beyond 1" in what for what in load_mesh(path).unused) == said
+
+
+def test_what_sends_out_light_is_brighter_by_that(tmp_path: Path) -> None:
+    """Black but for its own light: the left half of a picture, twice as strong as it is."""
+    made = Gltf.square()
+    made.textured(np.array([[[128, 0, 0], [0, 0, 0]]]))
+    made.material(
+        {
+            "pbrMetallicRoughness": {"baseColorFactor": [0, 0, 0.5, 1]},
+            "emissiveFactor": [1, 1, 1], "emissiveTexture": {"index": 0},
+            "extensions": {"KHR_materials_emissive_strength": {"emissiveStrength": 2.0}},
+        }
+    )  # fmt: skip
+    path = made.write_glb(tmp_path / "a.glb")
+    expected = torch.tensor([[srgb(2 * light(128 / 255)), 0.0, srgb(0.5)], [0.0, 0.0, srgb(0.5)]])
+    torch.testing.assert_close(colors_at(path, FOUR[:2]), expected, atol=1e-5, rtol=0)
+    (part,) = load_mesh(path).painted
+    lit = part.paint.at(torch.tensor([1, 0]), torch.tensor([[0.2, 0.0, 0.8], [0.1, 0.8, 0.1]])).lit
+    assert float(lit[0]) < 0.6 and float(lit[1]) == 1.0
+
+
+def test_what_can_be_seen_through_has_faint_gaussians_or_none(tmp_path: Path) -> None:
+    made, alpha = Gltf.square(), np.array([[[0], [128]], [[255], [255]]])
+    made.textured(np.concatenate([QUARTERS, alpha], axis=2))
+    made.json["materials"][0]["alphaMode"] = "BLEND"
+    asset = gaussians_from_mesh(made.write_glb(tmp_path / "a.glb"), 300, torch.Generator().manual_seed(0))
+    upper, left = asset.means[:, 1] > 0.5, asset.means[:, 0] < 0.5
+    assert not bool((upper & left).any()) and bool((upper & ~left).any())
+    torch.testing.assert_close(asset.opacities[~upper].mean(), torch.tensor(0.95), atol=1e-4, rtol=0)
+    torch.testing.assert_close(asset.opacities[upper].mean(), torch.tensor(0.95 * 128 / 255), atol=1e-4, rtol=0)
+
+
+def test_pictures_of_sixteen_bits_are_not_white() -> None:
+    grey = Image.fromarray(np.full((2, 2), 16384, np.uint16))
+    torch.testing.assert_close(read_pixels(grey)[0, 0], torch.tensor([0.25, 0.25, 0.25, 1.0]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(read_pixels(Image.new("L", (2, 2), 51))[0, 0, :3], torch.full((3,), 0.2))
+
+
+def test_a_missing_texture_is_named_whatever_else_is_missing(tmp_path: Path) -> None:
+    made = Gltf.square()
+    made.textured(QUARTERS)
+    made.json["textures"] = [{}]
+    made.json["extensionsUsed"] = ["ACME_gloss"]
+    said = load_mesh(made.write_glb(tmp_path / "a.glb")).unused
+    assert any("ACME_gloss" in what for what in said) and any("names no picture" in what for what in said)

@@ -14,6 +14,7 @@ from stages.exporting.glb import read_mesh
 from stages.meshes.gltf import open_gltf
 from stages.meshes.mesh import load_mesh
 from stages.meshes.scene import local_transform, primitives
+from stages.moving.truth import true_motion
 from stages.reconstruct import ReconstructConfig, load_asset
 from tests.meshes.gltf_files import SQUARE, Gltf, png
 
@@ -118,3 +119,84 @@ def test_export_takes_a_gltf_with_its_files_into_one(tmp_path: Path) -> None:
     assert image.uri is None and image.bufferView is not None
     (part,) = primitives(open_gltf(tmp_path / "a.gltf"))
     np.testing.assert_array_equal(part.vertices, source.parts[0].vertices)
+
+
+def test_instances_become_nodes(tmp_path: Path) -> None:
+    made = Gltf.square()
+    places = np.array([[0, 0, 0], [5, 0, 0], [0, 0, 7]], np.float32)
+    sizes = np.array([[1, 1, 1], [2, 1, 1], [1, 3, 1]], np.float32)
+    attributes = {"TRANSLATION": made.accessor(places), "SCALE": made.accessor(sizes)}
+    made.json["nodes"][0] |= {
+        "translation": [0, 1, 0], "extensions": {"EXT_mesh_gpu_instancing": {"attributes": attributes}},
+    }  # fmt: skip
+    made.json["extensionsUsed"] = made.json["extensionsRequired"] = ["EXT_mesh_gpu_instancing"]
+    found = load_mesh(made.write_glb(tmp_path / "a.glb"))
+    expected = np.concatenate([SQUARE * size + place + [0, 1, 0] for place, size in zip(places, sizes, strict=True)])
+    rows = [sorted(map(tuple, np.round(points, 4).tolist())) for points in (found.vertices.numpy(), expected)]
+    assert rows[0] == rows[1]
+    assert not found.unused
+    assert read_mesh(tmp_path / "a.glb").num_vertices == 12
+
+
+def test_hidden_nodes_other_scenes_lines_and_extensions(tmp_path: Path) -> None:
+    """Hidden nodes and other scenes are left out; what is left out is said by name."""
+    made = Gltf.square()
+    made.json["nodes"] = [
+        {"mesh": 0}, {"children": [2], "extensions": {"KHR_node_visibility": {"visible": False}}},
+        {"mesh": 0, "translation": [9, 9, 9]}, {"mesh": 0, "translation": [5, 5, 5]},
+    ]  # fmt: skip
+    made.json["scenes"] = [{"nodes": [3]}, {"nodes": [0, 1], "name": "the shown one"}]
+    made.json["scene"] = 1
+    made.json["extensionsUsed"] = ["KHR_node_visibility", "KHR_materials_clearcoat", "ACME_fur"]
+    made.json["meshes"][0]["primitives"].append({"attributes": made.primitive["attributes"], "mode": 1})
+    mesh = load_mesh(made.write_glb(tmp_path / "a.glb"))
+    np.testing.assert_array_equal(mesh.vertices.numpy(), SQUARE)
+    assert len(mesh.told) == 1 and "the shown one" in mesh.told[0]
+    said = "; ".join(mesh.unused)
+    assert said.count("ACME_fur") == said.count("KHR_materials_clearcoat") == said.count("lines") == 1
+    assert "visibility" not in said
+
+
+def test_a_scene_far_from_the_origin_keeps_its_shape(tmp_path: Path) -> None:
+    made = Gltf.square()
+    made.json["nodes"][0]["translation"] = [691000.25, 120.0, -5335000.125]
+    made.json["accessors"][0] |= {"min": [0, 0, 0], "max": [1, 1, 0]}
+    mesh = load_mesh(made.write_glb(tmp_path / "a.glb"))
+    assert len(mesh.told) == 1 and "691001" in mesh.told[0]
+    np.testing.assert_allclose(np.ptp(mesh.vertices.numpy(), axis=0), [1, 1, 0], atol=1e-6)
+    source = read_mesh(tmp_path / "a.glb")
+    np.testing.assert_allclose(source.parts[0].placed.numpy(), mesh.vertices.numpy(), atol=1e-5)
+    made.json["nodes"][0]["translation"] = [300.0, 0, 0]
+    assert not load_mesh(made.write_glb(tmp_path / "a.glb")).told
+
+
+@pytest.mark.parametrize("interpolation", ["LINEAR", "STEP", "CUBICSPLINE"])
+def test_a_pose_may_be_one_of_morph_targets(tmp_path: Path, interpolation: str) -> None:
+    """Two targets, of which one is on by default; half way through the clip, the other is half on."""
+    made = Gltf.square()
+    moves = [SQUARE * np.array(axis, np.float32) for axis in ((0, 1, 0), (1, 0, 0))]
+    made.primitive["targets"] = [{"POSITION": made.accessor(move)} for move in moves]
+    made.json["meshes"][0]["weights"] = [1.0, 0.0]
+    made.json["nodes"][0]["scale"] = [1, 1, 2]
+    keys = np.array([1, 0, 0, 1], np.float32).reshape(2, 2)
+    if interpolation == "CUBICSPLINE":
+        keys = np.stack([0 * keys, keys, 0 * keys], axis=1).reshape(-1, 2)
+    sampler = {
+        "input": made.accessor(np.array([0, 2], np.float32)), "output": made.accessor(keys.reshape(-1)),
+        "interpolation": interpolation,
+    }  # fmt: skip
+    channel = {"sampler": 0, "target": {"node": 0, "path": "weights"}}
+    made.json["animations"] = [{"name": "Grow", "samplers": [sampler], "channels": [channel]}]
+    path = made.write_glb(tmp_path / "a.glb")
+
+    def size(pose: str | None) -> list[float]:
+        means = load_asset(path, ReconstructConfig(num_gaussians=800, pose=pose), silent).means
+        return means.amax(dim=0).tolist()
+
+    for pose in (None, "rest", "Grow@0"):
+        assert size(pose) == pytest.approx([1, 2, 0], abs=0.1)
+    assert size("Grow@1") == pytest.approx([1, 2, 0] if interpolation == "STEP" else [1.5, 1.5, 0], abs=0.1)
+    assert size("Grow@2") == pytest.approx([2, 1, 0], abs=0.1)
+    asset = load_asset(path, ReconstructConfig(num_gaussians=800), silent)
+    with pytest.raises(BadInput, match="morph"):
+        true_motion(f"{path}#Grow", asset.means, 3)

@@ -98,3 +98,27 @@ def test_where_the_run_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANIMUS3D_RUN", "elsewhere")
     assert resolve_run_path(None) == Path("elsewhere")
     assert resolve_run_path(Path("here")) == Path("here")
+
+
+def test_the_source_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where run and file were moved together, and in a run that began with this one's asset."""
+    (tmp_path / "here" / "sub").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "sub").mkdir(parents=True)
+    (tmp_path / "here" / "sub" / "a.glb").write_text("mine")
+    (tmp_path / "elsewhere" / "sub" / "a.glb").write_text("another")
+    monkeypatch.chdir(tmp_path / "here")
+    run = RunDir(Path("run"))
+    run.put_asset(splat(1), "sub/a.glb", force=False)
+    assert run.source() == Path("sub/a.glb")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = RunDir(tmp_path / "here" / "run").source()
+    assert found is not None and found.read_text() == "mine"
+    other = RunDir(tmp_path / "deep" / "er" / "run")
+    other.copy_from(RunDir(tmp_path / "here" / "run"), before="rig")
+    source = other.source()
+    assert source is not None and source.read_text() == "mine"
+    (tmp_path / "here").rename(tmp_path / "moved")
+    found = RunDir(tmp_path / "moved" / "run").source()
+    assert found is not None and found.read_text() == "mine"
+    (tmp_path / "moved" / "sub" / "a.glb").unlink()
+    assert RunDir(tmp_path / "moved" / "run").source() == Path("sub/a.glb")

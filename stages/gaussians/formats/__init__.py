@@ -50,7 +50,8 @@ def is_mesh_ply(path: Path) -> bool:
     if splat_format(path) != ".ply":
         return False
     elements = ply_elements(path)
-    return elements.get("face", (0, []))[0] > 0 and "f_dc_0" not in elements.get("vertex", (0, []))[1]
+    faces = max(elements.get(name, (0, []))[0] for name in ("face", "tristrips"))
+    return faces > 0 and "f_dc_0" not in elements.get("vertex", (0, []))[1]
 
 
 def read_splat(path: Path) -> Gaussians:

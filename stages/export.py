@@ -279,13 +279,12 @@ def _posed(mesh: SourceMesh, path: Path, pose: str | None, rest: Tensor) -> tupl
 
 def _recorded_mesh(run: RunDir) -> Path:
     """The mesh that ``reconstruct`` made the asset from. Raises ``BadInput`` when it was none, or is gone."""
-    from stages.gaussians.formats import is_mesh_ply
+    from stages.gaussians.formats import is_mesh
 
     recorded = run.source()
     hint = "Name it: --mesh SOURCE.glb"
-    suffix = "" if recorded is None else recorded.suffix.lower()
-    unclear = suffix == ".ply" and recorded is not None and not (recorded.is_file() and is_mesh_ply(recorded))
-    if recorded is None or suffix not in MESHES or unclear:  # a .ply that is gone may have been a splat
+    gone = recorded is not None and recorded.suffix.lower() == ".ply" and not recorded.is_file()
+    if recorded is None or gone or not is_mesh(recorded, MESHES):  # a .ply that is gone may have been a splat
         raise BadInput(f"{run.path} was not made from a mesh, so far as it is recorded.", hint)
     if not recorded.is_file():
         raise BadInput(f"{recorded}, which {run.path} was made from, is not there any more.", hint)

@@ -13,6 +13,7 @@ from PIL import Image
 from stages.cameras import Camera
 from stages.captures.capture import Capture, Photo, PhotoView
 from stages.errors import BadInput, first_line
+from stages.gaussians.formats.sog import is_sog
 
 MAX_PIXELS = 100_000_000
 """A photo of more is refused before it is decoded: 400 MB."""
@@ -21,8 +22,8 @@ MAX_BYTES = 4 * 1024**3
 
 
 def is_capture(path: Path) -> bool:
-    """Whether ``path`` is meant as posed photos: a folder, or a ``.json`` file."""
-    return path.is_dir() or path.suffix.lower() == ".json"
+    """Whether ``path`` is meant as posed photos: a folder, or a ``.json`` file, that is no splat (SOG)."""
+    return (path.is_dir() or path.suffix.lower() == ".json") and not is_sog(path)
 
 
 def read_capture(path: Path) -> Capture:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from stages.errors import BadInput, CannotWrite
+from stages.events import Caution, Event
 from stages.gaussians import Gaussians
 from stages.gaussians.formats import is_mesh_ply, read_splat, write_splat
 from stages.gaussians.sh import sh0_to_rgb
@@ -151,7 +152,7 @@ def test_the_content_decides_before_the_name(tmp_path: Path) -> None:
     assert read_splat(tmp_path / "b.splat").sh_degree == 1
     with pytest.raises(BadInput, match="no splat file this program reads"):
         read_splat(tmp_path / "picture.jpg")
-    with pytest.raises(BadInput, match=r"no splat file this program writes.*\.ply, \.splat, \.spz"):
+    with pytest.raises(BadInput, match=r"no splat file this program writes.*\.ply, \.splat, \.spz, \.sog"):
         write_splat(tmp_path / "a.ksplat", asset)
     with pytest.raises(CannotWrite):
         write_splat(tmp_path / "b.splat" / "a.spz", asset)
@@ -254,21 +255,26 @@ def test_counts_are_not_believed(tmp_path: Path, kind: str) -> None:
 
 
 def test_values_that_are_no_numbers(tmp_path: Path) -> None:
-    broken = mild(0)
+    """A few Gaussians that hold none are dropped, counted and said, in every format; a file of them is refused."""
+    asset = mild(0)
+    broken = replace(asset, means=asset.means.clone())
     broken.means[3, 1] = float("nan")
     write_splat(tmp_path / "a.splat", broken)
-    with pytest.raises(BadInput, match=r"1 values that are NaN or infinite, in positions \(1\)"):
-        read_splat(tmp_path / "a.splat")
     content = bytearray((tmp_path / "a.splat").read_bytes())
-    struct.pack_into("<3f4x4B", content, 3 * 32, 0, 0, 0, 0, 0, 0, 0)
-    struct.pack_into("<4B", content, 28, 128, 128, 128, 128)
+    struct.pack_into("<4B", content, 5 * 32 + 28, 128, 128, 128, 128)  # a rotation of length zero
+    struct.pack_into("<f", content, 7 * 32 + 12, -1.0)  # a scale below zero
+    (tmp_path / "a.splat").write_bytes(content)
+    said: list[Event] = []
+    back = read_splat(tmp_path / "a.splat", said.append)
+    assert torch.equal(back.means, asset.means[[i for i in range(20) if i not in (3, 5, 7)]])
+    assert len(said) == 1 and isinstance(said[0], Caution)
+    for words in ("3 of 20", "positions (1)", "scales (1)", "length zero (1)", "dropped"):
+        assert words in said[0].text
+    for i in range(11):
+        struct.pack_into("<f", content, i * 32, float("inf"))
     (tmp_path / "b.splat").write_bytes(content)
-    with pytest.raises(BadInput, match="1 rotations of length zero"):
+    with pytest.raises(BadInput, match=r"11 of 20 .* positions \(11\).*too many"):
         read_splat(tmp_path / "b.splat")
-    struct.pack_into("<f", content, 12, -1.0)
-    (tmp_path / "c.splat").write_bytes(content)
-    with pytest.raises(BadInput, match=r"in scales \(1\)"):
-        read_splat(tmp_path / "c.splat")
     (tmp_path / "none.splat").write_bytes(b"")
     with pytest.raises(BadInput, match="zero Gaussians"):
         read_splat(tmp_path / "none.splat")

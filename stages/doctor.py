@@ -46,6 +46,7 @@ PACKAGES = {
     "peft": "fit-lora",
     "imageio": "videos",
     "imageio-ffmpeg": "videos",
+    "opencv-python-headless": "photos taken through a lens",
     "pillow": "pictures",
     "jinja2": "report and prefer",
     "typer": "the command line",

@@ -48,6 +48,7 @@ OWNERS = {
     "networkx": {"stages/skeletons"},
     "pygltflib": {"stages/meshes", "stages/exporting/glb.py"},
     "pxr": {"stages/exporting/usd.py", "stages/exporting/usd_skel.py"},
+    "cv2": {"stages/captures/lens.py"},
     "zstandard": {"stages/gaussians/formats/spz.py"},
     "imageio": {"stages/media"},
     "imageio_ffmpeg": {"stages/media"},

@@ -80,8 +80,8 @@ def read_colmap(folder: Path, model: Path) -> Capture:
     """The capture of the model in ``model``, with the photos of ``folder``.
 
     Raises:
-        BadInput: a file of the model is cut short or not COLMAP's, a camera has a lens that OpenCV does not know or is none, a pose is
-            no rotation, or there are too few views.
+        BadInput: a file of the model is cut short or not COLMAP's, a camera is none or has a lens that
+            OpenCV does not know, a pose is no rotation, a picture is missing, or there are too few views.
     """
     ending = ".bin" if (model / "images.bin").is_file() else ".txt"
     readers = (_cameras_bin, _images_bin, _points_bin) if ending == ".bin" else (_cameras_txt, _images_txt, _points_txt)

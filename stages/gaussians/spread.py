@@ -13,10 +13,10 @@ OPAQUE = 0.1
 
 def spread_points(asset: Gaussians, count: int, seed: int) -> Tensor:
     """Indices [M] of at most ``count`` Gaussians spread evenly over the asset: each is the one farthest from those
-    before it (Gonzalez 1985), among those that can be seen."""
-    seen = (asset.opacities.reshape(-1) >= OPAQUE).nonzero()[:, 0]
+    before it (Gonzalez 1985), among those of the body that can be seen: far ones would be chosen first."""
+    seen = (asset.body & (asset.opacities.reshape(-1) >= OPAQUE)).nonzero()[:, 0]
     if not len(seen):
-        seen = torch.arange(asset.num_gaussians, device=asset.means.device)
+        seen = asset.body.nonzero()[:, 0]
     points = asset.means[seen]
     if len(points) <= count:
         return seen

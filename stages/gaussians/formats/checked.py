@@ -32,7 +32,7 @@ MOST_BAD = 0.5
 """Share of a file's Gaussians that may be dropped because they hold no numbers [ours]."""
 
 FINEST = 1e-4
-"""Positions this much of the distance from the origin apart are kept as they are: float32 tells a thousandth of that."""
+"""Bodies of this share of their distance from the origin are left where they are: float32 tells a thousandth of it."""
 
 TIGHTEST = 1032
 """Bytes that one compressed byte can become at most: deflate's limit, and far beyond what real splats reach in zstd."""

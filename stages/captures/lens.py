@@ -55,9 +55,9 @@ class Lens:
         ratios = np.array([flat[0, 0] / K[0, 0], flat[1, 1] / K[1, 1]])
         if not np.isfinite(flat).all() or not ((ratios > 1.0 / WIDEST) & (ratios < WIDEST)).all():
             flat = K
-        flat = flat.copy()
-        flat[:2, 2] += HALF
-        return torch.from_numpy(flat).float()
+        found = torch.from_numpy(np.asarray(flat, dtype=np.float64)).clone()
+        found[:2, 2] += HALF
+        return found.float()
 
     def straightened(self, pixels: np.ndarray[Any, Any], K: Tensor) -> np.ndarray[Any, Any]:
         """``pixels`` uint8 [H, W, C] as the pinhole camera ``K`` sees them; colours premultiplied by alpha."""

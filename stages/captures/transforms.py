@@ -72,7 +72,8 @@ def read_transforms(files: list[Path], report: Report = silent) -> Capture:
             raise BadInput(f"{file} has no list of frames.", "It must be a NeRF transforms.json.")
         _tell_unused(file, document, frames, report)
         listed = document.get("test_filenames")
-        kept = {PurePosixPath(plain_name(name)).name for name in listed} if _is_names(listed) else set()
+        listed = listed if isinstance(listed, list) else []
+        kept = {PurePosixPath(plain_name(name)).name for name in listed if isinstance(name, str)}
         for index, frame in enumerate(frames):
             view = _view(file, document, frame, index)
             test = file.stem.endswith("_test") or view.path.name in kept
@@ -80,10 +81,6 @@ def read_transforms(files: list[Path], report: Report = silent) -> Capture:
         if isinstance(document.get("ply_file_path"), str):
             points, colors = _points(file, document["ply_file_path"], report)
     return checked_capture(views, points, colors, " and ".join(str(file) for file in files))
-
-
-def _is_names(listed: Any) -> bool:
-    return isinstance(listed, list) and all(isinstance(name, str) for name in listed)
 
 
 def _tell_unused(file: Path, document: dict[str, Any], frames: list[dict[str, Any]], report: Report) -> None:

@@ -102,8 +102,8 @@ def _harmonics(path: Path, ply: PlyData, num: int) -> Array:
 
 
 def write_compressed_ply(path: Path, gaussians: Gaussians, *, up: str = "y") -> None:
-    """Write the compressed layout, Gaussians in their own order: chunks are small, and so exact, where neighbours follow
-    each other (``spread.along_curve``). A comment says which axis ``up`` points up where it is not y.
+    """Write the compressed layout, Gaussians in their own order: chunks are small, and so exact, where neighbours
+    follow each other (``spread.along_curve``). A comment says which axis ``up`` points up where it is not y.
 
     Harmonics beyond [-4, 4] are clipped. Raises ``CannotWrite``.
     """

@@ -117,7 +117,7 @@ def _coded(values: Array) -> tuple[Array, list[float]]:
             starts, ends = np.concatenate([[0], edges]), np.concatenate([edges, [len(flat)]])
             counts = ends - starts
             book = np.where(counts > 0, (total[ends] - total[starts]) / np.maximum(counts, 1), book)
-    book = book.astype(np.float32).astype(np.float64)
+    book = np.array([float(f"{value:.6g}") for value in book])  # as it is written: short
     return np.searchsorted(0.5 * (book[1:] + book[:-1]), values).astype(np.uint8), book.tolist()
 
 

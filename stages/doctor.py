@@ -47,7 +47,7 @@ PACKAGES = {
     "peft": "fit-lora",
     "imageio": "videos",
     "imageio-ffmpeg": "videos",
-    "opencv-python-headless": "videos as guides: their pixel flow",
+    "opencv-python-headless": "videos as guides, and photos taken through a lens",
     "pillow": "pictures",
     "jinja2": "report and prefer",
     "typer": "the command line",

@@ -5,6 +5,7 @@ animus3d export --format ply-sequence --out frames/deer.ply      # deer_0000.ply
 animus3d export --format glb --mesh deer.glb --out moving.glb    # the motion, back on the mesh the asset came from
 animus3d export --format glb --skinned --out rigged.glb          # the same with its skeleton, as artists want it
 animus3d export --format bvh --out walk.bvh                      # the skeleton alone
+animus3d export --format splat-glb --out deer.glb                # Gaussians in glTF, animated
 
 1. Ask the motion field where every Gaussian (or vertex) is in every frame.
 2. Write a temporary file in the format, then rename it.
@@ -24,6 +25,8 @@ from stages.events import Caution, Finished, Note, Progress, Report, Started, Wr
 from stages.exporting import Recording
 from stages.exporting.sequence import left_over, numbered, write_sequence
 from stages.files import replacing, writing
+from stages.gaussians.formats import UP, splat_suffix
+from stages.geometry.rotations import UPRIGHT
 from stages.moving.asset import MovingAsset, load_moving_asset
 from stages.run_dir import RunDir
 from stages.run_dir.layout import RIG
@@ -32,12 +35,14 @@ if TYPE_CHECKING:
     from stages.exporting.glb import SourceMesh
     from stages.meshes.placement import Placement
 
+SPLATS = (".ply", ".compressed.ply", ".splat", ".spz", ".sog")
 FORMATS = {
-    "ply-sequence": (".ply",),
-    "splat-sequence": (".splat", ".spz"),
+    "ply-sequence": SPLATS,
+    "splat-sequence": SPLATS,
     "html": (".html", ".htm"),
     "usd": (".usd", ".usdc", ".usda"),
     "glb": (".glb",),
+    "splat-glb": (".glb",),
     "bvh": (".bvh",),
 }
 """Format -> the suffixes that its files may have."""
@@ -69,6 +74,7 @@ class ExportConfig:
     names: tuple[str, ...] = ()  # of the animations; their sentences where there are none
     credit: str = ""  # who made the asset
     ground: bool = False  # for html: a checkerboard under the asset
+    up: str | None = None  # of sequences: which axis of the files points up; None: as programs that open them take it
 
 
 PRESETS = {"default": ExportConfig()}
@@ -94,7 +100,9 @@ def run(run: RunDir, config: ExportConfig, report: Report, *, out: Path, mesh: P
         return _export_mesh(run, asset, times, config, report, out=out, mesh=mesh)
     recording = make_recording(asset, times, config)
     if config.format.endswith("sequence"):
-        return _export_sequence(recording, report, out)
+        return _export_sequence(recording, report, out, config.up)
+    if config.format == "splat-glb":
+        return _export_splat_glb(recording, asset, times, config, report, out)
     with replacing(out, ELSEWHERE) as temporary:
         if config.format == "html":
             from stages.exporting.player import player_page
@@ -112,7 +120,7 @@ def _check(config: ExportConfig, out: Path, mesh: Path | None) -> None:
     if config.format not in FORMATS:
         raise BadInput(f"There is no format {config.format!r}.", f"Choose one of: {', '.join(FORMATS)}.")
     suffixes = FORMATS[config.format]
-    if out.suffix.lower() not in suffixes:
+    if not out.name.lower().endswith(suffixes):
         raise BadInput(f"--out {out} does not go with {config.format}.", f"End it in {' or '.join(suffixes)}.")
     if (config.frames is not None and config.frames < 1) or config.fps < 1:
         raise BadInput("Frames and fps must be at least 1.")
@@ -122,6 +130,10 @@ def _check(config: ExportConfig, out: Path, mesh: Path | None) -> None:
         raise BadInput("--add and --name are for skinned files.", "Use --skinned, or leave them away.")
     if config.ground and config.format != "html":
         raise BadInput(f"--ground does not go with {config.format}.", "Use --format html, or leave it away.")
+    if config.up is not None and not config.format.endswith("sequence"):
+        raise BadInput(f"--up does not go with {config.format}, which is y up.", "Leave it away.")
+    if config.up is not None and config.up not in UPRIGHT:
+        raise BadInput(f"--up {config.up} is not an axis.", f"Choose one of: {', '.join(UPRIGHT)}.")
     for option, given in (("--mesh", mesh), ("--pose", config.pose)):
         if given is not None and config.format != "glb":
             raise BadInput(f"{option} does not go with {config.format}.", "Use --format glb, or leave it away.")
@@ -151,16 +163,48 @@ def _check_size(count: int, frames: int, what: str) -> None:
         )
 
 
-def _export_sequence(recording: Recording, report: Report, out: Path) -> Path:
+def _export_sequence(recording: Recording, report: Report, out: Path, up: str | None) -> Path:
     report(Started("export", recording.frames.num_frames))
     with writing(out, ELSEWHERE):
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_sequence(out, recording, lambda done: report(Progress(done)))
+        write_sequence(out, recording, lambda done: report(Progress(done)), up)
     report(Finished("export"))
-    report(Wrote(numbered(out, 0), f"and {recording.frames.num_frames - 1} more"))
+    up = up or UP[splat_suffix(out) or ".ply"]
+    size = sum(numbered(out, index).stat().st_size for index in range(recording.frames.num_frames)) / 1e6
+    report(Wrote(numbered(out, 0), f"and {recording.frames.num_frames - 1} more, {size:.1f} MB, {up} up"))
+    if out.suffix.lower() == ".splat" and up != "y":
+        report(Note(f".splat has no place to say which axis points up: reconstruct takes these with --up-axis {up}."))
     if old := left_over(out, recording.frames.num_frames):
         report(Caution(f"{len(old)} frames of an earlier export are still there, from {old[0]} on."))
     return numbered(out, 0)
+
+
+def _export_splat_glb(
+    recording: Recording, asset: MovingAsset, times: Tensor, config: ExportConfig, report: Report, out: Path
+) -> Path:
+    """Gaussians in glTF: rigid parts where a skeleton carries the motion, else a set of them for each frame."""
+    from stages.exporting.splat_glb import flipbook, parts_of_bones
+
+    bones = None if asset.motion is None else parts_of_bones(asset, times, recording)
+    data = flipbook(recording) if bones is None else bones.data
+    with replacing(out, ELSEWHERE) as temporary:
+        temporary.write_bytes(data)
+    report(Wrote(out, f"{len(times)} frames, {len(data) / 1e6:.1f} MB, {asset.source}"))
+    if bones is not None:
+        report(
+            Note(
+                f"Each Gaussian follows the one of {bones.count} bones that holds it most: {bones.off_usual:.1%} of "
+                f"the asset's size off where the skin has it on average, {bones.off_worst:.1%} at worst."
+            )
+        )
+    elif len(times) > 1:
+        report(
+            Note(
+                "KHR_gaussian_splatting has no way to move single Gaussians: the file holds a set of them for each "
+                "frame, of which one is shown at a time."
+            )
+        )
+    return out
 
 
 def _export_bones(
@@ -281,13 +325,12 @@ def _posed(mesh: SourceMesh, path: Path, pose: str | None, rest: Tensor) -> tupl
 
 def _recorded_mesh(run: RunDir) -> Path:
     """The mesh that ``reconstruct`` made the asset from. Raises ``BadInput`` when it was none, or is gone."""
-    from stages.gaussians.formats import is_mesh_ply
+    from stages.gaussians.formats import is_mesh
 
     recorded = run.source()
     hint = "Name it: --mesh SOURCE.glb"
-    suffix = "" if recorded is None else recorded.suffix.lower()
-    unclear = suffix == ".ply" and recorded is not None and not (recorded.is_file() and is_mesh_ply(recorded))
-    if recorded is None or suffix not in MESHES or unclear:  # a .ply that is gone may have been a splat
+    gone = recorded is not None and recorded.suffix.lower() == ".ply" and not recorded.is_file()
+    if recorded is None or gone or not is_mesh(recorded, MESHES):  # a .ply that is gone may have been a splat
         raise BadInput(f"{run.path} was not made from a mesh, so far as it is recorded.", hint)
     if not recorded.is_file():
         raise BadInput(f"{recorded}, which {run.path} was made from, is not there any more.", hint)

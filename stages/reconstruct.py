@@ -26,7 +26,7 @@ from stages.events import Caution, Note, Report, Wrote
 from stages.facing.keep import keep_facing
 from stages.gaussians import Gaussians, cleaning
 from stages.gaussians.facing import AUTO, parse_facing
-from stages.gaussians.formats import READERS, is_mesh_ply, read_splat, splat_format
+from stages.gaussians.formats import READERS, is_mesh, read_splat, splat_format
 from stages.gaussians.normalised import snap_scales
 from stages.gaussians.transform import centre, looks_upside_down, mirror, rescale, turn_upright
 from stages.run_dir import RunDir
@@ -119,13 +119,13 @@ def _read(path: Path, config: ReconstructConfig, report: Report) -> Gaussians:
         raise BadInput(f"{path} is no mesh to put a texture on.", "Leave --texture away.")
     if not path.exists():
         raise BadInput(f"There is no file or folder {path}.", "Check the path.")
-    if suffix in MESHES and (suffix != ".ply" or is_mesh_ply(path)):
+    if is_mesh(path, MESHES):
         return _sampled(path, config, report)
     if splat_format(path) is None:
         raise BadInput(
             f"{path} is neither a splat nor a mesh.", f"Splats: {', '.join(READERS)}. Meshes: {', '.join(MESHES)}."
         )
-    return read_splat(path)
+    return read_splat(path, report)
 
 
 def _sampled(path: Path, config: ReconstructConfig, report: Report) -> Gaussians:

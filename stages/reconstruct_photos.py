@@ -26,7 +26,7 @@ from stages.captures.hull import has_masks, seen_box, visual_hull
 from stages.captures.read import read_photos
 from stages.conventions import step_generator
 from stages.errors import BadInput, SettingsDiffer
-from stages.events import Finished, Note, Progress, Report, Started, Wrote
+from stages.events import Caution, Finished, Note, Progress, Report, Started, Wrote
 from stages.facing.keep import keep_facing
 from stages.files import file_hash, write_json
 from stages.fitting.parameters import assemble, make_optimiser, relocate, stored
@@ -101,12 +101,14 @@ def run(run: RunDir, config: PhotosConfig, report: Report, *, file: Path, force:
     rasterizer = choose(config.device, config.raster)
 
     # 1. cameras and photos
-    capture = upright(read_capture(file), config.up)
+    capture = upright(read_capture(file, report), config.up)
     folder = run.stage(FIT.folder)
     refuse_other_asset(run, folder, config.steps, force)
     photos = read_photos(capture, config.size_px)
     held_out, training = split(capture, photos, config.hold_out)
     masked = has_masks(photos)
+    if not masked and any(view.mask for view in capture.views):
+        report(Caution("The masks do not single out a thing in every photo, and are not used."))
     tracked, usual = asdict(config), asdict(PhotosConfig())
     for settings in (tracked, usual):
         del settings["facing"]  # the fit does not depend on it
@@ -191,6 +193,10 @@ def fingerprint(capture: Capture) -> str:
     digest = hashlib.sha256()
     for view in capture.views:
         digest.update(file_hash(view.path).encode())
+        if view.mask is not None:
+            digest.update(file_hash(view.mask).encode())
+        if view.lens is not None:
+            digest.update(repr((view.lens.K.tolist(), view.lens.fisheye, view.lens.coefficients)).encode())
         digest.update(view.camera.viewmat.numpy().tobytes() + view.camera.K.numpy().tobytes() + bytes([view.test]))
     digest.update(capture.points.numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -129,11 +129,9 @@ def source_mesh(run_dir: RunDir, config: RigConfig) -> Path | None:
             raise BadInput(f"There is no file {config.mesh}.", "Check the path of --mesh.")
         return Path(config.mesh)
     recorded = run_dir.source()
-    if recorded is None or recorded.suffix.lower() not in MESHES or not recorded.is_file():
-        return None
-    from stages.gaussians.formats import is_mesh_ply
+    from stages.gaussians.formats import is_mesh
 
-    return None if recorded.suffix.lower() == ".ply" and not is_mesh_ply(recorded) else recorded
+    return recorded if recorded is not None and recorded.is_file() and is_mesh(recorded, MESHES) else None
 
 
 def rigged_file(path: Path) -> RiggedFile | None:

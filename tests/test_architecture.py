@@ -51,6 +51,7 @@ OWNERS = {
     "pygltflib": {"stages/meshes", "stages/exporting/glb.py"},
     "DracoPy": {"stages/meshes/compression.py"},
     "pxr": {"stages/exporting/usd.py", "stages/exporting/usd_skel.py"},
+    "cv2": {"stages/captures/lens.py"},
     "zstandard": {"stages/gaussians/formats/spz.py"},
     "cv2": {"stages/guides/pixel_flow.py"},
     "imageio": {"stages/media"},

@@ -15,8 +15,11 @@ from stages.events import Note
 from stages.gaussians.formats import write_splat
 from stages.gaussians.formats.ply import read_ply, write_ply
 from stages.reconstruct import ReconstructConfig, load_asset
+from tests.e2e.command import animus3d
+from tests.gaussians.splat_encoders import sog
 from tests.gaussians.test_cleaning import BODY, FLOOR, SPECKS, _scene
 from tests.gaussians.test_ply import splat
+from tests.gaussians.test_splat_glb import glb
 
 
 def notes(path: Path, **settings: object) -> tuple[torch.Tensor, list[str]]:
@@ -101,3 +104,28 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     message = capsys.readouterr().err
     assert stopped.value.code == 3 and words in message and message.count("\n") == 1, message
     assert not (tmp_path / "fresh" / "asset").exists()
+
+
+def test_a_few_far_gaussians_are_said_and_neither_frame_it_nor_turn_it(tmp_path: Path) -> None:
+    """Two of 200 lie ten thousand times as far out: no word of a floor overhead, and the box is the body's."""
+    asset = splat(0, 200)
+    means = asset.means.clone()
+    means[:2] = torch.tensor([[2e4, -3e4, 0.0], [0.0, -2e4, 1e4]])
+    write_ply(tmp_path / "a.ply", replace(asset, means=means))
+    said: list[str] = []
+    kept = load_asset(tmp_path / "a.ply", ReconstructConfig(), lambda event: said.append(event.text))  # type: ignore[union-attr]
+    assert len(said) == 1 and "2 of 200" in said[0] and "--largest" in said[0]
+    low, high = kept.bounds()
+    assert float((high - low).max()) < 10.0 and kept.num_gaussians == 200
+
+
+@pytest.mark.parametrize("name", ["meta.json", "", "a.glb"])
+def test_splats_that_look_like_something_else(tmp_path: Path, name: str) -> None:
+    """SOG as its meta.json or its folder is no capture; Gaussians in glTF are no mesh."""
+    folder = tmp_path / "asset"
+    folder.mkdir()
+    if name == "a.glb":
+        glb(folder / name, splat(0))
+    else:
+        sog(folder / "meta.json", splat(0), 2, bundle=False)
+    assert "(20 Gaussians" in animus3d("reconstruct", folder / name, "--run", tmp_path / "run").stdout

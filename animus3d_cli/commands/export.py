@@ -15,7 +15,9 @@ from animus3d_cli.settings import build_config
 def command(
     format: Annotated[
         str,
-        typer.Option("--format", metavar="NAME", help="ply-sequence, splat-sequence, html, usd, glb or bvh."),
+        typer.Option(
+            "--format", metavar="NAME", help="ply-sequence, splat-sequence, splat-glb, html, usd, glb or bvh."
+        ),
     ],
     out: Annotated[
         Path, typer.Option("--out", metavar="PATH", help="The file; for a sequence the name that numbers are added to.")
@@ -71,10 +73,20 @@ def command(
     ground: Annotated[
         bool, typer.Option("--ground", help="For html: a checkerboard with a soft shadow under the asset.")
     ] = False,
+    up: Annotated[
+        str | None,
+        typer.Option(
+            "--up",
+            metavar="AXIS",
+            help="For sequences: the axis of the files that points up. Default: -y as viewers take it, y for .spz",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Take the moving asset to other tools.
 
-    ply-sequence: numbered .ply that SuperSplat opens as an animation. splat-sequence: numbered .splat or .spz. html:
+    ply-sequence and splat-sequence: numbered splats that SuperSplat opens as an animation. The suffix of PATH chooses:
+    .ply, .compressed.ply and .sog (small), .spz, .splat. splat-glb: Gaussians in glTF (KHR_gaussian_splatting). html:
     one page that plays in any browser, without a network. usd: an animated ParticleField3DGaussianSplat. glb: the
     motion on the mesh that the asset came from, as morph targets. With --skinned glb is that mesh with its own joints
     and materials and the motion beside its clips; where rig found other joints, with these in place of its own and of
@@ -99,6 +111,7 @@ def command(
         "names": tuple(name or ()),
         "credit": credit,
         "ground": ground,
+        "up": up,
     }
     config = build_config(PRESETS, "default", flags, [])
     with session("export", run, must_exist=True) as (run_dir, console):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from stages.cameras import Camera
+from stages.captures.lens import Lens
 from stages.errors import BadInput
 
 MIN_VIEWS = 3
@@ -28,8 +29,10 @@ class PhotoView:
     """One posed photo, not read yet."""
 
     path: Path
-    camera: Camera  # at the size of the photo, or of the file that names it
+    camera: Camera  # at the size of the photo, or of the file that names it; of the straightened photo
     test: bool  # belongs to the capture's own test split
+    lens: Lens | None = None  # what bends the photo, at the same size
+    mask: Path | None = None  # a picture of where the thing is: white
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +83,15 @@ def checked_intrinsics(fx: float, fy: float, cx: float, cy: float, width: int, h
             f"{where}: fx {fx:g}, fy {fy:g}, cx {cx:g}, cy {cy:g} are no pinhole camera of {width}x{height}."
         )
     return torch.tensor([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+
+
+def pinhole_and_lens(
+    K: Tensor, size: tuple[int, int], fisheye: bool, bend: tuple[float, ...]
+) -> tuple[Tensor, Lens | None]:
+    """K of the straightened photos of width and height ``size``, and the lens to straighten them of; None: there is
+    nothing to do."""
+    lens = Lens(K=K, fisheye=fisheye, coefficients=bend)
+    return (lens.pinhole(*size), lens) if lens.bends else (K, None)
 
 
 def checked_capture(views: list[PhotoView], points: Tensor, colors: Tensor, where: str) -> Capture:

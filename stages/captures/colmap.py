@@ -18,17 +18,33 @@ import torch
 from torch import Tensor
 
 from stages.cameras import Camera
-from stages.captures.capture import Capture, PhotoView, checked_capture, checked_intrinsics, checked_viewmat
+from stages.captures.capture import (
+    Capture,
+    PhotoView,
+    checked_capture,
+    checked_intrinsics,
+    checked_viewmat,
+    pinhole_and_lens,
+)
+from stages.captures.files import find_picture, picture_folders, read_text
 from stages.errors import BadInput, first_line
 from stages.geometry.rotations import quaternion_matrices
 
-PLACES = ("sparse/0", "sparse", "colmap/sparse/0", ".")
+PLACES = (
+    "sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", ".", "0", "dense/sparse", "dense/0/sparse",
+    "colmap/dense/0/sparse", "undistorted/sparse", "undistorted/sparse/0", "sparse/1", "colmap/0", "colmap",
+    "distorted/sparse/0", "distorted/sparse", "model", "colmap_sparse/0", "colmap_sparse",
+)  # fmt: skip
 ENDINGS = (".bin", ".txt")
 MODELS = {  # COLMAP's number: name, how many parameters; the first ones are f cx cy, or fx fy cx cy
     0: ("SIMPLE_PINHOLE", 3), 1: ("PINHOLE", 4), 2: ("SIMPLE_RADIAL", 4), 3: ("RADIAL", 5), 4: ("OPENCV", 8),
-    6: ("FULL_OPENCV", 12),
+    5: ("OPENCV_FISHEYE", 8), 6: ("FULL_OPENCV", 12), 7: ("FOV", 5), 8: ("SIMPLE_RADIAL_FISHEYE", 4),
+    9: ("RADIAL_FISHEYE", 5), 10: ("THIN_PRISM_FISHEYE", 12), 11: ("RAD_TAN_THIN_PRISM_FISHEYE", 16),
 }  # fmt: skip
-ONE_FOCAL = ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL")
+ONE_FOCAL = ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
+OTHERS = ("FOV", "THIN_PRISM_FISHEYE", "RAD_TAN_THIN_PRISM_FISHEYE")
+"""Lenses that OpenCV does not know."""
+UNDISTORT = "Undistort them first: colmap image_undistorter --image_path images --input_path sparse/0 --output_path D"
 HINT = "Make it again with COLMAP; its text form (colmap model_converter --output_type TXT) can be read too."
 
 
@@ -41,7 +57,7 @@ class PosedImage(NamedTuple):
     camera: int
 
 
-class Lens(NamedTuple):
+class ModelLens(NamedTuple):
     """A row of ``cameras``."""
 
     model: str
@@ -64,8 +80,8 @@ def read_colmap(folder: Path, model: Path) -> Capture:
     """The capture of the model in ``model``, with the photos of ``folder``.
 
     Raises:
-        BadInput: a file of the model is cut short or not COLMAP's, a camera has lens distortion or is none, a pose is
-            no rotation, or there are too few views.
+        BadInput: a file of the model is cut short or not COLMAP's, a camera is none or has a lens that
+            OpenCV does not know, a pose is no rotation, a picture is missing, or there are too few views.
     """
     ending = ".bin" if (model / "images.bin").is_file() else ".txt"
     readers = (_cameras_bin, _images_bin, _points_bin) if ending == ".bin" else (_cameras_txt, _images_txt, _points_txt)
@@ -81,16 +97,14 @@ def read_colmap(folder: Path, model: Path) -> Capture:
         raise BadInput(f"{file} cannot be read as COLMAP's: {first_line(error)}.", HINT) from None
     if not np.isfinite(points).all():
         raise BadInput(f"{files[2]} holds a point that is not finite.", HINT)
-    pictures = next(
-        (place / "images" for place in (folder, model, *model.parents[:2]) if (place / "images").is_dir()), folder
-    )
-    views = [_view(image, lenses, pictures, files[1]) for image in sorted(images)]
+    folders = picture_folders([folder, model, *model.parents[:2]])
+    views = [_view(image, lenses, folders, files[1]) for image in sorted(images)]
     return checked_capture(
         views, torch.from_numpy(points).float(), torch.from_numpy(colors).float() / 255.0, str(model)
     )
 
 
-def _view(image: PosedImage, lenses: dict[int, Lens], pictures: Path, file: Path) -> PhotoView:
+def _view(image: PosedImage, lenses: dict[int, ModelLens], folders: list[Path], file: Path) -> PhotoView:
     where = f"{file}, {image.name}"
     if image.camera not in lenses:
         raise BadInput(f"{where} names camera {image.camera}, which the model does not have.", HINT)
@@ -101,21 +115,24 @@ def _view(image: PosedImage, lenses: dict[int, Lens], pictures: Path, file: Path
     viewmat = torch.eye(4, dtype=torch.float64)
     viewmat[:3, :3] = quaternion_matrices(quat)
     viewmat[:3, 3] = torch.tensor(image.translation, dtype=torch.float64)
-    camera = Camera(
-        viewmat=checked_viewmat(viewmat, where), K=_intrinsics(lens, where), width=lens.width, height=lens.height
-    )
-    return PhotoView(path=pictures / image.name, camera=camera, test=False)
+    path = find_picture(image.name, folders)
+    if path is None:
+        looked = ", ".join(str(folder) for folder in folders) or str(file.parent)
+        raise BadInput(f"There is no picture {image.name}, which {file} names, in {looked}.", "Put it there.")
+    K, own = pinhole_and_lens(*_intrinsics(lens, where))
+    camera = Camera(viewmat=checked_viewmat(viewmat, where), K=K, width=lens.width, height=lens.height)
+    return PhotoView(path=path, camera=camera, test=False, lens=own)
 
 
-def _intrinsics(lens: Lens, where: str) -> Tensor:
+def _intrinsics(lens: ModelLens, where: str) -> tuple[Tensor, tuple[int, int], bool, tuple[float, ...]]:
+    """K of the photo as it is, its size, and how its lens bends it: what ``pinhole_and_lens`` takes."""
     pinhole = 3 if lens.model in ONE_FOCAL else 4
-    if any(lens.params[pinhole:]):
-        raise BadInput(
-            f"{where}: the photos have lens distortion ({lens.model}).",
-            "Undistort them first: colmap image_undistorter --image_path images --input_path sparse/0 --output_path D",
-        )
+    bend = lens.params[pinhole:]
+    if lens.model in OTHERS:
+        raise BadInput(f"{where}: the photos have lens distortion ({lens.model}).", UNDISTORT)
     fx, fy, cx, cy = lens.params[:4] if pinhole == 4 else (lens.params[0], *lens.params[:3])
-    return checked_intrinsics(fx, fy, cx, cy, lens.width, lens.height, where)
+    K = checked_intrinsics(fx, fy, cx, cy, lens.width, lens.height, where)
+    return K, (lens.width, lens.height), lens.model.endswith("FISHEYE"), bend
 
 
 class _Bytes:
@@ -147,18 +164,18 @@ class _Bytes:
         return iter(range(count))
 
 
-def _lens(number: int | str, width: float, height: float, params: tuple[float, ...]) -> Lens:
+def _lens(number: int | str, width: float, height: float, params: tuple[float, ...]) -> ModelLens:
     name = MODELS[number][0] if isinstance(number, int) and number in MODELS else str(number)
     expected = dict(MODELS.values()).get(name)
     if expected is None:
         known = ", ".join(known for known, _ in MODELS.values())
-        raise ValueError(f"camera model {name} is not supported (only {known})")
+        raise ValueError(f"camera model {name} is not known (only {known})")
     if len(params) != expected or min(width, height) < 1:
         raise ValueError(f"a {name} camera of {width}x{height} with {len(params)} parameters")
-    return Lens(name, int(width), int(height), params)
+    return ModelLens(name, int(width), int(height), params)
 
 
-def _cameras_bin(file: Path) -> dict[int, Lens]:
+def _cameras_bin(file: Path) -> dict[int, ModelLens]:
     data, lenses = _Bytes(file), {}
     for _ in data.rows():
         key, number, width, height = data.take("iiQQ")
@@ -186,10 +203,10 @@ def _points_bin(file: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _lines(file: Path) -> list[str]:
-    return [line for line in file.read_text().splitlines() if not line.startswith("#")]
+    return [line for line in read_text(file).splitlines() if not line.startswith("#")]
 
 
-def _cameras_txt(file: Path) -> dict[int, Lens]:
+def _cameras_txt(file: Path) -> dict[int, ModelLens]:
     lenses = {}
     for line in filter(str.strip, _lines(file)):
         key, name, width, height, *params = line.split()

@@ -1,27 +1,50 @@
 """NeRF's ``transforms.json``: cameras as world-from-camera matrices in OpenGL's convention, and where the photos are.
 
 Fields as in NeRF (Mildenhall et al. 2020) and nerfstudio: ``camera_angle_x`` or ``fl_x fl_y cx cy w h``, for all frames
-or in each; ``frames[i].file_path`` (with or without an ending) and ``frames[i].transform_matrix``.
+or in each; ``frames[i].file_path`` (with or without an ending), ``mask_path`` and ``transform_matrix``; lenses by
+``camera_model`` and ``k1 k2 k3 k4 p1 p2``. ``k4`` to ``k6`` of a lens that is no fisheye are those of OpenCV's rational
+model, as COLMAP's FULL_OPENCV has them.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
 from stages.cameras import Camera
-from stages.captures.capture import Capture, PhotoView, checked_capture, checked_intrinsics, checked_viewmat
+from stages.captures.capture import (
+    Capture,
+    PhotoView,
+    checked_capture,
+    checked_intrinsics,
+    checked_viewmat,
+    pinhole_and_lens,
+)
+from stages.captures.files import find_picture, picture_folders, plain_name, read_text
 from stages.errors import BadInput, first_line
+from stages.events import Caution, Report, silent
+from stages.gaussians.formats.ply_file import open_ply
 
 NAMES = ("transforms.json", "transforms_train.json", "transforms_test.json")
-ENDINGS = ("", ".png", ".jpg", ".jpeg", ".JPG", ".webp")
 PERSPECTIVE = ("PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "OPENCV", "SIMPLE_RADIAL", "RADIAL", "FULL_OPENCV")
-DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
+FISHEYE = ("OPENCV_FISHEYE", "FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
+BROWN = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
+"""Coefficients of the lens in OpenCV's order; of a fisheye they are k1 to k4."""
+CAMERA = ("w", "h", "fl_x", "fl_y", "cx", "cy", "camera_angle_x", "camera_angle_y", "camera_model", "is_fisheye")
+USED = {*CAMERA, *BROWN, "frames", "file_path", "mask_path", "transform_matrix", "ply_file_path", "test_filenames"}
+HARMLESS = {
+    "applied_transform", "applied_scale", "orientation_override", "auto_scale_poses_override", "aabb_scale", "aabb",
+    "scale", "offset", "colmap_im_id", "sharpness", "rotation", "train_filenames", "val_filenames", "n_frames", "up",
+    "camera_label", "timestamp", "image_id", "from_na", "enable_depth_loading", "integer_depth_scale", "camera",
+}  # fmt: skip
+"""Fields that say nothing of what is fitted."""
 MAX_BYTES = 100_000_000
 OPENGL_TO_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
 
@@ -32,29 +55,69 @@ def find_transforms(folder: Path) -> list[Path]:
     return found[:1] if found and found[0].name == NAMES[0] else found
 
 
-def read_transforms(files: list[Path]) -> Capture:
-    """The capture that one or several files describe; views of a file named ``*_test.json`` are its test split.
+def read_transforms(files: list[Path], report: Report = silent) -> Capture:
+    """The capture that one or several files describe. Views of a file named ``*_test.json`` are its test split, and
+    those that its ``test_filenames`` lists. Points are those of its ``ply_file_path``, if there are any.
 
     Raises:
-        BadInput: unreadable JSON, no frames, a pose or intrinsics that are none, lens distortion, too few views.
+        BadInput: unreadable JSON, no frames, a pose or intrinsics that are none, a lens that OpenCV does not know, too
+            few views.
     """
     views: list[PhotoView] = []
+    points, colors = torch.zeros(0, 3), torch.zeros(0, 3)
     for file in files:
         document = _load(file)
         frames = document.get("frames")
         if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
             raise BadInput(f"{file} has no list of frames.", "It must be a NeRF transforms.json.")
-        test = file.stem.endswith("_test")
-        views += [_view(file, document, frame, index, test) for index, frame in enumerate(frames)]
-    empty = torch.zeros(0, 3)
-    return checked_capture(views, empty, empty, " and ".join(str(file) for file in files))
+        _tell_unused(file, document, frames, report)
+        listed = document.get("test_filenames")
+        listed = listed if isinstance(listed, list) else []
+        kept = {PurePosixPath(plain_name(name)).name for name in listed if isinstance(name, str)}
+        for index, frame in enumerate(frames):
+            view = _view(file, document, frame, index)
+            test = file.stem.endswith("_test") or view.path.name in kept
+            views.append(replace(view, test=test))
+        if isinstance(document.get("ply_file_path"), str):
+            points, colors = _points(file, document["ply_file_path"], report)
+    return checked_capture(views, points, colors, " and ".join(str(file) for file in files))
+
+
+def _tell_unused(file: Path, document: dict[str, Any], frames: list[dict[str, Any]], report: Report) -> None:
+    """Name the fields that say something which is not used, such as depth."""
+    names = {*document, *(name for frame in frames for name in frame)}
+    if unused := sorted(names - USED - HARMLESS):
+        report(Caution(f"{file} has {', '.join(unused)}, which are not used."))
+    lacking = [frame["mask_path"] for frame in frames if isinstance(frame.get("mask_path"), str)]
+    lacking = [name for name in lacking if find_picture(name, [file.parent]) is None]
+    if lacking:
+        report(Caution(f"{file} names {len(lacking)} masks that are not there, {lacking[0]} first."))
+
+
+def _points(file: Path, name: str, report: Report) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points [P, 3] and their colours in [0, 1]; none where the file is not there, which is said."""
+    path = file.parent / plain_name(name)
+    if not path.is_file():
+        report(Caution(f"{file} names points in {name}, which is not there."))
+        return torch.zeros(0, 3), torch.zeros(0, 3)
+    data = open_ply(path)["vertex"].data
+    fields = data.dtype.names or ()
+    if not {"x", "y", "z"} <= set(fields):
+        raise BadInput(f"{path}, which {file} names, has no points.")
+    points = torch.from_numpy(np.stack([np.asarray(data[axis], np.float32) for axis in "xyz"], axis=-1))
+    colors = torch.full_like(points, 0.5)
+    if {"red", "green", "blue"} <= set(fields):
+        rgb = [np.asarray(data[name], np.float32) for name in ("red", "green", "blue")]
+        colors = torch.from_numpy(np.stack(rgb, axis=-1)) / 255.0
+    finite = points.isfinite().all(dim=1)
+    return points[finite], colors[finite].clamp(0.0, 1.0)
 
 
 def _load(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > MAX_BYTES:
             raise BadInput(f"{file} is larger than {MAX_BYTES // 1_000_000} MB: no transforms.json.")
-        document = json.loads(file.read_text())
+        document = json.loads(read_text(file))
     except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{file} cannot be read as JSON: {first_line(error)}.") from None
     if not isinstance(document, dict):
@@ -62,28 +125,27 @@ def _load(file: Path) -> dict[str, Any]:
     return document
 
 
-def _view(file: Path, document: dict[str, Any], frame: dict[str, Any], index: int, test: bool) -> PhotoView:
+def _view(file: Path, document: dict[str, Any], frame: dict[str, Any], index: int) -> PhotoView:
     where = f"{file}, frame {index}"
     name = frame.get("file_path")
     if not isinstance(name, str) or not name:
         raise BadInput(f"{where} names no picture (file_path).")
     values = {**document, **frame}
-    if any(_number(values, key, where, 0.0) != 0.0 for key in DISTORTION):
-        raise BadInput(
-            f"{where}: the photos have lens distortion ({', '.join(k for k in DISTORTION if values.get(k))}).",
-            "Undistort them first, for example with: colmap image_undistorter",
-        )
     model = values.get("camera_model", PERSPECTIVE[0])
-    if model not in PERSPECTIVE or values.get("is_fisheye"):
+    fisheye = model in FISHEYE or bool(values.get("is_fisheye"))
+    if model not in PERSPECTIVE + FISHEYE:
         raise BadInput(f"{where}: the camera is no pinhole (camera_model {model!r}).", "Undistort the photos first.")
+    bend = tuple(_number(values, key, where, 0.0) for key in (BROWN if not fisheye else ("k1", "k2", "k3", "k4")))
     path = _picture(file.parent, name)
     width, height = _size(values, path, where)
+    K, lens = pinhole_and_lens(_intrinsics(values, width, height, where), (width, height), fisheye, bend)
+    named = frame.get("mask_path")
     return PhotoView(
         path=path,
-        camera=Camera(
-            viewmat=_viewmat(frame, where), K=_intrinsics(values, width, height, where), width=width, height=height
-        ),
-        test=test,
+        camera=Camera(viewmat=_viewmat(frame, where), K=K, width=width, height=height),
+        test=False,
+        lens=lens,
+        mask=find_picture(named, [file.parent]) if isinstance(named, str) and named else None,
     )
 
 
@@ -98,8 +160,7 @@ def _viewmat(frame: dict[str, Any], where: str) -> torch.Tensor:
 
 def _picture(folder: Path, name: str) -> Path:
     """The file that ``name`` means; the name itself where none exists, so that it can be reported."""
-    candidates = [folder / f"{name}{ending}" for ending in ENDINGS]
-    return next((path for path in candidates if path.is_file()), candidates[0])
+    return find_picture(name, [folder, *picture_folders([folder])]) or folder / plain_name(name)
 
 
 def _size(values: dict[str, Any], path: Path, where: str) -> tuple[int, int]:

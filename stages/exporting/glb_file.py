@@ -16,7 +16,7 @@ from stages.meshes.gltf import Array, open_gltf
 from stages.meshes.plain_gltf import load_uri
 from stages.skeletons.write_glb import glb_bytes
 
-COMPONENTS = {"uint8": 5121, "uint16": 5123, "uint32": 5125, "float32": 5126}
+COMPONENTS = {"uint8": 5121, "int16": 5122, "uint16": 5123, "uint32": 5125, "float32": 5126}
 VERTICES, INDICES = 34962, 34963
 """What a buffer view is for (glTF 2.0, 5.11.5)."""
 

@@ -15,7 +15,7 @@ from stages.gaussians.facing import AXES, Facing
 from stages.gaussians.normalised import normalised
 from stages.priors.facing import turn_about_y
 from stages.raster import Rasterizer, render
-from stages.raster.backdrop import COLORS, MOST, share_near
+from stages.raster.backdrop import MOST, WHITE, share_near
 
 SIZE_PX, FINER = 512, 4
 """Side of the picture; what is drawn is drawn so much larger, then reduced."""
@@ -57,7 +57,7 @@ def draw_facing(asset: Gaussians, facing: Facing, rasterizer: Rasterizer) -> Ten
     )
     camera = _framed(camera, shown)
     floor = _floor(camera, facing, reach, ground)
-    if share_near(body, COLORS["white"]) > MOST:
+    if share_near(body, WHITE) > MOST:
         floor = DIMMED * floor  # else a white body could hardly be seen
     return render(body, [camera], rasterizer, background=floor[None]).rgb[0].clamp(0.0, 1.0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -89,3 +90,16 @@ class Gaussians:
             logit_opacities=self.logit_opacities[index],
             sh=self.sh[index],
         )
+
+
+def joined(parts: Sequence[Gaussians]) -> Gaussians:
+    """All Gaussians of ``parts`` as one asset; harmonics that some of them lack are zero."""
+    widest = max(part.sh.shape[1] for part in parts)
+    padded = [torch.nn.functional.pad(part.sh, (0, 0, 0, widest - part.sh.shape[1])) for part in parts]
+    return Gaussians(
+        means=torch.cat([part.means for part in parts]),
+        quats=torch.cat([part.quats for part in parts]),
+        log_scales=torch.cat([part.log_scales for part in parts]),
+        logit_opacities=torch.cat([part.logit_opacities for part in parts]),
+        sh=torch.cat(padded),
+    )

@@ -66,4 +66,7 @@ def rotate_sh(sh: Tensor, R: Tensor) -> Tensor:
     samples = samples.to(sh.device)
     solve = torch.linalg.pinv(sh_basis(samples, degree))  # [K, S]
     seen = sh_basis(samples @ R.double(), degree)  # row d becomes (R^T d)^T; [N, S, K] or [S, K]
-    return (solve @ seen @ sh.double()).to(sh.dtype)
+    turn = solve @ seen
+    if R.dim() == 2:  # quarter and half turns are exact: signs and swaps stay what they are
+        turn = torch.where((turn - turn.round()).abs() < 1e-9, turn.round(), turn)
+    return (turn @ sh.double()).to(sh.dtype)

@@ -14,6 +14,9 @@ from torch import Tensor
 from stages.gaussians.asset import Gaussians
 from stages.geometry.rotations import matrix_quaternions, quaternion_matrices
 
+OUTSIDE = 10.0
+"""Sides of the body's box away: farther ones lie together."""
+
 BISECTIONS = 12
 """Halvings of the cube's size; the number of Gaussians ends within a few per cent of what was asked for."""
 
@@ -26,7 +29,7 @@ def stand_in(gaussians: Gaussians, most: int) -> Gaussians:
     """
     if gaussians.num_gaussians <= most:
         return gaussians
-    group = cells(gaussians.means, most)
+    group = cells(gaussians.means, most, gaussians.bounds())
     count = int(group.max()) + 1
 
     def pooled(values: Tensor) -> Tensor:
@@ -51,17 +54,19 @@ def stand_in(gaussians: Gaussians, most: int) -> Gaussians:
     )
 
 
-def cells(points: Tensor, most: int) -> Tensor:
+def cells(points: Tensor, most: int, box: tuple[Tensor, Tensor]) -> Tensor:
     """The number [N] of the cube in which each of ``points`` [N, 3] lies, of cubes so large that at most ``most`` hold
-    any."""
-    low = points.amin(dim=0)
-    extent = float((points.amax(dim=0) - low).max())
+    any. ``box`` is that of the body: points far from it, which would make all cubes large, share those at ``OUTSIDE``.
+    """
+    low = box[0]
+    places = ((points - low) / float((box[1] - low).max())).clamp(-OUTSIDE, OUTSIDE)
+    places = places - places.amin(dim=0)
 
     def numbered(parts: float) -> Tensor:
-        where = ((points - low) / extent * parts).floor().long()
+        where = (places * parts).floor().long()
         return torch.unique(where @ torch.tensor([1, 1 << 20, 1 << 40]).to(where), return_inverse=True)[1]
 
-    coarse, fine = 0.99, 4.0 * most**0.5 + 2.0  # all in one cube, surely in more than that
+    coarse, fine = 0.99 / float(places.max()), 4.0 * most**0.5 + 2.0  # all in one cube, surely in more than that
     for _ in range(BISECTIONS):
         middle = (coarse * fine) ** 0.5
         if int(numbered(middle).max()) < most:

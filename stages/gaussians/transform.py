@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from stages.errors import BadInput
 from stages.gaussians.asset import Gaussians
 from stages.gaussians.sh import rotate_sh
-from stages.geometry.rotations import UPRIGHT, quaternion_matrices, quaternion_multiply
+from stages.geometry.rotations import UPRIGHT, matrix_quaternions, quaternion_matrices, quaternion_multiply
 
 
 def turn_upright(gaussians: Gaussians, up: str) -> Gaussians:
@@ -18,9 +19,54 @@ def turn_upright(gaussians: Gaussians, up: str) -> Gaussians:
         raise BadInput(f"--up-axis {up} is not an axis.", f"Choose one of: {', '.join(UPRIGHT)}.")
     if up == "y":
         return gaussians
-    turn = torch.tensor(UPRIGHT[up])
-    R, quats = quaternion_matrices(turn), quaternion_multiply(turn, gaussians.quats)
+    return _turned(gaussians, torch.tensor(UPRIGHT[up]))
+
+
+def lay(gaussians: Gaussians, up: str) -> Gaussians:
+    """Turn the asset so that +y comes to lie along the axis ``up``: what ``turn_upright`` undoes, for files of programs
+    in which that axis points up."""
+    if up not in UPRIGHT:
+        raise BadInput(f"--up {up} is not an axis.", f"Choose one of: {', '.join(UPRIGHT)}.")
+    if up == "y":
+        return gaussians
+    turn = torch.tensor(UPRIGHT[up]) * torch.tensor([1.0, -1.0, -1.0, -1.0])
+    return _turned(gaussians, turn)
+
+
+def _turned(gaussians: Gaussians, turn: Tensor) -> Gaussians:
+    """The asset turned by a quaternion wxyz [4]: means, quats and colours."""
+    R, turn = quaternion_matrices(turn).to(gaussians.means), turn.to(gaussians.quats)
+    quats = quaternion_multiply(turn, gaussians.quats)
     return replace(gaussians, means=gaussians.means @ R.T, quats=quats, sh=rotate_sh(gaussians.sh, R))
+
+
+def place(gaussians: Gaussians, matrix: Tensor) -> Gaussians:
+    """The asset moved by an affine ``matrix`` [4, 4]: means, covariances, and colours by the matrix's rotation.
+
+    Where it only turns and scales, a Gaussian keeps its axes; where it stretches or mirrors, they are found again.
+    """
+    matrix = matrix.double()
+    if torch.equal(matrix, torch.eye(4, dtype=torch.float64)):
+        return gaussians
+    linear = matrix[:3, :3]
+    U, stretch, Vh = torch.linalg.svd(linear)
+    turn = U @ Vh
+    means = gaussians.means.double() @ linear.T + matrix[:3, 3]
+    if float(torch.det(turn)) > 0.0 and float(stretch.max() - stretch.min()) < 1e-5 * float(stretch.max()):
+        quats = quaternion_multiply(matrix_quaternions(turn[None]), gaussians.quats.double())
+        log_scales = gaussians.log_scales + stretch.mean().log()
+    else:
+        axes = linear @ quaternion_matrices(gaussians.quats.double()) * gaussians.scales.double()[:, None]
+        directions, scales, _ = torch.linalg.svd(axes)
+        directions = directions * torch.linalg.det(directions).sign()[:, None, None]
+        quats, log_scales = matrix_quaternions(directions), scales.clamp(min=1e-30).log()
+    return replace(
+        gaussians,
+        means=means.float(),
+        quats=torch.nn.functional.normalize(quats, dim=-1).float(),
+        log_scales=log_scales.float(),
+        sh=rotate_sh(gaussians.sh, turn.float()),
+    )
 
 
 def mirror(gaussians: Gaussians, axis: str) -> Gaussians:

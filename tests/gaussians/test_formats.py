@@ -11,11 +11,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from plyfile import PlyData
 
+from stages.captures import is_capture
 from stages.errors import BadInput, CannotWrite
+from stages.events import Caution, Event, Note
 from stages.gaussians import Gaussians
-from stages.gaussians.formats import is_mesh_ply, read_splat, write_splat
+from stages.gaussians.formats import is_mesh_ply, read_splat, splat_format, write_splat
 from stages.gaussians.sh import sh0_to_rgb
+from stages.gaussians.spread import along_curve
+from stages.gaussians.transform import lay, turn_upright
 from tests.gaussians import splat_encoders as encode
 from tests.gaussians.test_ply import splat
 
@@ -151,7 +156,7 @@ def test_the_content_decides_before_the_name(tmp_path: Path) -> None:
     assert read_splat(tmp_path / "b.splat").sh_degree == 1
     with pytest.raises(BadInput, match="no splat file this program reads"):
         read_splat(tmp_path / "picture.jpg")
-    with pytest.raises(BadInput, match=r"no splat file this program writes.*\.ply, \.splat, \.spz"):
+    with pytest.raises(BadInput, match=r"no splat file this program writes.*\.ply, \.splat, \.spz, \.sog"):
         write_splat(tmp_path / "a.ksplat", asset)
     with pytest.raises(CannotWrite):
         write_splat(tmp_path / "b.splat" / "a.spz", asset)
@@ -254,21 +259,87 @@ def test_counts_are_not_believed(tmp_path: Path, kind: str) -> None:
 
 
 def test_values_that_are_no_numbers(tmp_path: Path) -> None:
-    broken = mild(0)
+    """A few Gaussians that hold none are dropped, counted and said, in every format; a file of them is refused."""
+    asset = mild(0)
+    broken = replace(asset, means=asset.means.clone())
     broken.means[3, 1] = float("nan")
     write_splat(tmp_path / "a.splat", broken)
-    with pytest.raises(BadInput, match=r"1 values that are NaN or infinite, in positions \(1\)"):
-        read_splat(tmp_path / "a.splat")
     content = bytearray((tmp_path / "a.splat").read_bytes())
-    struct.pack_into("<3f4x4B", content, 3 * 32, 0, 0, 0, 0, 0, 0, 0)
-    struct.pack_into("<4B", content, 28, 128, 128, 128, 128)
+    struct.pack_into("<4B", content, 5 * 32 + 28, 128, 128, 128, 128)  # a rotation of length zero
+    struct.pack_into("<f", content, 7 * 32 + 12, -1.0)  # a scale below zero
+    (tmp_path / "a.splat").write_bytes(content)
+    said: list[Event] = []
+    back = read_splat(tmp_path / "a.splat", said.append)
+    assert torch.equal(back.means, asset.means[[i for i in range(20) if i not in (3, 5, 7)]])
+    assert len(said) == 1 and isinstance(said[0], Caution)
+    for words in ("3 of 20", "positions (1)", "scales (1)", "length zero (1)", "dropped"):
+        assert words in said[0].text
+    for i in range(11):
+        struct.pack_into("<f", content, i * 32, float("inf"))
     (tmp_path / "b.splat").write_bytes(content)
-    with pytest.raises(BadInput, match="1 rotations of length zero"):
+    with pytest.raises(BadInput, match=r"11 of 20 .* positions \(11\).*too many"):
         read_splat(tmp_path / "b.splat")
-    struct.pack_into("<f", content, 12, -1.0)
-    (tmp_path / "c.splat").write_bytes(content)
-    with pytest.raises(BadInput, match=r"in scales \(1\)"):
-        read_splat(tmp_path / "c.splat")
     (tmp_path / "none.splat").write_bytes(b"")
     with pytest.raises(BadInput, match="zero Gaussians"):
         read_splat(tmp_path / "none.splat")
+
+
+@pytest.mark.parametrize("up", ["y", "-y", "z", "-x"])
+@pytest.mark.parametrize("suffix", [".ply", ".compressed.ply", ".sog"])
+def test_a_file_that_says_which_axis_is_up_comes_back_as_it_was(tmp_path: Path, suffix: str, up: str) -> None:
+    """Read back by us it is y up; to a program that knows nothing of the mark, +y lies along the axis ``up``."""
+    asset = mild(2, count=300)
+    write_splat(tmp_path / f"a{suffix}", asset, up=up)
+    loose = {"means": 8e-3, "scales": 0.05, "opacities": 2 * HALF_BYTE, "angle": 0.04, "dc": 0.03, "rest": 0.05}
+    exact = {"means": 1e-5, "scales": 0, "opacities": 0, "angle": 2e-3, "dc": 1e-6, "rest": 1e-5}
+    agree(read_splat(tmp_path / f"a{suffix}"), asset, **(exact if suffix == ".ply" else loose))
+    laid = lay(asset, up)
+    axis, sign = "xyz".index(up[-1]), -1.0 if up[0] == "-" else 1.0
+    torch.testing.assert_close(sign * laid.means[:, axis], asset.means[:, 1])
+    if suffix == ".ply":
+        data = PlyData.read(str(tmp_path / "a.ply"))
+        assert data.comments == ([] if up == "y" else [f"animus3d: up {up}"])
+        torch.testing.assert_close(torch.from_numpy(data["vertex"]["xyz"[axis]].copy()), laid.means[:, axis])
+
+
+def test_half_turns_are_exact(tmp_path: Path) -> None:
+    """What SuperSplat takes is our asset to the last bit, turned back."""
+    asset = mild(3)
+    back = turn_upright(lay(asset, "-y"), "-y")
+    assert torch.equal(back.means, asset.means) and torch.equal(back.sh, asset.sh)
+
+
+@pytest.mark.parametrize("degree", [0, 1, 3])
+def test_small_files_hold_what_they_can(tmp_path: Path, degree: int) -> None:
+    asset = mild(degree, count=600)
+    asset = asset.select(along_curve(asset.means))
+    write_splat(tmp_path / "a.compressed.ply", asset)
+    limits = {"means": 4e-3, "scales": 4e-3, "opacities": HALF_BYTE, "angle": 5e-3, "dc": 7e-3, "rest": 0.017}
+    agree(read_splat(tmp_path / "a.compressed.ply"), asset, **limits)
+    write_splat(tmp_path / "a.sog", asset)
+    limits = {"means": 2e-4, "scales": 0.04, "opacities": HALF_BYTE, "angle": 0.02, "dc": 0.02, "rest": 0.02}
+    agree(read_splat(tmp_path / "a.sog"), asset, **limits)
+    once = (tmp_path / "a.sog").read_bytes()
+    write_splat(tmp_path / "a.sog", asset)
+    assert (tmp_path / "a.sog").read_bytes() == once
+
+
+def test_a_sog_as_a_folder_under_another_name_and_in_a_zip_with_a_folder(tmp_path: Path) -> None:
+    asset = mild(1)
+    (tmp_path / "sog").mkdir()
+    encode.sog(tmp_path / "sog" / "meta.json", asset, 2, bundle=False)
+    expected = read_splat(tmp_path / "sog" / "meta.json")
+    assert splat_format(tmp_path / "sog") == "meta.json" and not is_capture(tmp_path / "sog")
+    assert torch.equal(read_splat(tmp_path / "sog").means, expected.means)
+    with zipfile.ZipFile(tmp_path / "deep.sog", "w") as archive:
+        for part in (tmp_path / "sog").iterdir():
+            archive.write(part, f"scene/{part.name}")
+    assert torch.equal(read_splat(tmp_path / "deep.sog").means, expected.means)
+    meta = json.loads((tmp_path / "sog" / "meta.json").read_text())
+    (tmp_path / "sog" / "meta.json").write_text(json.dumps(meta | {"antialias": True, "lod": 3}), encoding="utf-8-sig")
+    said: list[Event] = []
+    read_splat(tmp_path / "sog", said.append)
+    assert [type(event) for event in said] == [Caution, Note] and "lod" in said[0].text  # type: ignore[union-attr]
+    (tmp_path / "sog" / "meta.json").write_text(json.dumps(meta | {"version": 9}))
+    with pytest.raises(BadInput, match="version 9"):
+        read_splat(tmp_path / "sog")

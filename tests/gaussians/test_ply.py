@@ -58,14 +58,6 @@ def test_a_file_without_normals_and_with_long_quaternions_reads(tmp_path: Path) 
     torch.testing.assert_close(read_ply(tmp_path / "b.ply").quats, splat().quats)
 
 
-def _edited(path: Path, field: str, value: float) -> Path:
-    write_ply(path, splat())
-    ply = PlyData.read(str(path), mmap=False)
-    ply["vertex"].data[field][:2] = value
-    ply.write(str(path))
-    return path
-
-
 def test_broken_files_say_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="There is no file"):
         read_ply(tmp_path / "nowhere.ply")
@@ -81,18 +73,9 @@ def test_broken_files_say_what_is_wrong(tmp_path: Path) -> None:
     PlyData([PlyElement.describe(points, "vertex")]).write(str(tmp_path / "points.ply"))
     with pytest.raises(BadInput, match=r"without splat fields: f_dc_0.*rot_3 missing"):
         read_ply(tmp_path / "points.ply")
-    with pytest.raises(BadInput, match="2 values that are NaN or infinite, in opacity"):
-        read_ply(_edited(tmp_path / "nan.ply", "opacity", float("nan")))
-    with pytest.raises(BadInput, match="NaN or infinite, in y"):
-        read_ply(_edited(tmp_path / "inf.ply", "y", float("inf")))
     write_ply(tmp_path / "none.ply", splat(count=0))
     with pytest.raises(BadInput, match="zero Gaussians"):
         read_ply(tmp_path / "none.ply")
-    zero = splat()
-    zero.quats[3] = 0.0
-    write_ply(tmp_path / "zero.ply", zero)
-    with pytest.raises(BadInput, match="1 rotations of length zero"):
-        read_ply(tmp_path / "zero.ply")
 
 
 def test_a_failed_write_keeps_what_was_there(tmp_path: Path) -> None:
@@ -109,11 +92,6 @@ def test_a_failed_write_keeps_what_was_there(tmp_path: Path) -> None:
 
 
 def test_fields_that_look_right_but_are_not(tmp_path: Path) -> None:
-    both = splat()
-    both.means[:3, 1], both.logit_opacities[5] = float("inf"), float("nan")
-    write_ply(tmp_path / "both.ply", both)
-    with pytest.raises(BadInput, match=r"4 values that are NaN or infinite, in y \(3\), opacity \(1\)"):
-        read_ply(tmp_path / "both.ply")
     write_ply(tmp_path / "good.ply", splat(1))
     renumbered = (tmp_path / "good.ply").read_bytes().replace(b"f_rest_8", b"f_rest_9")
     (tmp_path / "rest.ply").write_bytes(renumbered)

@@ -11,6 +11,7 @@ from stages.cameras import sample_orbit_cameras
 from stages.conventions import step_generator
 from stages.gaussians import Gaussians
 from stages.gaussians.formats.ply import read_ply
+from stages.gaussians.spread import spread_points
 from stages.gaussians.stand_in import axes, covariance, stand_in
 from stages.geometry.rotations import quaternion_matrices
 from stages.metrics.image import psnr
@@ -78,3 +79,18 @@ def test_from_afar_it_looks_the_same() -> None:
     for camera in sample_orbit_cameras(3, low=low, high=high, width=64, height=64, generator=step_generator(0, 0)):
         seen, meant = (render(g, [camera], choose("cpu"), background=white).rgb[0] for g in (half, asset))
         assert psnr(seen, meant) > 26.0
+
+
+def test_a_few_far_gaussians_do_not_coarsen_the_body() -> None:
+    """Two floaters ten thousand times as far out: the body is merged as finely as without them, and its points are
+    where they were."""
+    asset = splat(0, count=2000)
+    means = asset.means.clone()
+    means[:2] = torch.tensor([[3e4, 0.0, 0.0], [0.0, -3e4, 1e4]])
+    littered = replace(asset, means=means)
+    coarse, alone = stand_in(littered, 500), stand_in(littered.select(littered.body), 500)
+    assert 400 <= int(coarse.body.sum()) <= 500 and 400 <= alone.num_gaussians <= 500
+    one = stand_in(littered, 1)
+    assert one.num_gaussians == 1
+    chosen = spread_points(littered, 64, 0)
+    assert len(chosen) == 64 and bool(littered.body[chosen].all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 
 from stages.errors import BadInput, first_line
+from stages.events import Caution, Report, silent
 from stages.files import replacing
 from stages.gaussians.asset import Gaussians
 
@@ -20,36 +22,68 @@ Array = np.ndarray[Any, Any]
 THINNEST = 1e-10
 """Standard deviation, in world units, that stands for the zero of a perfectly flat Gaussian, whose logarithm is not."""
 
+SOLID = 15.0
+"""The logit of an opacity that a file gives as infinite: 3e-7 below 1."""
+
+MOST_HARMONICS = 16
+"""Coefficients of degree 3, which is the last that is kept."""
+
+MOST_BAD = 0.5
+"""Share of a file's Gaussians that may be dropped because they hold no numbers [ours]."""
+
+FINEST = 1e-4
+"""Bodies of this share of their distance from the origin are left where they are: float32 tells a thousandth of it."""
+
 TIGHTEST = 1032
 """Bytes that one compressed byte can become at most: deflate's limit, and far beyond what real splats reach in zstd."""
 
 
 def checked_gaussians(
-    path: Path, *, means: Array, quats: Array, log_scales: Array, logit_opacities: Array, sh: Array
+    path: Path,
+    *,
+    means: Array,
+    quats: Array,
+    log_scales: Array,
+    logit_opacities: Array,
+    sh: Array,
+    report: Report = silent,
 ) -> Gaussians:
     """Gaussians of float arrays [N, 3], wxyz [N, 4], [N, 3], [N], [N, K, 3]; quaternions come out normalised.
 
-    Raises ``BadInput`` about ``path``: no Gaussians, values that are not finite, rotations of length zero.
+    An infinite logit of an opacity stands for solid (or, below zero, for invisible), a scale whose logarithm is minus
+    infinite for flat. Gaussians with another value that is no number, or with a rotation of length zero, are dropped,
+    and ``report`` is told how many and why. Harmonics beyond degree 3 are cut, positions in double that float32 cannot
+    tell apart are moved to the origin; both are told.
+
+    Raises ``BadInput`` about ``path``: no Gaussians, or most of them are of no use.
     """
-    if len(means) == 0:
+    num = len(means)
+    if num == 0:
         raise BadInput(f"{path} holds zero Gaussians.", "Export it again, or give another file.")
+    if sh.shape[1] > MOST_HARMONICS:
+        degree = math.isqrt(sh.shape[1]) - 1
+        report(Caution(f"{path} has harmonics of degree {degree}; those beyond degree 3 are cut off."))
+        sh = sh[:, :MOST_HARMONICS]
+    logit_opacities = np.where(np.isinf(logit_opacities), np.sign(logit_opacities) * SOLID, logit_opacities)
+    log_scales = np.where(np.isneginf(log_scales), math.log(THINNEST), log_scales)
+    means = _near_origin(path, means, report)
     named = {"positions": means, "rotations": quats, "scales": log_scales, "opacities": logit_opacities, "colours": sh}
     with np.errstate(over="ignore", invalid="ignore"):
-        tables = {name: np.ascontiguousarray(values, dtype=np.float32) for name, values in named.items()}
-    bad = {name: int((~np.isfinite(values)).sum()) for name, values in tables.items()}
-    if any(bad.values()):
-        where = ", ".join(f"{name} ({count})" for name, count in bad.items() if count)
-        raise BadInput(
-            f"{path} holds {sum(bad.values())} values that are NaN or infinite, in {where}.",
-            "Remove those Gaussians in an editor.",
-        )
+        tables = {name: np.array(values, dtype=np.float32, order="C") for name, values in named.items()}
+    wrong = {name: ~np.isfinite(values).reshape(num, -1).all(axis=1) for name, values in tables.items()}
+    lengths = torch.from_numpy(tables["rotations"]).norm(dim=-1, keepdim=True)
+    zero = (lengths[:, 0] == 0.0).numpy() & ~wrong["rotations"]
+    bad = np.logical_or.reduce([*wrong.values(), zero])
+    if bad.any():
+        why = [f"{name} ({int(rows.sum())})" for name, rows in wrong.items() if rows.any()]
+        said = [f"values that are NaN or infinite in {', '.join(why)}"] if why else []
+        said += [f"rotations of length zero ({int(zero.sum())})"] if zero.any() else []
+        about = f"{int(bad.sum()):,} of {num:,} Gaussians of {path} have {' and '.join(said)}"
+        if int(bad.sum()) > MOST_BAD * num:
+            raise BadInput(f"{about}: too many to leave out.", "Export it again, or remove them in an editor.")
+        report(Caution(f"{about}; they are dropped."))
+        tables, lengths = {name: values[~bad] for name, values in tables.items()}, lengths[torch.from_numpy(~bad)]
     tensors = {name: torch.from_numpy(values) for name, values in tables.items()}
-    lengths = tensors["rotations"].norm(dim=-1, keepdim=True)
-    if (lengths == 0).any():
-        raise BadInput(
-            f"{path} holds {int((lengths == 0).sum())} rotations of length zero.",
-            "Remove those Gaussians in an editor.",
-        )
     return Gaussians(
         means=tensors["positions"],
         quats=tensors["rotations"] / lengths,
@@ -57,6 +91,22 @@ def checked_gaussians(
         logit_opacities=tensors["opacities"],
         sh=tensors["colours"],
     )
+
+
+def _near_origin(path: Path, means: Array, report: Report) -> Array:
+    """``means``, moved so that the median is the origin where they lie too far out for float32 (georeferenced files),
+    by whole units, so that the place can be found again."""
+    if means.dtype != np.float64 or not np.isfinite(means).any():
+        return means
+    with np.errstate(invalid="ignore"):
+        middle = np.nanmedian(np.where(np.isfinite(means), means, np.nan), axis=0)
+        spread = float(np.nanmedian(np.abs(np.where(np.isfinite(means), means, np.nan) - middle)))
+    if not 0.0 < spread < float(np.abs(middle).max()) * FINEST:
+        return means
+    shift = np.rint(middle)
+    where = ", ".join(f"{value:,.0f}" for value in shift)
+    report(Caution(f"{path} lies too far from its origin for single precision; {where} was subtracted."))
+    return means - shift
 
 
 def log_scales_of(scales: Array) -> Array:

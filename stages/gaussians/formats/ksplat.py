@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from stages.errors import BadInput
+from stages.events import Report, silent
 from stages.gaussians.asset import Gaussians
 from stages.gaussians.formats.checked import (
     Array,
@@ -37,7 +38,7 @@ from stages.gaussians.sh import C0
 HEADER, SECTION_HEADER = 4096, 1024
 
 
-def read_ksplat(path: Path) -> Gaussians:
+def read_ksplat(path: Path, report: Report = silent) -> Gaussians:
     """Read and check a ``.ksplat`` file. Raises ``BadInput``."""
     content = read_bytes(path)
     if len(content) < HEADER:
@@ -64,7 +65,8 @@ def read_ksplat(path: Path) -> Gaussians:
         part["sh"] = np.pad(part["sh"], ((0, 0), (0, widest - part["sh"].shape[1]), (0, 0)))
     if sum(len(part["means"]) for part in parts) != count:
         raise cut_short(path, ".ksplat")
-    return checked_gaussians(path, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return checked_gaussians(path, **joined, report=report)
 
 
 def _record(level: int, num_harmonics: int) -> np.dtype[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ from plyfile import PlyData, PlyParseError
 
 from stages.errors import BadInput, first_line
 from stages.gaussians.formats.checked import check_claim
+
+UP = "animus3d: up "
+"""How a comment of a file of ours begins that says which of its axes points up."""
 
 _SIZES = {
     **dict.fromkeys(("char", "uchar", "int8", "uint8"), 1),
@@ -45,13 +49,24 @@ def ply_elements(path: Path) -> dict[str, tuple[int, list[str]]]:
     return elements
 
 
+def _plain_header(path: Path) -> io.BytesIO | None:
+    """The file with a header of ASCII alone, where its own has other letters: comments in UTF-8, which plyfile refuses.
+    They become question marks. None where nothing is to be done."""
+    with path.open("rb") as file:
+        header = file.read(1 << 16).split(b"end_header")[0]
+    if header.isascii():
+        return None
+    plain = bytes(byte if byte < 128 else ord("?") for byte in header)
+    return io.BytesIO(plain + path.read_bytes()[len(header) :])
+
+
 def open_ply(path: Path) -> PlyData:
     """The file's elements. Raises ``BadInput``: missing, not a PLY, cut short, promising more than it holds."""
     if not path.is_file():
         raise BadInput(f"There is no file {path}.", "Check the path.")
     ply_elements(path)
     try:
-        ply = PlyData.read(str(path))
+        ply = PlyData.read(_plain_header(path) or str(path))
         for element in ply:
             np.asarray(element.data)
         return ply
@@ -59,3 +74,8 @@ def open_ply(path: Path) -> PlyData:
         raise BadInput(f"{path} is not a readable PLY file, or is cut short: {first_line(error)}.") from None
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {first_line(error)}.") from None
+
+
+def up_comments(up: str) -> list[str]:
+    """The comments of a file whose axis ``up`` points up: none where that is y."""
+    return [] if up == "y" else [f"{UP}{up}"]

@@ -15,13 +15,14 @@ import json
 import warnings
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from stages.errors import BadInput
+from stages.events import Caution, Note, Report, silent
 from stages.gaussians.asset import Gaussians
 from stages.gaussians.formats.checked import (
     Array,
@@ -31,27 +32,52 @@ from stages.gaussians.formats.checked import (
     logits_of_bytes,
     read_bytes,
 )
+from stages.gaussians.transform import turn_upright
+from stages.geometry.rotations import UPRIGHT
 
-HARMONICS = (0, 3, 8, 15)
+META = "meta.json"
+UP = "animus3d_up"
+"""The key under ``asset`` by which a file of ours says which of its axes points up."""
+
+KNOWN = {"version", "asset", "count", "antialias", "means", "scales", "quats", "sh0", "shN"}
+HARMONICS = (0, 3, 8, 15, 24)
 CENTROIDS_A_ROW = 64
 LARGEST_PART = 1 << 31
 """Bytes that one file in a zip may unpack to."""
 
 
-def read_sog(path: Path) -> Gaussians:
-    """Read and check a ``.sog`` bundle, or a ``meta.json`` with its pictures beside it. Raises ``BadInput``."""
+def read_sog(path: Path, report: Report = silent) -> Gaussians:
+    """Read and check a ``.sog`` bundle, a ``meta.json`` with its pictures beside it, or the folder of both.
+
+    A file of ours that says which of its axes points up comes back y up. Raises ``BadInput``.
+    """
+    path = path / META if path.is_dir() else path
     content = read_bytes(path)
     try:
         if content[:2] == b"PK":
             with zipfile.ZipFile(io.BytesIO(content)) as bundle:
-                return _read(path, lambda name: _from_zip(bundle, name))
-        return _read(path, lambda name: content if name == "meta.json" else _beside(path, name))
+                found = [name for name in bundle.namelist() if PurePosixPath(name).name == META]
+                folder = found[0].removesuffix(META) if found else ""
+                return _read(path, lambda name: _from_zip(bundle, folder + name), report)
+        return _read(path, lambda name: content if name == META else _beside(path, name), report)
     except BadInput:
         raise
     except KeyError as error:
         raise BadInput(f"{path} is not a SOG file: it lacks {error}.", "Export it again.") from None
     except (zipfile.BadZipFile, OSError, ValueError, TypeError, IndexError, SyntaxError, EOFError, NotImplementedError):
         raise cut_short(path, "SOG") from None
+
+
+def is_sog(path: Path) -> bool:
+    """Whether ``path`` is a SOG's ``meta.json``, under whatever name, or a folder with one."""
+    file = path / META if path.is_dir() else path
+    if file.suffix.lower() != ".json" or not file.is_file():
+        return False
+    try:
+        meta = json.loads(file.read_bytes().decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(meta, dict) and {"means", "quats"} <= meta.keys()
 
 
 def _from_zip(bundle: zipfile.ZipFile, name: str) -> bytes:
@@ -66,8 +92,14 @@ def _beside(path: Path, name: str) -> bytes:
     return read_bytes(path.with_name(name))
 
 
-def _read(path: Path, part: Callable[[str], bytes]) -> Gaussians:
-    meta: dict[str, Any] = json.loads(part("meta.json"))
+def _read(path: Path, part: Callable[[str], bytes], report: Report) -> Gaussians:
+    meta: dict[str, Any] = json.loads(part(META).decode("utf-8-sig"))
+    if meta.get("version", 1) not in (1, 2):
+        raise BadInput(f"{path} is SOG of version {meta['version']}; 1 and 2 are read.", "Export it as version 2.")
+    if unused := sorted(meta.keys() - KNOWN):
+        report(Caution(f"{path} has {', '.join(unused)}, which are not used."))
+    if meta.get("antialias"):
+        report(Note(f"{path} was trained for an anti-aliasing renderer; that flag is not used."))
     count = int(meta["count"] if "version" in meta else meta["means"]["shape"][0])
     if count < 1:
         raise BadInput(f"{path} holds zero Gaussians.", "Export it again, or give another file.")
@@ -100,14 +132,18 @@ def _read(path: Path, part: Callable[[str], bytes]) -> Gaussians:
     if "shN" in meta:
         centroids, labels = (meta["shN"]["files"][i] for i in range(2))
         sh.append(values("shN", _harmonics(path, _picture(part(centroids)), table(labels))))
-    return checked_gaussians(
+    gaussians = checked_gaussians(
         path,
         means=np.sign(logged) * np.expm1(np.abs(logged)),
         quats=_quats(path, table(meta["quats"]["files"][0])),
         log_scales=values("scales", table(meta["scales"]["files"][0])[:, :3]),
         logit_opacities=opacity,
         sh=np.concatenate(sh, axis=1),
+        report=report,
     )
+    about = meta.get("asset")
+    up = about.get(UP) if isinstance(about, dict) else None
+    return turn_upright(gaussians, up) if up in UPRIGHT else gaussians
 
 
 def _picture(content: bytes) -> Array:
@@ -138,7 +174,7 @@ def _harmonics(path: Path, centroids: Array, labels: Array) -> Array:
     """Bytes [N, K, 3] of each Gaussian's palette entry."""
     width = centroids.shape[1] // CENTROIDS_A_ROW
     if width not in HARMONICS:
-        raise BadInput(f"{path} has a palette of {width} harmonics; 3, 8 or 15 are expected.", "Export it again.")
+        raise BadInput(f"{path} has a palette of {width} harmonics; 3, 8, 15 or 24 are expected.", "Export it again.")
     palette = centroids[:, : CENTROIDS_A_ROW * width, :3].reshape(-1, width, 3)
     label = labels[:, 0].astype(np.int64) + 256 * labels[:, 1].astype(np.int64)
     return palette[label]

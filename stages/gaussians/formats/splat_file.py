@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.errors import BadInput
+from stages.events import Report, silent
 from stages.gaussians.asset import Gaussians
 from stages.gaussians.formats.checked import (
     as_bytes,
@@ -21,11 +22,12 @@ from stages.gaussians.formats.checked import (
     write_bytes,
 )
 from stages.gaussians.sh import C0
+from stages.gaussians.transform import lay
 
 RECORD = np.dtype([("position", "<f4", 3), ("scales", "<f4", 3), ("rgba", "u1", 4), ("quat", "u1", 4)])
 
 
-def read_splat_file(path: Path) -> Gaussians:
+def read_splat_file(path: Path, report: Report = silent) -> Gaussians:
     """Read and check a ``.splat`` file. Raises ``BadInput``."""
     content = read_bytes(path)
     if len(content) % RECORD.itemsize:
@@ -41,14 +43,16 @@ def read_splat_file(path: Path) -> Gaussians:
         log_scales=log_scales_of(table["scales"]),
         logit_opacities=logits_of_bytes(table["rgba"][:, 3]),
         sh=((table["rgba"][:, None, :3] / 255.0) - 0.5) / C0,
+        report=report,
     )
 
 
-def write_splat_file(path: Path, gaussians: Gaussians) -> None:
+def write_splat_file(path: Path, gaussians: Gaussians, *, up: str = "y") -> None:
     """Write a ``.splat`` file, Gaussians in their own order; colours seen from afar (degree 0), clipped to [0, 1].
 
-    Raises ``CannotWrite``.
+    ``up`` is the axis of the file that shall point up; nothing in the file can say so. Raises ``CannotWrite``.
     """
+    gaussians = lay(gaussians, up)
     table = np.empty(gaussians.num_gaussians, dtype=RECORD)
     table["position"] = gaussians.means.detach().cpu()
     table["scales"] = gaussians.scales.detach().cpu()

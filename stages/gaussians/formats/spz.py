@@ -31,6 +31,7 @@ import numpy as np
 import zstandard
 
 from stages.errors import BadInput
+from stages.events import Caution, Note, Report, silent
 from stages.gaussians.asset import Gaussians
 from stages.gaussians.formats.checked import (
     TIGHTEST,
@@ -43,12 +44,16 @@ from stages.gaussians.formats.checked import (
     read_bytes,
     write_bytes,
 )
+from stages.gaussians.transform import lay
 
 MAGIC = 0x5053474E
 """``NGSP`` in little-endian letters."""
 
-HARMONICS = (0, 3, 8, 15)
+HARMONICS = (0, 3, 8, 15, 24)
 """Coefficients beyond degree 0, by degree."""
+
+ANTIALIASED, EXTENDED = 1, 2
+"""Flags of the header."""
 
 FINEST_BITS = 20
 """Fractional bits of positions are never more: a millionth of a unit."""
@@ -62,6 +67,7 @@ class Header:
     count: int
     sh_degree: int
     fractional_bits: int
+    flags: int
 
     @property
     def sections(self) -> tuple[int, ...]:
@@ -71,30 +77,38 @@ class Header:
         return tuple(self.count * size for size in sizes)
 
 
-def read_spz(path: Path) -> Gaussians:
+def read_spz(path: Path, report: Report = silent) -> Gaussians:
     """Read and check an ``.spz`` file. Raises ``BadInput``."""
-    content = read_bytes(path)
+    return parse_spz(path, read_bytes(path), report)
+
+
+def parse_spz(path: Path, content: bytes, report: Report = silent) -> Gaussians:
+    """The Gaussians of ``content``, which is an ``.spz`` file or lies in the file ``path``. Raises ``BadInput``."""
     if content[:2] == b"\x1f\x8b":
         header, sections = _gzip_sections(path, content)
     elif content[:4] == struct.pack("<I", MAGIC):
         header, sections = _zstd_sections(path, content)
     else:
         raise BadInput(f"{path} is not an .spz file: it begins neither with gzip nor with NGSP.", "Export it again.")
-    return _unpack(path, header, sections)
+    if header.flags & ANTIALIASED:
+        report(Note(f"{path} was trained for an anti-aliasing renderer; that flag is not used."))
+    if header.flags & EXTENDED:
+        report(Caution(f"{path} has extensions of .spz, which are not used."))
+    return _unpack(path, header, sections, report)
 
 
 def _header(path: Path, fields: tuple[int, ...], versions: range) -> Header:
-    """Checked header of (magic, version, count, degree, fractional bits)."""
-    magic, version, count, sh_degree, fractional_bits = fields
+    """Checked header of (magic, version, count, degree, fractional bits, flags)."""
+    magic, version, count, sh_degree, fractional_bits, flags = fields
     if magic != MAGIC or version not in versions:
         raise BadInput(f"{path} is not an .spz file of versions 1 to 4.", "Export it again as version 3.")
     if sh_degree >= len(HARMONICS):
-        raise BadInput(f"{path} has harmonics of degree {sh_degree}; at most 3 is read.", "Export it with degree 3.")
+        raise BadInput(f"{path} has harmonics of degree {sh_degree}; at most 4 is read.", "Export it with degree 3.")
     if fractional_bits > 24:
         raise BadInput(f"{path} has positions with {fractional_bits} fractional bits of 24.", "Export it again.")
     if count == 0:
         raise BadInput(f"{path} holds zero Gaussians.", "Export it again, or give another file.")
-    return Header(version, count, sh_degree, fractional_bits)
+    return Header(version, count, sh_degree, fractional_bits, flags)
 
 
 def _gzip_sections(path: Path, content: bytes) -> tuple[Header, list[bytes]]:
@@ -104,7 +118,7 @@ def _gzip_sections(path: Path, content: bytes) -> tuple[Header, list[bytes]]:
         start = stream.decompress(content, 16)
         if len(start) < 16:
             raise cut_short(path, ".spz")
-        header = _header(path, struct.unpack_from("<IIIBB", start), range(1, 4))
+        header = _header(path, struct.unpack_from("<IIIBBB", start), range(1, 4))
         needed = sum(header.sections)
         check_claim(path, header.count, needed, TIGHTEST * len(content))
         payload = stream.decompress(stream.unconsumed_tail, needed)
@@ -120,8 +134,8 @@ def _zstd_sections(path: Path, content: bytes) -> tuple[Header, list[bytes]]:
     """Version 4."""
     if len(content) < 32:
         raise cut_short(path, ".spz")
-    magic, version, count, degree, bits, _, num_streams, table = struct.unpack_from("<IIIBBBBI", content)
-    header = _header(path, (magic, version, count, degree, bits), range(4, 5))
+    magic, version, count, degree, bits, flags, num_streams, table = struct.unpack_from("<IIIBBBBI", content)
+    header = _header(path, (magic, version, count, degree, bits, flags), range(4, 5))
     wanted = [size for size in header.sections if size]
     check_claim(path, count, sum(wanted), TIGHTEST * len(content))
     place = table + 16 * num_streams
@@ -143,7 +157,7 @@ def _zstd_sections(path: Path, content: bytes) -> tuple[Header, list[bytes]]:
     return header, sections + [b""] * (len(header.sections) - len(wanted))
 
 
-def _unpack(path: Path, header: Header, sections: list[bytes]) -> Gaussians:
+def _unpack(path: Path, header: Header, sections: list[bytes], report: Report) -> Gaussians:
     positions, alphas, colors, scales, rotations, harmonics = (np.frombuffer(s, np.uint8) for s in sections)
     num = header.count
     means: np.ndarray[Any, Any]
@@ -166,6 +180,7 @@ def _unpack(path: Path, header: Header, sections: list[bytes]) -> Gaussians:
             ],
             axis=1,
         ),
+        report=report,
     )
 
 
@@ -203,12 +218,15 @@ def _smallest_three(quats: Array) -> Array:
     return (packed | (largest << 30)).astype("<u4")
 
 
-def write_spz(path: Path, gaussians: Gaussians) -> None:
+def write_spz(path: Path, gaussians: Gaussians, *, up: str = "y") -> None:
     """Write version 3, Gaussians in their own order, positions as finely as their extent lets 24 bits.
+
+    The format's axis that points up is y; ``up`` names another one for programs that take it otherwise.
 
     Scales below 4.5e-5 or above 380 units, and harmonics beyond [-1, 1], are clipped to what the format can hold.
     Raises ``CannotWrite``, or ``BadInput`` when positions lie more than 8 million units out.
     """
+    gaussians = lay(gaussians, up)
     means = gaussians.means.detach().cpu().numpy().astype(np.float64)
     farthest = max(float(np.abs(means).max(initial=0.0)), 1e-6)
     bits = min(FINEST_BITS, int(np.floor(np.log2((2**23 - 1) / farthest))))

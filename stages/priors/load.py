@@ -28,6 +28,7 @@ from stages.priors.hub import (
     parts_of,
     wanted,
 )
+from stages.priors.multiview import MVVDMPrior
 from stages.priors.points import PointsPrior
 from stages.priors.points.prior import PIPELINE as POINTS_PIPELINE
 from stages.priors.prior import Prior
@@ -146,7 +147,7 @@ def is_points_kind(name: str) -> bool:
     return bool(read_index(_find(name, ())).get("_class_name") == POINTS_PIPELINE)
 
 
-def family_of(name: str, index: dict[str, Any]) -> type[PublishedPrior]:
+def family_of(name: str, index: dict[str, Any]) -> type[PublishedPrior] | type[MVVDMPrior]:
     """The family of a published model.
 
     Raises:

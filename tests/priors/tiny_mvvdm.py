@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import (
+    CLIPImageProcessor,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
 
+from stages.priors.multiview.folder import write_folder
 from stages.priors.multiview.unet import MultiViewUNetMotionModel
 from tests.priors.tiny_models import TOKENIZER
 
@@ -36,3 +42,48 @@ def tiny_unet(**more: Any) -> MultiViewUNetMotionModel:
         for parameter in (p for p in unet.parameters() if not p.any()):
             torch.nn.init.normal_(parameter, std=0.1)
     return unet.eval().requires_grad_(False)
+
+
+def tiny_parts() -> dict[str, Any]:
+    """All other parts that have weights."""
+    text = CLIPTextConfig(
+        vocab_size=len(TOKENIZER),
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=77,
+    )
+    eyes = CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=28,
+        patch_size=14,
+        projection_dim=16,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return {
+            "vae": AutoencoderKL(
+                block_out_channels=(8, 16),
+                down_block_types=("DownEncoderBlock2D",) * 2,
+                up_block_types=("UpDecoderBlock2D",) * 2,
+                norm_num_groups=8,
+            ),
+            "text_encoder": CLIPTextModel(text),
+            "image_encoder": CLIPVisionModelWithProjection(eyes),
+        }
+
+
+def save_tiny(folder: Path) -> Path:
+    """Write the model as a folder that ``load_prior`` reads."""
+    parts = {"unet": tiny_unet(), **tiny_parts()}
+    write_folder(folder, parts, TOKENIZER, small_image_processor())
+    return folder
+
+
+def small_image_processor() -> Any:
+    """CLIP's, for pictures of 28 pixels."""
+    return CLIPImageProcessor(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})

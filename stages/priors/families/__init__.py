@@ -6,12 +6,14 @@ from stages.priors.families.cogvideox import CogVideoXPrior
 from stages.priors.families.ltx import LTXPrior
 from stages.priors.families.unet3d import UNet3DPrior
 from stages.priors.families.wan import WanPrior
+from stages.priors.multiview import MVVDMPrior
 from stages.priors.published import PublishedPrior
 
-FAMILIES: dict[str, type[PublishedPrior]] = {
+FAMILIES: dict[str, type[PublishedPrior] | type[MVVDMPrior]] = {
     "UNet3DConditionModel": UNet3DPrior,
     "CogVideoXTransformer3DModel": CogVideoXPrior,
     "WanTransformer3DModel": WanPrior,
     "LTXVideoTransformer3DModel": LTXPrior,
+    "MultiViewUNetMotionModel": MVVDMPrior,
 }
 """Class of the denoiser in ``model_index.json`` -> family."""

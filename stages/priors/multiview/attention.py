@@ -29,8 +29,8 @@ from torch.nn import functional
 class ViewsAttention(nn.Module):
     """Self-attention over all views (MVDream), plus attention to frame 0, the picture that is given.
 
-    ``out(attend(q x, k x, v x) + out_i2v(attend(q_i2v x, k x_0, v x_0)))``, where x are all views of a frame and x_0 all
-    views of frame 0. ``out_i2v`` begins at zero: then it is MVDream's attention.
+    ``out(attend(q x, k x, v x) + out_i2v(attend(q_i2v x, k x_0, v x_0)))``, where x are all views of a frame and x_0
+    all views of frame 0. ``out_i2v`` begins at zero: then it is MVDream's attention.
     """
 
     def __init__(self, width: int) -> None:

@@ -6,7 +6,7 @@ It is diffusers' ``UNetMotionModel`` with MVDream's camera embedding, IP-Adapter
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers.configuration_utils import register_to_config
@@ -60,29 +60,30 @@ class MultiViewUNetMotionModel(UNetMotionModel):
         width = block_out_channels[0]
         self.time_embedding = TimeAndCamera(width, 4 * width)
         self.camera_embedding = TimestepEmbedding(camera_dim, 4 * width)
-        self.encoder_hid_proj = ImageProjection(image_embed_dim, cross_attention_dim, num_image_tokens)
+        self.encoder_hid_proj = cast(Any, ImageProjection(image_embed_dim, cross_attention_dim, num_image_tokens))
         self._num_views = 1
         for name, module in self.named_modules():
             if isinstance(module, AnimateDiffTransformer3D):
                 module.register_forward_pre_hook(self._tell_grid, with_kwargs=True)
             if not isinstance(module, BasicTransformerBlock):
                 continue
+            block: Any = module
             if "motion_modules" in name:
-                module.pos_embed = None  # the attention adds the places itself
-                for attention in (module.attn1, module.attn2):
-                    attention.set_processor(SpaceTimeAttention(module.dim, motion_max_seq_length))
+                block.pos_embed = None  # the attention adds the places itself
+                for attention in (block.attn1, block.attn2):
+                    attention.set_processor(SpaceTimeAttention(block.dim, motion_max_seq_length))
             else:
-                module.attn1.set_processor(ViewsAttention(module.dim))
-                module.attn2.set_processor(PictureAttention(module.dim, cross_attention_dim))
+                block.attn1.set_processor(ViewsAttention(block.dim))
+                block.attn2.set_processor(PictureAttention(block.dim, cross_attention_dim))
 
     def begin_at_base(self) -> None:
         """Attention to frame 0 begins as MVDream's own attention, and adds nothing at first."""
         for module in self.modules():
-            processor = getattr(module, "processor", None)
-            if isinstance(processor, ViewsAttention):
-                processor.to_q_i2v.load_state_dict(module.to_q.state_dict())
+            layers: Any = module
+            if isinstance(getattr(layers, "processor", None), ViewsAttention):
+                layers.processor.to_q_i2v.load_state_dict(layers.to_q.state_dict())
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         latents: Tensor,  # [B, V, C, F, h, w] noisy but for frame 0
         timestep: Tensor,  # [B]

@@ -47,6 +47,6 @@ def write_folder(
     index: dict[str, Any] = {"_class_name": PIPELINE, "num_views": num_views}
     index |= {part: list(names) for part, names in CLASSES.items()}
     index["scheduler"] = ["diffusers", "DDIMScheduler"]
-    index["tokenizer"] = ["transformers", type(tokenizer).__name__]
+    index["tokenizer"] = ["transformers", "CLIPTokenizer"]
     index["image_processor"] = ["transformers", "CLIPImageProcessor"]
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")

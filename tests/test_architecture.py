@@ -24,7 +24,8 @@ LAYERS: tuple[set[str], ...] = (
     {"distilling", "training", "exporting", "reporting", "ablation", "evaluating", "viewing"},
     {
         "reconstruct", "reconstruct_photos", "fit_lora", "distill", "refine", "render", "export", "evaluate",
-        "train_prior", "train_points", "rig", "track", "sample", "status", "view", "doctor", "report", "prefer",
+        "train_prior", "train_points", "train_views", "rig", "track", "sample", "status", "view", "doctor", "report",
+        "prefer",
     },
     {"ablate"},
 )  # fmt: skip

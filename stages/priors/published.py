@@ -43,7 +43,7 @@ class PublishedModel(ABC):
     """The clips it makes unless others are asked for."""
     frames_rule: ClassVar[int] = 1
     """Clips have a multiple of this many frames, plus one."""
-    max_tokens: ClassVar[int]
+    max_tokens: int
     """Tokens of a prompt; more are cut off."""
 
     def __init__(

@@ -87,7 +87,7 @@ def fake_mvvdm() -> Iterator[tuple[MVVDMPrior, dict[str, nn.Module]]]:
         with mode:
             for module in modules.values():
                 module.eval().requires_grad_(False)
-            given = {"denoiser": prior.prepared(modules["unet"]), "vae": prior.prepared_vae(modules["vae"])}
+            given = {"denoiser": prior.prepared(modules["unet"]), "vae": modules["vae"]}
             prior.__dict__.update(given | {"image_encoder": modules["image_encoder"], "_pixels": lambda _: pixels})
             with patch.object(Tensor, "cpu", lambda tensor: tensor):
                 yield prior, modules

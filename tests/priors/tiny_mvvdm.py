@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 from transformers import (
-    CLIPImageProcessor,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPVisionConfig,
@@ -80,10 +79,5 @@ def tiny_parts() -> dict[str, Any]:
 def save_tiny(folder: Path) -> Path:
     """Write the model as a folder that ``load_prior`` reads."""
     parts = {"unet": tiny_unet(), **tiny_parts()}
-    write_folder(folder, parts, TOKENIZER, small_image_processor())
+    write_folder(folder, parts, TOKENIZER, picture_px=28)
     return folder
-
-
-def small_image_processor() -> Any:
-    """CLIP's, for pictures of 28 pixels."""
-    return CLIPImageProcessor(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})

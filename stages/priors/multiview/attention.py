@@ -55,8 +55,8 @@ class ViewsAttention(nn.Module):
         x = frames.flatten(0, 1).flatten(1, 2)  # [B F, V L, D]
         key, value = attn.to_k(x), attn.to_v(x)
         seen = attend(attn.to_q(x), key, value, attn.heads)
-        first = [of_first_frame(part, num_frames) for part in (key, value)]
-        seen = seen + self.to_out_i2v(attend(self.to_q_i2v(x), *first, attn.heads))
+        first_key, first_value = (of_first_frame(part, num_frames) for part in (key, value))
+        seen = seen + self.to_out_i2v(attend(self.to_q_i2v(x), first_key, first_value, attn.heads))
         out = attn.to_out[1](attn.to_out[0](seen))
         return out.unflatten(1, (num_views, -1)).unflatten(0, (-1, num_frames)).transpose(1, 2).flatten(0, 2)
 

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import CLIPImageProcessor
 
 from stages.errors import BadInput, first_line
 from stages.events import Note, Report, Wrote
@@ -64,7 +63,8 @@ def convert(sources: Sources, out: Path, report: Report) -> Path:
     tensors = {**base_tensors(sources, unet), **own_tensors(sources.checkpoint, unet, report)}
     must_fit(tensors, unet, sources)
     unet.load_state_dict(tensors, assign=True)
-    write_folder(out, {"unet": unet, **copied}, tokenizer, image_processor(sources))
+    size = read_json(sources.ip_adapter / EYES / "config.json", str(sources.ip_adapter))["image_size"]
+    write_folder(out, {"unet": unet, **copied}, tokenizer, picture_px=size)
     report(Wrote(out, "the prior, for --prior"))
     return out
 
@@ -98,12 +98,6 @@ def unet_config(sources: Sources) -> dict[str, Any]:
     # diffusers' first models call the number of heads attention_head_dim
     config["num_attention_heads"] = theirs.get("num_attention_heads") or theirs["attention_head_dim"]
     return config | {"sample_size": theirs["sample_size"], "image_embed_dim": eyes["projection_dim"]}
-
-
-def image_processor(sources: Sources) -> CLIPImageProcessor:
-    """CLIP's, for pictures of the size that the image encoder reads; IP-Adapter's folder has none."""
-    size = read_json(sources.ip_adapter / EYES / "config.json", str(sources.ip_adapter))["image_size"]
-    return CLIPImageProcessor(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
 
 
 def base_tensors(sources: Sources, unet: MultiViewUNetMotionModel) -> dict[str, Tensor]:

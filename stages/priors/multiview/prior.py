@@ -20,11 +20,12 @@ from torch.utils.checkpoint import checkpoint
 from stages.cameras import Camera
 from stages.errors import BadInput
 from stages.gaussians import Gaussians
+from stages.priors.autoencoder import PatchAutoencoder
 from stages.priors.multiview.cameras import in_own_frame, views_around
 from stages.priors.multiview.unet import MultiViewUNetMotionModel
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Condition, SeesViews, Text, Viewpoint, still
-from stages.priors.published import PublishedModel
+from stages.priors.published import PublishedModel, read_json
 
 
 class MVVDMPrior(SeesViews, PublishedModel):
@@ -39,15 +40,20 @@ class MVVDMPrior(SeesViews, PublishedModel):
     def __init__(self, name: str, folder: Path, *args: Any, **options: Any) -> None:
         super().__init__(name, folder, *args, **options)
         self.num_views = int(self.index.get("num_views", 4))
+        words = folder / "text_encoder" / "config.json"
+        if words.exists():  # it is missed when it is needed
+            self.max_tokens = min(
+                self.max_tokens, read_json(words, name).get("max_position_embeddings", self.max_tokens)
+            )
         longest = int(self.denoiser_config["motion_max_seq_length"])
         if not 2 <= self.clip.num_frames <= longest:
             raise BadInput(f"{name} makes clips of 2 to {longest} frames, not {self.clip.num_frames}.")
 
     @property
     def size_multiple(self) -> int:
-        """Every level but the last halves the latent, whose pixels the autoencoder halves as often."""
-        shrinks = len(self.denoiser_config["block_out_channels"]) + len(self.vae_config["block_out_channels"]) - 2
-        return int(2**shrinks)
+        """A pixel of the latent, which every level but the last halves."""
+        shrink = self.vae_config.get("patch_size") or 2 ** (len(self.vae_config["block_out_channels"]) - 1)
+        return int(shrink) * int(2 ** (len(self.denoiser_config["block_out_channels"]) - 1))
 
     def schedule(self) -> Parameterization:
         """Variance preserving, from the config's betas."""
@@ -76,9 +82,13 @@ class MVVDMPrior(SeesViews, PublishedModel):
     def _image_processor(self) -> Any:
         return self._from_folder("image_processor", transformers.AutoImageProcessor)
 
-    def prepared_vae(self, module: Any) -> Any:
-        """As it is: ``_in_parts`` works frames out again, and once is enough."""
-        return module
+    @cached_property
+    def vae(self) -> nn.Module:
+        """Stable Diffusion's, or that of a model of this project's own. ``_in_parts`` works frames out again for a
+        gradient: its layers' outputs are not kept."""
+        if self.index["vae"][1] != PatchAutoencoder.__name__:
+            return self._load("vae")
+        return self._from_folder("vae", PatchAutoencoder).to(self.device).eval()
 
     # what it sees
 
@@ -87,21 +97,31 @@ class MVVDMPrior(SeesViews, PublishedModel):
         return views_around(asset, azimuth_deg, self.num_views, self.clip)
 
     def encode(self, frames: Tensor) -> Tensor:
-        """See ``MultiViewPrior.encode``: the mean of each frame's latent distribution, scaled; a few at a time."""
-        vae: Any = self.vae
-        images = (2.0 * frames.flatten(0, 1) - 1.0).permute(0, 3, 1, 2).to(self.dtype)
-        latents = self._in_parts(lambda part: vae.encode(part).latent_dist.mode(), images)
-        scaled = latents.float() * vae.config.scaling_factor
-        return scaled.unflatten(0, frames.shape[:2]).transpose(1, 2)[None]
+        """See ``MultiViewPrior.encode``; a few frames at a time."""
+        images = frames.flatten(0, 1).permute(0, 3, 1, 2).to(self.dtype)
+        latents = self._in_parts(self._encode_images, images).float()
+        return latents.unflatten(0, frames.shape[:2]).transpose(1, 2)[None]
 
     @torch.no_grad()
     def decode_views(self, latents: Tensor) -> Tensor:
         """See ``MultiViewPrior.decode_views``; a few frames at a time."""
-        vae: Any = self.vae
         frames = latents[0].transpose(1, 2)
-        parts = (frames.flatten(0, 1) / vae.config.scaling_factor).to(self.dtype)
-        images = self._in_parts(lambda part: vae.decode(part).sample, parts).float()
-        return (0.5 * images.permute(0, 2, 3, 1) + 0.5).clamp(0.0, 1.0).unflatten(0, frames.shape[:2])
+        images = self._in_parts(self._decode_images, frames.flatten(0, 1).to(self.dtype)).float()
+        return images.permute(0, 2, 3, 1).clamp(0.0, 1.0).unflatten(0, frames.shape[:2])
+
+    def _encode_images(self, images: Tensor) -> Tensor:
+        """Latents [B, C, h, w] of ``images`` [B, 3, H, W] in [0, 1]: the mean of their distribution, scaled."""
+        vae: Any = self.vae
+        if isinstance(vae, PatchAutoencoder):
+            return vae.encode(images)
+        return vae.encode(2.0 * images - 1.0).latent_dist.mode() * vae.config.scaling_factor
+
+    def _decode_images(self, latents: Tensor) -> Tensor:
+        """Images [B, 3, H, W] of ``latents``."""
+        vae: Any = self.vae
+        if isinstance(vae, PatchAutoencoder):
+            return vae.decode(latents)
+        return 0.5 * vae.decode(latents / vae.config.scaling_factor).sample + 0.5
 
     @torch.no_grad()
     def still_latents(self, asset: Gaussians, viewpoint: Viewpoint) -> Tensor:

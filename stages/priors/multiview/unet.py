@@ -95,7 +95,8 @@ class MultiViewUNetMotionModel(UNetMotionModel):
         batch, num_views, _, num_frames = latents.shape[:4]
         each = num_views * num_frames
         self._num_views = num_views
-        tokens = self.encoder_hid_proj(appearance.flatten(0, 1)).repeat_interleave(num_frames, dim=0)
+        projection: Any = self.encoder_hid_proj
+        tokens = projection(appearance.flatten(0, 1)).repeat_interleave(num_frames, dim=0)
         predicted = super().forward(
             latents.flatten(0, 1),
             timestep.repeat_interleave(num_views, dim=0),

@@ -59,33 +59,31 @@ class TrainViewsConfig:
     base_share: float = 0.5  # of the steps of a new model in which all of it is trained
     patch_size: int = 4  # of a new model, as are those below
     latent_channels: int = 12
-    widths: str = "64,128"  # channels of each level
+    widths: tuple[int, ...] = (64, 128)  # channels of each level
     num_heads: int = 4
     checkpoint_every: int = 100
     device: str = "cpu"
 
     def __post_init__(self) -> None:
         check(self, steps=1, num_clips=1, batch_size=1, learning_rate=0, checkpoint_every=1, patch_size=1, num_heads=1)
-        if not self.data:
-            raise BadInput("A prior of views is trained on your own .glb files.", "Say which: --data FOLDER")
         if not 0.0 <= self.base_share <= 1.0:
             raise BadInput(f"base_share is {self.base_share}; it is a share, 0 to 1.")
-        if not all(part.strip().isdigit() for part in self.widths.split(",")) or self.widths.count(",") < 1:
-            raise BadInput(f"widths are {self.widths!r}.", "Give two numbers or more: --set widths=64,128")
+        if len(self.widths) < 2 or any(width < 16 or width % 16 for width in self.widths):
+            raise BadInput(f"widths are {self.widths}.", "Give two or more multiples of 16: --set widths=64,128")
 
-    @property
-    def levels(self) -> tuple[int, ...]:
-        """Channels of each level."""
-        return tuple(int(part) for part in self.widths.split(","))
+
+PRESETS = {"default": TrainViewsConfig()}
 
 
 def run(out: Path, config: TrainViewsConfig, report: Report, *, force: bool = False) -> Path:
     """Train into ``out`` (a prior's folder); resumes from its checkpoints. Returns ``out``.
 
     Raises:
-        BadInput: a folder of clips that cannot be used; ``config.init`` sees no views; clips of a shape that the model
-            cannot make.
+        BadInput: no folder of clips, or one that cannot be used; ``config.init`` sees no views; clips of a shape that
+            the model cannot make.
     """
+    if not config.data:
+        raise BadInput("A prior of views is trained on your own .glb files.", "Say which: --data FOLDER")
     source = FolderClips(Path(config.data))
     work = StageFolder(out / "training")
     inputs = {"data": source.fingerprint()}
@@ -183,7 +181,7 @@ def begin_folder(out: Path, config: TrainViewsConfig, source: FolderClips) -> No
         first_pictures(source, config),
         patch_size=config.patch_size,
         latent_channels=config.latent_channels,
-        widths=config.levels,
+        widths=config.widths,
         num_heads=config.num_heads,
         seed=config.seed,
     )

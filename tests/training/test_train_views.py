@@ -21,10 +21,11 @@ from stages.priors.prior import Condition
 from stages.run_dir import StageFolder
 from stages.skeletons.rigged import read_rigged
 from stages.train_views import TrainViewsConfig, begin_folder, load_views, run, train
-from stages.training.view_bank import ViewBank, read_view_bank, write_shard
+from stages.training.view_bank import Seen, ViewBank, read_view_bank, write_shard
 from stages.training.views import draw_step, is_adapter, views_loss
 from stages.zoo.clip import Clip
 from stages.zoo.folder import FolderClips
+from tests.e2e.command import animus3d
 
 TABLE = """file,clip,caption,motion,rest
 Fox.glb,Walk,a fox moves,moves,Survey
@@ -52,7 +53,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(data: Path) -> TrainViewsConfig:
     return TrainViewsConfig(
         steps=4, data=str(data), num_clips=2, batch_size=1, learning_rate=1e-3, num_frames=2, size_px=16,
-        widths="16,16", num_heads=2, checkpoint_every=2, base_share=0.25,
+        widths=(16, 16), num_heads=2, checkpoint_every=2, base_share=0.25,
     )  # fmt: skip
 
 
@@ -117,11 +118,20 @@ def test_the_first_frame_is_no_part_of_the_loss(trained: Path, config: TrainView
 
 @pytest.mark.parametrize(
     ("change", "says"),
-    [({"data": ""}, "--data"), ({"widths": "64"}, "widths"), ({"base_share": 2.0}, "base_share")],
+    [({"widths": (64,)}, "widths"), ({"widths": (64, 10)}, "widths"), ({"base_share": 2.0}, "base_share")],
 )
 def test_settings_that_cannot_be(config: TrainViewsConfig, change: dict[str, object], says: str) -> None:
     with pytest.raises(BadInput, match=says):
         replace(config, **change)
+
+
+def test_from_the_command_line(data: Path, tmp_path: Path) -> None:
+    line = ["train-prior", "--kind", "views", "--out", tmp_path / "prior"]
+    assert "--data" in animus3d(*line, code=3).stderr
+    animus3d(*line, "--data", data, "--minutes", "1", code=2)
+    tiny = ["num_frames=2", "size_px=16", "widths=16,16", "num_heads=2"]
+    animus3d(*line, "--data", data, "--steps", "1", "--clips", "1", *(f"--set={one}" for one in tiny))
+    assert (tmp_path / "prior" / "model_index.json").exists()
 
 
 def test_a_prior_that_sees_no_views(config: TrainViewsConfig, tmp_path: Path) -> None:
@@ -172,12 +182,13 @@ def learnt(data: Path, out: Path, steps: int = 500, learning_rate: float = 2e-3)
     """A new model after some steps, and what it was taught: four clips."""
     config = TrainViewsConfig(
         steps=steps, data=str(data), batch_size=2, learning_rate=learning_rate, num_frames=4, size_px=16,
-        widths="32,32", base_share=0.5, checkpoint_every=steps, ema_decay=0.98, weight_decay=0.0, text_dropout=0.0,
+        widths=(32, 32), base_share=0.5, checkpoint_every=steps, ema_decay=0.98, weight_decay=0.0, text_dropout=0.0,
     )  # fmt: skip
     begin_folder(out, config, FolderClips(data))
     prior = load_views(str(out), config)
     write_shard(out / "clips.safetensors", prior, bodies(data, 4), [60.0] * 4)
     bank = read_view_bank([out / "clips.safetensors"])
+    (out / "training").mkdir()
     train(out, StageFolder(out / "training"), config, prior, bank, 0, quiet)
     return load_views(str(out), config), bank
 
@@ -188,19 +199,18 @@ def figures(prior: MVVDMPrior, bank: ViewBank, seeds: int = 3) -> tuple[list[flo
     for first in (0, 2):
         seen = bank.read(torch.tensor([first, first + 1]))
         truths = [prior.decode_views(latents[None]) for latents in seen.latents]
-        [text] = prior.encode_text(seen.captions[:1]).split()
-
-        def sampled(seed: int, views: slice) -> Tensor:
-            told = Condition(
-                text, seen.latents[:1, views, :, 0], seen.appearance[:1, views, None], seen.cameras[0, views]
-            )
-            generator = torch.Generator().manual_seed(seed)
-            return sample_views(prior, told, told, generator, steps=20, guidance=1.0, freeinit=1)
-
         for seed in range(seeds):
-            together = prior.decode_views(sampled(seed, slice(None)))
-            apart = torch.cat([sampled(100 * seed + v + 1, slice(v, v + 1)) for v in range(4)], dim=1)
+            together = prior.decode_views(sampled(prior, seen, seed, slice(None)))
+            apart = torch.cat([sampled(prior, seen, 100 * seed + v + 1, slice(v, v + 1)) for v in range(4)], dim=1)
             gains.append(max(float(decibels(together, truth)) for truth in truths))
             joint.append(disagreement(together, truths))
             alone.append(disagreement(prior.decode_views(apart), truths))
     return gains, joint, alone
+
+
+def sampled(prior: MVVDMPrior, seen: Seen, seed: int, views: slice) -> Tensor:
+    """Some views of what the first of ``seen`` may become, sampled together."""
+    text = prior.encode_text(seen.captions[:1])
+    told = Condition(text, seen.latents[:1, views, :, 0], seen.appearance[:1, views, None], seen.cameras[0, views])
+    generator = torch.Generator().manual_seed(seed)
+    return sample_views(prior, told, told, generator, steps=20, guidance=1.0, freeinit=1)

@@ -27,6 +27,7 @@ from stages.priors.multiview import MVVDMPrior
 from stages.priors.multiview.cameras import views_around
 from stages.priors.multiview.new import write_new_model
 from stages.priors.prior import ClipShape, Viewpoint, pictures
+from stages.priors.profiles import ProfileName
 from stages.raster import choose
 from stages.run_dir import StageFolder
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
@@ -62,6 +63,7 @@ class TrainViewsConfig:
     widths: tuple[int, ...] = (64, 128)  # channels of each level
     num_heads: int = 4
     checkpoint_every: int = 100
+    profile: ProfileName = "80gb"  # the others work activations out again: less memory, a third more time
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -205,7 +207,7 @@ def load_views(name: str, config: TrainViewsConfig) -> MVVDMPrior:
         BadInput: it is another kind.
     """
     size = config.size_px or (None if config.init else 64)
-    prior = load_prior(name, config.device, num_frames=config.num_frames, size_px=size)
+    prior = load_prior(name, config.device, num_frames=config.num_frames, size_px=size, profile=config.profile)
     if not isinstance(prior, MVVDMPrior):
         raise BadInput(f"The prior {config.init!r} sees no views.", "Leave out --init, or give one that does.")
     return prior

@@ -28,7 +28,7 @@ def command(
         typer.Option("--out", metavar="FOLDER", help="With --convert: the folder to write.", show_default=False),
     ] = None,
 ) -> None:
-    """List the models that --prior can name, or convert Animate3D's checkpoint to one of them.
+    """List what --prior can name; convert Animate3D to it.
 
     Says their terms, what their downloads come to and the memory that each command needs. A folder in diffusers' format
     of the same kinds can be named too, and so can one made by animus3d train-prior. Writes nothing, but with --convert:

@@ -82,7 +82,7 @@ def command(
             raise typer.BadParameter("goes with --kind video only", param_hint=given[0])
         if device not in ("auto", "cpu"):
             raise typer.BadParameter("points are trained on the CPU", param_hint="--device")
-        flags = {
+        flags: dict[str, Any] = {
             "data": str(data) if data else None, "init": init, "steps": steps, "seed": seed, "minutes": minutes,
         }  # fmt: skip
         train_points(out, flags, settings or [], force=force)

@@ -14,11 +14,13 @@ from safetensors.torch import load_file, save_file
 
 from stages.errors import BadInput, NotAvailable
 from stages.events import Event, Note
+from stages.priors.catalogue import ANIMATE3D
 from stages.priors.load import kind_of, load_prior
 from stages.priors.multiview import MVVDMPrior
 from stages.priors.multiview.attention import PictureAttention
 from stages.priors.multiview.convert import ADAPTER_FILE, EYES, FILE, Sources, convert
 from stages.priors.multiview.unet import is_trained, on_meta
+from tests.bench.record import RESULTS
 from tests.e2e.command import animus3d
 from tests.priors.tiny_models import TOKENIZER
 from tests.priors.tiny_mvvdm import UNET, tiny_parts, tiny_unet
@@ -188,3 +190,11 @@ def test_the_name_on_the_hub_says_how_to_get_there() -> None:
         load_prior("yanqinJiang/animate3d")
     shown = " ".join(animus3d("priors").stdout.split())
     assert "yanqinJiang/animate3d is Animate3D" in shown and "hf download yanqinJiang/animate3d" in shown
+
+
+def test_the_memory_that_is_said_is_the_memory_that_was_computed() -> None:
+    """At true size, sampling fits 7 GiB."""
+    recorded = json.loads((RESULTS / "mvvdm.json").read_text())
+    assert ANIMATE3D.sample_gib == recorded["gib"]["sample"] <= 7.0
+    assert ANIMATE3D.refine_gib == recorded["gib"]["refine_4d_sds"]
+    assert recorded["tflop"]["evaluation"] == pytest.approx(26.0, rel=0.03)

@@ -77,7 +77,7 @@ def command(
     from stages.run_dir import RunDir
 
     if kind == "points":
-        unused = {"--clips": clips, "--preset": preset, "--processes": processes}
+        unused: dict[str, Any] = {"--clips": clips, "--preset": preset, "--processes": processes}
         if given := [name for name, value in unused.items() if value is not None]:
             raise typer.BadParameter("goes with --kind video only", param_hint=given[0])
         if device not in ("auto", "cpu"):

@@ -178,7 +178,7 @@ def test_learns_two_bodies_from_four_views(data: Path, tmp_path: Path) -> None:
     assert sum(joint) < 0.5 * sum(alone), (joint, alone)
 
 
-def learnt(data: Path, out: Path, steps: int = 500, learning_rate: float = 2e-3) -> tuple[MVVDMPrior, ViewBank]:
+def learnt(data: Path, out: Path, steps: int = 400, learning_rate: float = 3e-3) -> tuple[MVVDMPrior, ViewBank]:
     """A new model after some steps, and what it was taught: four clips."""
     config = TrainViewsConfig(
         steps=steps, data=str(data), batch_size=2, learning_rate=learning_rate, num_frames=4, size_px=16,

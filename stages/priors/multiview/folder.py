@@ -22,7 +22,7 @@ CLASSES = {
 """Part with weights -> library and class."""
 
 
-def ddim_scheduler() -> Any:
+def ddim_scheduler(prediction_type: str = "epsilon") -> Any:
     """The schedule that Animate3D trained with (its config, ``noise_scheduler_kwargs``)."""
     return DDIMScheduler(
         num_train_timesteps=1000,
@@ -31,11 +31,18 @@ def ddim_scheduler() -> Any:
         beta_schedule="linear",
         steps_offset=1,
         clip_sample=False,
+        prediction_type=prediction_type,
     )
 
 
 def write_folder(
-    folder: Path, parts: Mapping[str, Any], tokenizer: Any, *, picture_px: int = 224, num_views: int = 4
+    folder: Path,
+    parts: Mapping[str, Any],
+    tokenizer: Any,
+    *,
+    picture_px: int = 224,
+    num_views: int = 4,
+    prediction_type: str = "epsilon",
 ) -> None:
     """Write ``parts``, one for each of ``CLASSES``, and all else that ``load_prior`` reads; the index comes last.
 
@@ -44,7 +51,7 @@ def write_folder(
     for part in CLASSES:
         parts[part].save_pretrained(folder / part)
         strip_local_path(folder / part / "config.json")
-    ddim_scheduler().save_config(folder / "scheduler")
+    ddim_scheduler(prediction_type).save_config(folder / "scheduler")
     tokenizer.save_pretrained(folder / "tokenizer")
     (folder / "image_processor").mkdir(exist_ok=True)
     write_json(folder / "image_processor" / "preprocessor_config.json", pictures_for_clip(picture_px))

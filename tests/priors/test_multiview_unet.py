@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,14 @@ from stages.priors.multiview.attention import PictureAttention, SpaceTimeAttenti
 from stages.priors.multiview.unet import MultiViewUNetMotionModel, is_trained, on_meta
 from tests.priors.tiny_mvvdm import UNET, tiny_unet
 
-NAMES = Path(__file__).with_name("mvvdm_names.txt")
+NAMES = Path(__file__).with_name("mvvdm_names.txt.gz")
+"""Text: ``zcat`` shows it."""
 
 
 def released() -> dict[str, tuple[tuple[int, ...], bool]]:
     """Name -> shape, and whether it is in the released checkpoint."""
     found = {}
-    for paragraph in NAMES.read_text().strip().split("\n\n")[1:]:
+    for paragraph in gzip.decompress(NAMES.read_bytes()).decode().strip().split("\n\n")[1:]:
         where, *lines = paragraph.splitlines()
         for line in lines:
             name, shape, origin = line.split()

@@ -182,7 +182,7 @@ def learnt(data: Path, out: Path, steps: int = 400, learning_rate: float = 3e-3)
     """A new model after some steps, and what it was taught: four clips."""
     config = TrainViewsConfig(
         steps=steps, data=str(data), batch_size=2, learning_rate=learning_rate, num_frames=4, size_px=16,
-        widths=(32, 32), base_share=0.5, checkpoint_every=steps, ema_decay=0.98, weight_decay=0.0, text_dropout=0.0,
+        widths=(64, 64), base_share=0.7, checkpoint_every=steps, ema_decay=0.98, weight_decay=0.0, text_dropout=0.0,
     )  # fmt: skip
     begin_folder(out, config, FolderClips(data))
     prior = load_views(str(out), config)

@@ -182,10 +182,10 @@ def draw_videos(
         prior, asset, background, rasterizer, prompt=config.prompt, negative=config.negative_prompt, how=how
     )
     videos: list[Tensor] = list(folder.load_checkpoint()[1]["rgb"]) if start else []
-    report(Started("sample", config.count * how.steps, start * how.steps))
+    report(Started("sample", config.count * drawing.steps, start * drawing.steps))
     for number in range(start, config.count):
         generator = step_generator(config.seed, number, stream=8)
-        video = drawing.draw(generator, partial(tell_of_steps, report, number * how.steps))
+        video = drawing.draw(generator, partial(tell_of_steps, report, number * drawing.steps))
         videos.append((255.0 * video).round().to(torch.uint8).cpu())
         folder.save_checkpoint(number + 1, {"rgb": torch.stack(videos)}, {})
     metadata = {"prompt": config.prompt, "seed": str(config.seed), "kind": VIDEO}

@@ -2,17 +2,61 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
 
-def command() -> None:
-    """List the video models that --prior can name.
+import typer
+
+
+def command(
+    convert: Annotated[
+        Path | None,
+        typer.Option(
+            "--convert", metavar="FILE", help="Animate3D's checkpoint, a .ckpt, to make a prior of.", show_default=False
+        ),
+    ] = None,
+    mvdream: Annotated[
+        Path | None,
+        typer.Option("--mvdream", metavar="FOLDER", help="With --convert: MVDream for SD 1.5.", show_default=False),
+    ] = None,
+    ip_adapter: Annotated[
+        Path | None,
+        typer.Option("--ip-adapter", metavar="FOLDER", help="With --convert: h94/IP-Adapter.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="With --convert: the folder to write.", show_default=False),
+    ] = None,
+) -> None:
+    """List what --prior can name; convert Animate3D to it.
 
     Says their terms, what their downloads come to and the memory that each command needs. A folder in diffusers' format
-    of the same kinds can be named too, and so can one made by animus3d train-prior. Writes nothing.
+    of the same kinds can be named too, and so can one made by animus3d train-prior. Writes nothing, but with --convert:
+    that reads Animate3D's checkpoint (tensors only: nothing in it is run), MVDream's folder and IP-Adapter's, and
+    writes FOLDER as safetensors, for --prior FOLDER. It takes as much memory as the weights, 7 GB.
 
     Example: animus3d priors
     """
+    parts = {"--mvdream": mvdream, "--ip-adapter": ip_adapter, "--out": out}
+    if convert is None:
+        if given := [name for name, value in parts.items() if value is not None]:
+            raise typer.BadParameter("goes with --convert only", param_hint=given[0])
+        list_priors()
+        return
+    if mvdream is None or ip_adapter is None or out is None:
+        lacking = next(name for name, value in parts.items() if value is None)
+        raise typer.BadParameter("is needed to convert", param_hint=lacking)
     from animus3d_cli.console import Console
-    from stages.priors.catalogue import CATALOGUE, is_here
+    from stages.priors.multiview.convert import Sources
+    from stages.priors.multiview.convert import convert as write_prior
+
+    write_prior(Sources(checkpoint=convert, mvdream=mvdream, ip_adapter=ip_adapter), out, Console())
+
+
+def list_priors() -> None:
+    """The table."""
+    from animus3d_cli.console import Console
+    from stages.priors.catalogue import ANIMATE3D, CATALOGUE, is_here
     from stages.priors.hub import download_line
 
     terms = [(name, "Apache-2.0", "here") for name in ("points", "embedded-video")]
@@ -29,6 +73,9 @@ def command() -> None:
                 *("-" if took is None else f"{took:.1f}" for took in seconds),
             )
         )
+    terms.append((ANIMATE3D.name, ANIMATE3D.licence, f"{ANIMATE3D.download_gb:.1f}"))
+    memory = ("-", "-", f"{ANIMATE3D.refine_gib:.1f}", f"{ANIMATE3D.sample_gib:.1f}")
+    needs.append((ANIMATE3D.name.rpartition("/")[2], *memory, "-", "-"))
     console = Console()
     console.table(("prior", "licence", "download"), terms)
     console.note("")
@@ -42,5 +89,9 @@ def command() -> None:
         "I2V, TI2V and LTX models are given the asset's picture. Models that "
         "are not here are fetched by the first command that names them. CC-BY-NC-4.0 forbids commercial use; read each "
         "model's card."
+    )
+    console.note(
+        f"{ANIMATE3D.name} is Animate3D, which makes four videos that agree: {ANIMATE3D.sample_gib:.1f} GiB to sample, "
+        f"computed. Its weights are a checkpoint that is converted once: {ANIMATE3D.how}"
     )
     console.note(f"To fetch what is used of one, and nothing else: {download_line('NAME')}")

@@ -16,11 +16,18 @@ def command(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the prior, for --prior DIR.")],
     kind: Annotated[
         str,
-        typer.Option("--kind", metavar="KIND", help="points (trajectories in 3D), or video (as embedded-video)."),
+        typer.Option(
+            "--kind", metavar="KIND", help="points (in 3D), video (as embedded-video), or views (as Animate3D)."
+        ),
     ] = "points",
     clips: Annotated[
         int | None,
-        typer.Option("--clips", min=64, help="Clips rendered for --kind video. Default: 12288", show_default=False),
+        typer.Option(
+            "--clips",
+            min=1,
+            help="Clips rendered for --kind video (64 or more; 12288) or views (512).",
+            show_default=False,
+        ),
     ] = None,
     data: Annotated[
         Path | None,
@@ -60,7 +67,9 @@ def command(
     animated bodies are not in the wheel. FOLDER/captions.csv has a line for every sentence, below the head
     "file,clip,caption,motion,rest,cycles"; the last three may be left out (the word that says the motion; the clip that
     begins at rest; cycles in a video, of which points take none: whether a clip repeats is seen from it). Bodies face
-    +z. Writes a folder in diffusers' format and, in DIR/training, examples, checkpoints and metrics.
+    +z. --kind views trains the adapters of a model of four views (--init FOLDER, e.g. Animate3D's; a new, small one
+    without) on FOLDER's clips, with its base frozen. Writes a folder in diffusers' format and, in DIR/training,
+    examples, checkpoints and metrics.
 
     Example: animus3d train-prior --out my-prior --init points --data my-goats --steps 500
     """
@@ -68,18 +77,30 @@ def command(
     from stages.run_dir import RunDir
 
     if kind == "points":
-        unused = {"--clips": clips, "--preset": preset, "--processes": processes}
+        unused: dict[str, Any] = {"--clips": clips, "--preset": preset, "--processes": processes}
         if given := [name for name, value in unused.items() if value is not None]:
             raise typer.BadParameter("goes with --kind video only", param_hint=given[0])
         if device not in ("auto", "cpu"):
             raise typer.BadParameter("points are trained on the CPU", param_hint="--device")
-        flags = {
+        flags: dict[str, Any] = {
             "data": str(data) if data else None, "init": init, "steps": steps, "seed": seed, "minutes": minutes,
         }  # fmt: skip
         train_points(out, flags, settings or [], force=force)
         return
+    if kind == "views":
+        unused = {"--preset": preset, "--processes": processes, "--minutes": minutes}
+        if given := [name for name, value in unused.items() if value is not None]:
+            raise typer.BadParameter("does not go with --kind views", param_hint=given[0])
+        flags = {
+            "num_clips": clips, "data": str(data) if data else None, "init": init, "steps": steps, "seed": seed,
+            "device": resolve_device(device),
+        }  # fmt: skip
+        train_views(out, flags, settings or [], force=force)
+        return
     if kind != "video":
-        raise typer.BadParameter("is video or points", param_hint="--kind")
+        raise typer.BadParameter("is points, video or views", param_hint="--kind")
+    if clips is not None and clips < 64:
+        raise typer.BadParameter("64 or more are needed for --kind video", param_hint="--clips")
     from stages.train_prior import PRESETS
     from stages.train_prior import run as train_prior
 
@@ -103,6 +124,21 @@ def train_points(out: Path, flags: dict[str, Any], settings: list[str], *, force
     from animus3d_cli.console import Console
     from stages.run_dir import RunDir
     from stages.train_points import PRESETS, run
+
+    config = build_config(PRESETS, "default", flags, settings)
+    console = Console()
+    try:
+        with RunDir(out).lock("train-prior"):
+            run(out, config, console, force=force)
+    finally:
+        console.close()
+
+
+def train_views(out: Path, flags: dict[str, Any], settings: list[str], *, force: bool) -> None:
+    """``--kind views``."""
+    from animus3d_cli.console import Console
+    from stages.run_dir import RunDir
+    from stages.train_views import PRESETS, run
 
     config = build_config(PRESETS, "default", flags, settings)
     console = Console()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stages.cameras import Camera, fitting_radius, orbit_camera
 from stages.gaussians import Gaussians
+from stages.objectives.sample_views import FREEINIT, has_ladder, sample_views
 from stages.objectives.sampling import sample_video
 from stages.priors.prior import MultiViewPrior, VideoPrior, Viewpoint, makes_videos, sees_views
 from stages.priors.sampling import SamplingDefaults
@@ -67,15 +68,31 @@ class Drawing:
         viewpoint = Viewpoint(self.cameras[0], background, rasterizer, beside=self.cameras[1:])
         self.condition, self.negative = (prior.condition(text, asset, viewpoint) for text in texts)
         self.like = prior.still_latents(asset, viewpoint)
+        self.freeinit = FREEINIT if sees_views(prior) and has_ladder(prior) else 1
+
+    @property
+    def steps(self) -> int:
+        """Of one sample."""
+        return self.how.steps * self.freeinit
 
     @torch.no_grad()
     def draw(self, generator: torch.Generator, report: Callable[[int, int], None]) -> Tensor:
         """Videos [V, T, H, W, 3] in [0, 1]."""
+        if sees_views(self.prior):
+            latents = sample_views(
+                self.prior,
+                self.condition,
+                self.negative,
+                generator,
+                steps=self.how.steps,
+                guidance=self.how.guidance,
+                freeinit=self.freeinit,
+                each=lambda done: report(done, self.steps),
+            )
+            return self.prior.decode_views(latents)
         negative = None if self.how.guidance == 1.0 else self.negative
         latents = sample_video(
             self.prior, self.condition, negative, generator, like=self.like, how=self.how, report=report
         )
-        if sees_views(self.prior):
-            return self.prior.decode_views(latents)
         assert makes_videos(self.prior)
         return self.prior.decode(latents)[None]

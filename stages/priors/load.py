@@ -28,6 +28,8 @@ from stages.priors.hub import (
     parts_of,
     wanted,
 )
+from stages.priors.multiview import MVVDMPrior
+from stages.priors.multiview.convert import CHECKPOINT, CONVERT, IP_ADAPTER, MVDREAM
 from stages.priors.points import PointsPrior
 from stages.priors.points.prior import PIPELINE as POINTS_PIPELINE
 from stages.priors.prior import Prior
@@ -146,7 +148,7 @@ def is_points_kind(name: str) -> bool:
     return bool(read_index(_find(name, ())).get("_class_name") == POINTS_PIPELINE)
 
 
-def family_of(name: str, index: dict[str, Any]) -> type[PublishedPrior]:
+def family_of(name: str, index: dict[str, Any]) -> type[PublishedPrior] | type[MVVDMPrior]:
     """The family of a published model.
 
     Raises:
@@ -217,6 +219,11 @@ def _find(name: str, parts: tuple[str, ...]) -> Path:
     if _is_local(name):
         name = FORMER_NAMES.get(name, name)
         return asset_path(SHIPPED[name]) if name in SHIPPED else Path(name)
+    if name.lower() == CHECKPOINT.lower():
+        raise NotAvailable(
+            f"{name} is a pickled checkpoint of a part of a model; it is converted once, to safetensors.",
+            f"Fetch it, {MVDREAM} and {IP_ADAPTER}; then: {CONVERT}; then: --prior animate3d (docs/views.md).",
+        )
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise NotAvailable(
             f"There is no folder {name}.", f"Give --prior {', '.join(SHIPPED)}, a folder, or a hub id: owner/model."

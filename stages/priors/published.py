@@ -33,8 +33,8 @@ LARGE = 2 * 2**30
 """Bytes of weights from which a model is run in bfloat16 on a CPU too."""
 
 
-class PublishedPrior(SeesVideo, ABC):
-    """A frozen video model in a local folder of diffusers' format.
+class PublishedModel(ABC):
+    """A frozen model in a local folder of diffusers' format: its parts, its sentences, the shape of its clips.
 
     Latents are float32 outside; inside a model everything is of ``dtype``.
     """
@@ -44,10 +44,8 @@ class PublishedPrior(SeesVideo, ABC):
     """The clips it makes unless others are asked for."""
     frames_rule: ClassVar[int] = 1
     """Clips have a multiple of this many frames, plus one."""
-    max_tokens: ClassVar[int]
+    max_tokens: int
     """Tokens of a prompt; more are cut off."""
-    sees_picture = False
-    """Whether it is conditioned on the static asset's picture."""
 
     def __init__(
         self,
@@ -113,18 +111,6 @@ class PublishedPrior(SeesVideo, ABC):
     def usual_sampling(self) -> SamplingDefaults:
         """How the family's makers sample, unless the model's folder says otherwise."""
 
-    @abstractmethod
-    def encode_images(self, images: Tensor) -> Tensor:
-        """Normalised latents [1, C, t, h, w] of ``images`` [T, 3, H, W] in [-1, 1], as the VAE's own dtype."""
-
-    @abstractmethod
-    def decode_images(self, latents: Tensor) -> Tensor:
-        """Images [T, 3, H, W] of latents [1, C, t, h, w]."""
-
-    @abstractmethod
-    def run(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None) -> Tensor:
-        """One forward of the denoiser, in its own kind of prediction, [B, C, t, h, w]."""
-
     def read_prompts(self, encoder: Any, ids: Tensor, mask: Tensor) -> Tensor:
         """States [B, L, D] of tokens ``ids`` [B, L]."""
         return encoder(ids).last_hidden_state
@@ -167,25 +153,6 @@ class PublishedPrior(SeesVideo, ABC):
                 whole.gradient_checkpointing = False
         return module
 
-    def encode(self, frames: Tensor) -> Tensor:
-        """See ``VideoPrior.encode``."""
-        images = (2.0 * frames - 1.0).permute(0, 3, 1, 2).to(self.dtype)
-        return self.encode_images(images).float()
-
-    def encode_still(self, frame: Tensor) -> Tensor:
-        """See ``VideoPrior.encode_still``."""
-        return self.encode(frame.expand(self.clip.num_frames, -1, -1, -1))
-
-    def encode_picture(self, frame: Tensor) -> Tensor | None:
-        """See ``VideoPrior.encode_picture``."""
-        return self.encode(frame)[:, :, 0] if self.sees_picture else None
-
-    @torch.no_grad()
-    def decode(self, latents: Tensor) -> Tensor:
-        """See ``VideoPrior.decode``."""
-        images = self.decode_images(latents.to(self.dtype)).float()
-        return (0.5 * images.permute(0, 2, 3, 1) + 0.5).clamp(0.0, 1.0)
-
     @torch.no_grad()
     def encode_text(self, prompts: Sequence[str]) -> Text:
         """See ``VideoPrior.encode_text``; new prompts are read together, by an encoder that is dropped afterwards."""
@@ -209,14 +176,6 @@ class PublishedPrior(SeesVideo, ABC):
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
         return Text.stack([self._texts[prompt] for prompt in prompts])
-
-    def predict(self, latents: Tensor, timestep: int, condition: Condition) -> Tensor:
-        """See ``VideoPrior.predict``."""
-        picture = condition.picture
-        if picture is not None:
-            picture = picture.expand(len(latents), *picture.shape[1:]).to(self.dtype)
-        said = self.run(latents.to(self.dtype), timestep, condition.text, picture)
-        return said.to(torch.float32, copy=True)  # a CUDA graph overwrites its output in the next call
 
     def _check_clip(self) -> None:
         clip, rule, multiple = self.clip, self.frames_rule, self.size_multiple
@@ -270,6 +229,56 @@ class PublishedPrior(SeesVideo, ABC):
     def _cannot_be_loaded(self, part: str, reason: str) -> BadInput:
         said = f"The {part} of the prior {self.folder} cannot be loaded: {reason}."
         return BadInput(said, download_again(self.name, part))
+
+
+class PublishedPrior(SeesVideo, PublishedModel):
+    """A frozen video model in a local folder of diffusers' format."""
+
+    sees_picture = False
+    """Whether it is conditioned on the static asset's picture."""
+
+    # what a family defines
+
+    @abstractmethod
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Normalised latents [1, C, t, h, w] of ``images`` [T, 3, H, W] in [-1, 1], as the VAE's own dtype."""
+
+    @abstractmethod
+    def decode_images(self, latents: Tensor) -> Tensor:
+        """Images [T, 3, H, W] of latents [1, C, t, h, w]."""
+
+    @abstractmethod
+    def run(self, latents: Tensor, timestep: int, text: Text, image_latents: Tensor | None) -> Tensor:
+        """One forward of the denoiser, in its own kind of prediction, [B, C, t, h, w]."""
+
+    # what all share
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """See ``VideoPrior.encode``."""
+        images = (2.0 * frames - 1.0).permute(0, 3, 1, 2).to(self.dtype)
+        return self.encode_images(images).float()
+
+    def encode_still(self, frame: Tensor) -> Tensor:
+        """See ``VideoPrior.encode_still``."""
+        return self.encode(frame.expand(self.clip.num_frames, -1, -1, -1))
+
+    def encode_picture(self, frame: Tensor) -> Tensor | None:
+        """See ``VideoPrior.encode_picture``."""
+        return self.encode(frame)[:, :, 0] if self.sees_picture else None
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """See ``VideoPrior.decode``."""
+        images = self.decode_images(latents.to(self.dtype)).float()
+        return (0.5 * images.permute(0, 2, 3, 1) + 0.5).clamp(0.0, 1.0)
+
+    def predict(self, latents: Tensor, timestep: int, condition: Condition) -> Tensor:
+        """See ``VideoPrior.predict``."""
+        picture = condition.picture
+        if picture is not None:
+            picture = picture.expand(len(latents), *picture.shape[1:]).to(self.dtype)
+        said = self.run(latents.to(self.dtype), timestep, condition.text, picture)
+        return said.to(torch.float32, copy=True)  # a CUDA graph overwrites its output in the next call
 
 
 def _is_diffusers(kind: type) -> bool:

@@ -8,14 +8,16 @@ from stages.priors.families.ltx import LTXPrior
 from stages.priors.families.skyreels import SkyReelsPrior
 from stages.priors.families.unet3d import UNet3DPrior
 from stages.priors.families.wan import WanPrior
+from stages.priors.multiview import MVVDMPrior
 from stages.priors.published import PublishedPrior
 
-FAMILIES: dict[str, type[PublishedPrior]] = {
+FAMILIES: dict[str, type[PublishedPrior] | type[MVVDMPrior]] = {
     "UNet3DConditionModel": UNet3DPrior,
     "CogVideoXTransformer3DModel": CogVideoXPrior,
     "WanTransformer3DModel": WanPrior,
     "AnyFlowTransformer3DModel": AnyFlowPrior,
     "SkyReelsV2Transformer3DModel": SkyReelsPrior,
     "LTXVideoTransformer3DModel": LTXPrior,
+    "MultiViewUNetMotionModel": MVVDMPrior,
 }
 """Class of the denoiser in ``model_index.json`` -> family."""

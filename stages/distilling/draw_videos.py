@@ -49,6 +49,7 @@ class Drawing:
         background: [3] behind it.
         prompt, negative: sentences; "" is none.
         how: steps and guidance.
+        azimuth_deg: of the first camera.
     """
 
     def __init__(
@@ -61,9 +62,10 @@ class Drawing:
         prompt: str,
         negative: str,
         how: SamplingDefaults,
+        azimuth_deg: float = AZIMUTH_DEG,
     ) -> None:
         self.prior, self.how, self.background = prior, how, background
-        self.cameras = cameras_for(prior, asset)
+        self.cameras = cameras_for(prior, asset, azimuth_deg)
         texts = prior.encode_text([prompt, negative]).split()
         viewpoint = Viewpoint(self.cameras[0], background, rasterizer, beside=self.cameras[1:])
         self.condition, self.negative = (prior.condition(text, asset, viewpoint) for text in texts)

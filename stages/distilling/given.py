@@ -22,7 +22,7 @@ from stages.guides import Guide
 from stages.guides.aspect import scaled
 from stages.guides.cutout import cut_out
 from stages.guides.find_camera import find_camera
-from stages.guides.read_guide import read_guide, smaller, still_of
+from stages.guides.read_guide import read_first, read_guide, still_of
 from stages.media.rgba import read_rgba
 from stages.raster import Rasterizer
 
@@ -97,35 +97,26 @@ def read_videos(
     """
     asset, guides = placement.normalised(in_file), []
     for number, name in enumerate(given.videos):
-        said, masks = given.camera_of(number), given.masks[number] if given.masks else None
+        said, masks = given.camera_of(number), Path(given.masks[number]) if given.masks else None
         source = Path(name)
         if said == AUTO:
-            camera, still = _of_the_video(source), None
+            first = read_first(source, report=report, mask_dir=masks)
+            picture = folder / f"camera_{number + 1}.png"
+            folder.mkdir(parents=True, exist_ok=True)
+            seen = find_camera(
+                asset, first.rgb[0], first.mask[0], rasterizer, report, background=first.background, picture=picture
+            )
         else:
-            camera = read_camera(Path(said), _framing(in_file, source))
-            still = still_of(in_file, camera, rasterizer)
+            seen = placement.camera(read_camera(Path(said), _framing(in_file, source)))
         guide = read_guide(
             source,
-            camera,
+            seen,
             report=report,
-            still=still,
-            mask_dir=None if masks is None else Path(masks),
+            still=still_of(asset, seen, rasterizer),
+            mask_dir=masks,
             num_frames=given.frames,
             max_size_px=READ_FACTOR * given.size_px,
         )
-        if said == AUTO:
-            found = find_camera(
-                asset,
-                guide.rgb[0],
-                guide.mask[0],
-                rasterizer,
-                report,
-                background=guide.background,
-                picture=folder / f"camera_{number + 1}.png",
-            )
-            guide = replace(guide, camera=found)
-        else:
-            guide = replace(guide, camera=placement.camera(guide.camera))
         guides.append(shrunk(cropped(guide), given.size_px))
     return in_step(guides)
 
@@ -180,10 +171,13 @@ def shrunk(guide: Guide, longest_px: int) -> Guide:
         return guide
     camera = scaled(guide.camera, round(factor * guide.camera.width), round(factor * guide.camera.height))
     background = guide.background
-    if background.dim() == 3:
-        background = smaller(background[None], camera)[0]
-    mask = smaller(guide.mask[..., None], camera)[..., 0]
-    return replace(guide, camera=camera, rgb=smaller(guide.rgb, camera), mask=mask, background=background)
+    return replace(
+        guide,
+        camera=camera,
+        rgb=_resized(guide.rgb, camera),
+        mask=_resized(guide.mask[..., None], camera)[..., 0],
+        background=background if background.dim() == 1 else _resized(background[None], camera)[0],
+    )
 
 
 def on_device(guide: Guide, device: str) -> Guide:
@@ -198,10 +192,11 @@ def on_device(guide: Guide, device: str) -> Guide:
     )
 
 
-def _of_the_video(source: Path) -> Camera:
-    """A camera of the video's own shape, until the true one is found."""
-    _, (width, height) = read_rgba(source, 32)
-    return Camera(viewmat=torch.eye(4), K=torch.eye(3), width=width, height=height)
+def _resized(images: Tensor, camera: Camera) -> Tensor:
+    """``images`` [T, H, W, C] in the size of ``camera``."""
+    size = (camera.height, camera.width)
+    made = torch.nn.functional.interpolate(images.movedim(-1, 1), size=size, mode="bilinear", antialias=True)
+    return made.movedim(1, -1).clamp(0.0, 1.0)
 
 
 def _framing(in_file: Gaussians, source: Path) -> Framing:

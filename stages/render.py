@@ -172,6 +172,8 @@ def travel(asset: MovingAsset, times: Tensor, config: RenderConfig) -> list[Came
     they are to follow, the motion relative to the path that they follow (``body_path``)."""
     if config.follow and config.camera is not None:
         raise BadInput("--camera and --follow both move the camera.", "Give one of them.")
+    if config.orbit_deg and config.camera is not None:
+        raise BadInput("--camera and --orbit both move the camera.", "Give one of them.")
     low, high = body_path(asset, times, config)[1] if config.follow else asset.box()
     if config.camera is not None and asset.placement is not None:  # the file's cameras are in the asset's own units
         low, high = asset.placement.file_points(low), asset.placement.file_points(high)
@@ -187,8 +189,6 @@ def travel(asset: MovingAsset, times: Tensor, config: RenderConfig) -> list[Came
     )
     if config.camera is None:
         cameras = orbit_path(view, len(times), config.orbit_deg)
-    elif config.orbit_deg:
-        raise BadInput("--camera and --orbit both move the camera.", "Give one of them.")
     else:
         cameras = read_path(config.camera, view, frame_times(len(times)))
         if asset.placement is not None:

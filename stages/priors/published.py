@@ -231,7 +231,7 @@ class PublishedModel(ABC):
         return BadInput(said, download_again(self.name, part))
 
 
-class PublishedPrior(SeesVideo, PublishedModel):
+class PublishedPrior(PublishedModel, SeesVideo):
     """A frozen video model in a local folder of diffusers' format."""
 
     sees_picture = False

@@ -173,14 +173,14 @@ def _pose(folder: Path, value: float) -> None:
 
 def _resize(file: Path) -> None:
     with Image.open(file) as picture:
-        smaller = picture.resize((20, 16))
+        smaller = picture.resize((20, 20))
     smaller.save(file)
 
 
 BAD = {
     "a picture is missing": (lambda f: (f / "images" / "003.png").unlink(), "transforms.json", "003.png"),
     "a picture is cut short": (lambda f: _cut(f / "images" / "003.png"), "transforms.json", "003.png is damaged"),
-    "pictures differ in size": (lambda f: _resize(f / "images" / "003.png"), "transforms.json", "has 20x16 pixels"),
+    "pictures differ in size": (lambda f: _resize(f / "images" / "003.png"), "transforms.json", "20x20"),
     "no pictures": (lambda f: shutil.rmtree(f / "images"), "transforms.json", "There is no picture"),
     "wrong JSON": (lambda f: (f / "transforms.json").write_text("[1, 2"), "transforms.json", "cannot be read as JSON"),
     "NaN pose": (lambda f: _pose(f, float("nan")), "transforms.json", "frame 2: the pose holds a value"),

@@ -277,7 +277,7 @@ def _bad_files(folder: Path) -> None:
         + "end_header\n0 0 0\n"
     )
     broken = splat(0)
-    broken.means[2, 1] = float("nan")
+    broken.means[:, 1] = float("nan")
     write_ply(folder / "nan.ply", broken)
     write_ply(folder / "none.ply", splat(0, count=0))
     write_ply(folder / "other.ply", splat(0))

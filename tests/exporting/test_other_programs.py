@@ -79,7 +79,7 @@ NEW_BONES = [f"new bones {name}" for name in RIGGED]
 
 
 @pytest.mark.parametrize(
-    "name", ["rigged/Horse", "rigged/Knight", "rigged/Fox", "held_out/Cow", "stand-in", *NEW_BONES]
+    "name", ["rigged/Horse", "rigged/Knight", "rigged/Fox", "rigged/ShibaInu", "stand-in", *NEW_BONES]
 )
 def test_blender_has_bones_and_vertices_where_we_have_them(name: str, tmp_path: Path) -> None:
     python = os.environ.get("ANIMUS3D_BLENDER_PYTHON")

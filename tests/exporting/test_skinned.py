@@ -29,7 +29,7 @@ CLOSE = 1e-4
 """Of the diagonal."""
 
 FRAMES = 5
-FILES = ["rigged/Horse", "rigged/Knight", "rigged/Fox", "rigged/Kenney", "held_out/Cow"]
+FILES = ["rigged/Horse", "rigged/Knight", "rigged/Fox", "rigged/Kenney", "rigged/ShibaInu"]
 AS_IT_IS = Placement("y", torch.eye(3))
 TURNED = Placement("z", quaternion_matrices(torch.tensor(UPRIGHT["z"])), 0.37, torch.tensor([0.4, -2.0, 1.0]))
 

@@ -27,7 +27,7 @@ from tests.exporting.test_glb import body
 from tests.exporting.test_skinned import AS_IT_IS, CLOSE, FRAMES, TURNED, SkinnedClip, contents
 
 FPS = 12
-RIGGED = ["rigged/Fox", "rigged/Kenney", "held_out/Cow", "bodies/cubepet_fox"]
+RIGGED = ["rigged/Fox", "rigged/Kenney", "rigged/ShibaInu", "bodies/cubepet_fox"]
 
 
 def chain(points: Tensor, faces: Tensor, num: int = 6) -> Rig:

@@ -9,7 +9,7 @@ GPU := # options of gpu, such as --again or the names of parts
 PUBLISHED := # options of bench-published, such as --model THUDM/CogVideoX-5b
 ONE_THREAD := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: demo test test-slow pictures check bench bench-ablation bench-busy bench-evaluations bench-exact bench-exact-points bench-memory bench-orientation bench-points bench-published bench-raster bench-skeleton bench-step bench-undecided bench-verbs samples wheel clean gpu
+.PHONY: demo test test-slow pictures check bench bench-ablation bench-busy bench-evaluations bench-exact bench-exact-points bench-memory bench-orientation bench-points bench-published bench-raster bench-skeleton bench-step bench-undecided bench-verbs bench-views samples wheel clean gpu
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -76,6 +76,9 @@ bench-orientation: $(STAMP)  ## how Gaussians turn and stretch, against the bodi
 
 bench-skeleton: $(STAMP)  ## bones: rigs, weights, distillation, physics (40 minutes); the last line is JSON
 	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_skeleton
+
+bench-views: $(STAMP)  ## following videos: renders, one and two cameras, joint views (two hours); the last line is JSON
+	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_views
 
 bench-published: $(STAMP)  ## seconds, utilisation, memory and minutes of a published model, random weights; on a card if there is one
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m tests.bench.bench_published $(PUBLISHED)

@@ -49,6 +49,9 @@ from stages.run_dir.layout import MOTION, RIG, SAMPLES
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 from stages.settings import check
 
+SHORTEST, LONGEST = 0.1, 120.0
+"""Seconds that a motion may last, as of ``distill``."""
+
 AGREEING = 0.8
 """Share of movement that one motion in space must explain for the views of several cameras to count as one thing."""
 
@@ -64,7 +67,7 @@ class VideosConfig:
     sideways_weight: float = 3.0  # how little limbs swing to the sides where no camera sees it; needs a front
     hidden_weight: float = 1.0  # of the points prior for what is hidden; needs a prompt
     travel: str = "none"
-    seconds: float | None = None
+    seconds: float | None = None  # that the motion lasts; None: as long as the first video
     steps: int = 150
     seed: int = 0
     render_px: int = 96  # longer side of the pictures that are compared
@@ -85,6 +88,8 @@ class VideosConfig:
         check(self, sample=0, sideways_weight=0, hidden_weight=0, steps=1, render_px=16, learning_rate=0)
         check(self, max_gaussians=1, checkpoint_every=1, preview_every=0)
         parse_travel(self.travel)
+        if self.seconds is not None and not SHORTEST <= self.seconds <= LONGEST:
+            raise BadInput(f"seconds must lie between {SHORTEST:g} and {LONGEST:g}, not {self.seconds:g}.")
         if self.motion.kind == "points":
             raise BadInput("Videos are followed by a field or a skeleton.", "Use --motion field, or --motion skeleton.")
 
@@ -164,9 +169,9 @@ def run(run_dir: RunDir, config: VideosConfig, report: Report, *, force: bool = 
         if (config.preview_every and done % config.preview_every == 0) or done == config.steps:
             preview = write_preview(folder.path / "preview", fit.film(motion), fps=8)
             report(Wrote(preview, f"the video, and the motion after {done} steps"))
-    told = {"prompt": prompt}
-    if config.seconds is not None:
-        told |= Timing(config.seconds).metadata()
+    told, seconds = {"prompt": prompt}, config.seconds or guides[0].seconds
+    if seconds is not None:
+        told |= Timing(min(max(seconds, SHORTEST), LONGEST)).metadata()
     moving = MovingAsset(moved, motion, MOTION.folder, prompt, placement=placement, timing=Timing.of(told))
     told |= travelling(moving, parse_travel(config.travel), run_dir.facing().used_deg, report)
     folder.write_result(MOTION.result, motion.tensors(), motion.metadata() | told)

@@ -19,3 +19,4 @@ class Guide:
     times: Tensor  # [T] frame_time of each frame, rising within [0, 1]
     background: Tensor  # [3], or [H, W, 3]: what is behind the asset
     starts_at_rest: bool = True  # whether the first frame shows the asset as it is
+    seconds: float | None = None  # that the video lasts, where it says so

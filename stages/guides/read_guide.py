@@ -86,6 +86,7 @@ def read_guide(
         times=video.times[kept],
         background=cutout.background,
         starts_at_rest=_begins_at_rest(cutout.mask[0], camera, small, still, report),
+        seconds=video.seconds,
     )
     find_faults(guide, behind, numbers, report)
     return guide

@@ -29,6 +29,7 @@ class Video:
 
     rgba: Tensor  # uint8 [T, H, W, 4], straight alpha
     times: Tensor  # [T] from 0 to 1: when each frame begins
+    seconds: float | None = None  # that all of it lasts; None: numbered pictures do not say
 
     @property
     def has_alpha(self) -> bool:
@@ -75,7 +76,8 @@ def read_rgba(source: Path, longest_px: int | None = None) -> tuple[Video, tuple
     if size is None:
         raise BadInput(f"{source} has no frames.", "Remove it, or make it again.")
     times = torch.tensor(seconds, dtype=torch.float32)
-    return Video(torch.stack(frames), times / times[-1].clamp(min=1e-6)), size
+    lasts = None if source.is_dir() or len(seconds) < 2 else seconds[-1] * len(seconds) / (len(seconds) - 1)
+    return Video(torch.stack(frames), times / times[-1].clamp(min=1e-6), lasts), size
 
 
 def frame_files(folder: Path) -> list[Path]:

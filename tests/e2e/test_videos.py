@@ -43,6 +43,7 @@ def test_a_video_moves_the_asset_and_the_rest_of_the_program_takes_it(fox: Path,
     run = tmp_path / "run"
     follow(fox, run, "--steps", 12)
     tensors, metadata = RunDir(run).stage("motion").read_result("motion.safetensors")
+    assert float(metadata["seconds"]) == pytest.approx(6 / 16), "as long as the video"
     assert metadata["kind"] == "hexplane" and all(one.isfinite().all() for one in tensors.values())
     logged = [json.loads(line) for line in (run / "motion" / "metrics.jsonl").read_text().splitlines()]
     assert {"flow", "rgb", "mask", "arap", "sideways"} <= set(logged[0])

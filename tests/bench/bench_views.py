@@ -230,6 +230,7 @@ def stages() -> Figures:
                 "match + 4D-SDS": after,
             }
             print(name, label, found[f"{name}, {label}"], flush=True)
+            keep("stages", found)
     return found
 
 
@@ -262,7 +263,7 @@ def sampled(prior: ExactViewsPrior, asset: Gaussians, views: int) -> list[Guide]
     return guides
 
 
-def refined(motion: Motion, prior: ExactViewsPrior, asset: Gaussians, steps: int = 100) -> None:
+def refined(motion: Motion, prior: ExactViewsPrior, asset: Gaussians, steps: int = 60) -> None:
     """4D-SDS as ``refine --objective 4d-sds`` does."""
     grey = torch.full((3,), 0.5)
     score = CleanScore(prior, asset, grey, choose("cpu"), CleanScoreConfig(num_azimuths=4), prompt="clip", seed=0)

@@ -148,6 +148,8 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
         frames = motion.at(asset, times)
         losses = {"l1": repairs.loss(frames, generator)} if score is None else {"score": score.loss(frames, step)}
         [loss] = losses.values()
+        if score is not None:
+            loss = config.clean.weight * loss
         for term in regularizers:
             losses[term.name] = term(frames, generator)
             loss = loss + term.weight * losses[term.name]

@@ -22,7 +22,9 @@ from stages.settings import check
 
 @dataclass(frozen=True, kw_only=True)
 class CleanScoreConfig:
-    """Settings of 4D-SDS: Animate3D's, but for the number of azimuths."""
+    """Settings of 4D-SDS: Animate3D's, but for the weight and the number of azimuths."""
+
+    weight: float = 100.0  # of the mean over latents: at 1, ARAP beside it stops the motion
 
     guidance: float = 6.0  # in this project's convention, where 1 is none; 5 in the paper's
     rescale: float = 0.25
@@ -31,7 +33,7 @@ class CleanScoreConfig:
     num_azimuths: int = 8
 
     def __post_init__(self) -> None:
-        check(self, guidance=1, rescale=0, timestep_min=0, timestep_max=0, num_azimuths=1)
+        check(self, weight=0, guidance=1, rescale=0, timestep_min=0, timestep_max=0, num_azimuths=1)
 
 
 class CleanScore:

@@ -82,8 +82,13 @@ class NotFinite(AnimusError):
     exit_code = 10
 
 
+LONGEST = 300
+"""Characters of what another library says that are told: some repeat the whole file."""
+
+
 def first_line(error: Exception) -> str:
     """What an error of another library or of the system says, in one line without a full stop or colon at its end: the
     one way in which such errors are told."""
     said = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
-    return str(said).splitlines()[0].rstrip(".: ")
+    line = str(said).splitlines()[0].rstrip(".: ")
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."

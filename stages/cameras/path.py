@@ -94,7 +94,7 @@ def read_content(file: Path) -> dict[str, Any]:
     """What stands in a camera file. Raises ``BadInput``: no JSON, or it has neither keyframes nor frames."""
     try:
         content = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = first_line(error)
         raise BadInput(f"The camera path {file} cannot be read: {reason}.", "Give a JSON file.") from None
     if not isinstance(content, dict) or not ({"keyframes", "frames"} & content.keys()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import imageio.v2 as imageio
@@ -46,7 +47,7 @@ def read_image(path: Path) -> Tensor:
             whole = image.convert("RGBA")
         white = Image.new("RGBA", whole.size, (255, 255, 255, 255))
         return torch.from_numpy(np.asarray(Image.alpha_composite(white, whole).convert("RGB")).copy())
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, LookupError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
         raise BadInput(
             f"{path} cannot be read as a picture: {first_line(error)}.", "Remove it, or make it again."
         ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ def _of_folder(folder: Path) -> Iterator[tuple[Image.Image, float]]:
         try:
             with Image.open(path) as picture:
                 yield picture.convert("RGBA"), float(index)
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError, LookupError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
             raise BadInput(f"{path} cannot be read as a picture: {first_line(error)}.", "Make it again.") from None
 
 
@@ -107,7 +108,15 @@ def _of_gif(path: Path) -> Iterator[tuple[Image.Image, float]]:
             for picture in ImageSequence.Iterator(pictures):
                 yield picture.convert("RGBA"), second
                 second += max(float(picture.info.get("duration", 0)), 10.0) / 1000.0
-    except (OSError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        LookupError,
+        SyntaxError,
+        struct.error,
+        Image.DecompressionBombError,
+    ) as error:
         raise BadInput(f"{path} cannot be read as a gif: {first_line(error)}.", "Make it again.") from None
 
 

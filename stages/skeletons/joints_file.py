@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from stages.errors import BadInput
+from stages.errors import BadInput, first_line
 from stages.skeletons.rig import Joints
 
 FORMAT = 1
@@ -54,7 +54,8 @@ def read_joints(path: Path) -> Joints:
         lines = told["joints"]
         names = [str(line["name"]) for line in lines]
     except (ValueError, TypeError, KeyError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"{path} is no list of joints: {error!r}.", "docs/skeleton.md shows the format.") from None
+        reason = f"{error} is missing" if isinstance(error, KeyError) else first_line(error)
+        raise BadInput(f"{path} is no list of joints: {reason}.", "docs/skeleton.md shows the format.") from None
     if not names:
         raise BadInput(f"{path} has no joints.", "Run rig once: rig/skeleton.json shows how they are written.")
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -28,7 +28,7 @@ from stages.media.read import read_image, read_video
 from stages.media.rgba import read_rgba
 from stages.media.video import write_gif, write_mp4
 from stages.meshes.mesh import load_mesh, put_on
-from stages.motion.kinds import load_motion
+from stages.moving.asset import load_moving_asset
 from stages.moving.rig import load_rig
 from stages.reporting.study import COLUMNS, read_answers, read_key
 from stages.run_dir import RunDir
@@ -131,7 +131,11 @@ def _skinned(folder: Path) -> Path:
     times = made.accessor(np.array([0, 1], np.float32), min=[0], max=[1])
     turns = made.accessor(np.array([[0, 0, 0, 1], [0, 0, 1, 0]], np.float32))
     made.primitive["targets"] = [{"POSITION": made.accessor(np.ones((4, 3), np.float32))}]
-    made.json["nodes"] = [{"mesh": 0, "skin": 0}, {"name": "hips", "children": [2]}, {"name": "knee", "translation": [1, 0, 0]}]
+    made.json["nodes"] = [
+        {"mesh": 0, "skin": 0},
+        {"name": "hips", "children": [2]},
+        {"name": "knee", "translation": [1, 0, 0]},
+    ]
     made.json["scenes"][0]["nodes"] = [0, 1]
     made.json["skins"] = [{"joints": [1, 2], "inverseBindMatrices": bind}]
     channel = {"sampler": 0, "target": {"node": 2, "path": "rotation"}}
@@ -145,7 +149,10 @@ def _gltf(folder: Path) -> Path:
 
 def _gltf_of_uri(folder: Path) -> Path:
     made = Gltf.square()
-    made.accessor(np.arange(4, dtype=np.float32), sparse={"count": 1, "indices": {"bufferView": 2, "componentType": 5123}, "values": {"bufferView": 0}})
+    made.accessor(
+        np.arange(4, dtype=np.float32),
+        sparse={"count": 1, "indices": {"bufferView": 2, "componentType": 5123}, "values": {"bufferView": 0}},
+    )
     return made.write_gltf(folder / "a.gltf", "data:;base64," + base64.b64encode(made.blob).decode())
 
 
@@ -294,7 +301,7 @@ def _read_run(folder: Path) -> Any:
     run.source()
     run.load_asset()
     load_rig(run)
-    return load_motion(*run.require("motion").read_result("motion.safetensors"), "cpu")
+    return load_moving_asset(run, "auto", "cpu")
 
 
 CASES: dict[str, Case] = {
@@ -306,7 +313,10 @@ CASES: dict[str, Case] = {
     "splat": Case("splat", _written(".splat", 0), read_asset),
     **{f"spz {v}": Case("spz", lambda f, v=v: encode.spz(f / "a.spz", mild(1), v), read_asset) for v in (1, 2, 4)},
     "spz 3": Case("spz", _written(".spz", 1), read_asset),
-    **{f"ksplat {k}": Case("ksplat", lambda f, k=k: encode.ksplat(f / "a.ksplat", mild(1), k), read_asset) for k in (0, 1, 2)},
+    **{
+        f"ksplat {k}": Case("ksplat", lambda f, k=k: encode.ksplat(f / "a.ksplat", mild(1), k), read_asset)
+        for k in (0, 1, 2)
+    },
     **{f"sog {v}": Case("sog", lambda f, v=v: encode.sog(f / "a.sog", mild(1), v), read_asset) for v in (1, 2)},
     "sog folder": Case("sog", lambda f: encode.sog(f / "meta.json", mild(1), 2, bundle=False), read_asset),
     "splat glb": Case("splat glb", _splat_glb, read_asset),
@@ -335,7 +345,7 @@ CASES: dict[str, Case] = {
     "study": Case("tables", _study, _read_study),
     "mp4": Case("video", _video(write_mp4, "a.mp4"), read_rgba),
     "mp4 of ours": Case("video", _video(write_mp4, "a.mp4"), read_video),
-    "gif": Case("gif", _video(write_gif, "a.gif"), read_rgba),
+    "gif": Case("gif", _video(write_gif, "a.gif"), lambda path: read_rgba(path, 256)),
     "frames": Case("picture", _pictures, read_rgba),
     "png": Case("picture", _png, read_image),
     "jpg": Case("picture", _jpeg, read_image),

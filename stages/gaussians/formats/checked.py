@@ -37,6 +37,13 @@ FINEST = 1e-4
 TIGHTEST = 1032
 """Bytes that one compressed byte can become at most: deflate's limit, and far beyond what real splats reach in zstd."""
 
+USUAL = 32
+"""Bytes that one compressed byte of a large splat can become: positions hardly shrink, so that real ones stay below
+10. A file that claims more is a bomb [ours]."""
+
+SMALL = 1 << 26
+"""Bytes up to which a file may unpack to ``TIGHTEST`` times its size."""
+
 
 def checked_gaussians(
     path: Path,
@@ -141,6 +148,11 @@ def check_claim(path: Path, count: int, needed: int, available: int) -> None:
             f"{path} promises {count:,} Gaussians, more than its size can hold: it is cut short or damaged.",
             "Export or copy it again.",
         )
+
+
+def unpacked_size(compressed: int) -> int:
+    """Bytes that so many ``compressed`` ones may hold at most: what is promised beyond is not allocated."""
+    return max(min(TIGHTEST * compressed, SMALL), USUAL * compressed)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -17,6 +17,9 @@ The number is the exit code of the command line. 0 is success, 2 a usage error, 
 
 from __future__ import annotations
 
+MOST_SAID = 1000
+"""Characters of a ``BadInput``: some quote values of a file, which may be of any length."""
+
 
 class AnimusError(Exception):
     """Base of all errors meant for the person at the terminal.
@@ -35,9 +38,13 @@ class AnimusError(Exception):
 
 
 class BadInput(AnimusError):
-    """A file or value that cannot be used."""
+    """A file or value that cannot be used. What it quotes of a file stays one line that can be read."""
 
     exit_code = 3
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        what = " ".join(what.splitlines())
+        super().__init__(what if len(what) <= MOST_SAID else f"{what[:MOST_SAID]}...", hint)
 
 
 class MissingStage(AnimusError):

@@ -27,8 +27,8 @@ from stages.distilling.repairs import RepairedPaths, RepairedVideos, Repairs, Sd
 from stages.distilling.viewpoints import ViewsConfig, film, look_at
 from stages.errors import BadInput
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
-from stages.files import as_stored
 from stages.facing.keep import facing_input
+from stages.files import as_stored
 from stages.gaussians import Gaussians
 from stages.gaussians.normalised import Placement
 from stages.gaussians.stand_in import stand_in

@@ -162,7 +162,7 @@ def read_curves(path: Path) -> dict[str, Curve]:
             try:
                 values = json.loads(line)
                 step = int(values.pop("step"))
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
             for name, value in values.items():
                 if isinstance(value, (int, float)) and math.isfinite(value):

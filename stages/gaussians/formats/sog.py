@@ -44,7 +44,7 @@ KNOWN = {"version", "asset", "count", "antialias", "means", "scales", "quats", "
 HARMONICS = (0, 3, 8, 15, 24)
 CENTROIDS_A_ROW = 64
 LARGEST_PART = 1 << 28
-"""Bytes that one file in a zip may unpack to: its pictures are packed by themselves, and have 90 million pixels at most."""
+"""Bytes that one file in a zip may unpack to: its pictures are packed by themselves, of 90 million pixels at most."""
 
 
 DAMAGED = (
@@ -94,9 +94,11 @@ def is_sog(path: Path) -> bool:
 
 
 def _from_zip(bundle: zipfile.ZipFile, name: str) -> bytes:
-    if bundle.getinfo(name).file_size > LARGEST_PART:
+    size = bundle.getinfo(name).file_size
+    if size > LARGEST_PART:
         raise ValueError(name)
-    return bundle.read(name)
+    with bundle.open(name) as part:
+        return part.read(size)  # read() unpacks whatever is there before it compares
 
 
 def _beside(path: Path, name: str) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -169,8 +170,10 @@ def _size(values: dict[str, Any], path: Path, where: str) -> tuple[int, int]:
         width, height = _number(values, "w", where), _number(values, "h", where)
     else:
         try:
-            with Image.open(path) as picture:
-                width, height = picture.size
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its size is checked by read_capture
+                with Image.open(path) as picture:
+                    width, height = picture.size
         except FileNotFoundError:
             raise BadInput(f"There is no picture {path}, which {where} names.") from None
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

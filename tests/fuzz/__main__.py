@@ -63,7 +63,7 @@ class Reader:
         """End the process."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait()
+            self.process.communicate()  # closes its pipes, too
             self.process = None
 
     def close(self) -> None:
@@ -147,7 +147,11 @@ def main() -> None:
     answers = campaign(options.count, options.seed, journal)
     findings = [answer for answer in answers if answer["what"] == "finding"]
     about = {"seed": options.seed, "seconds_allowed": SECONDS, "gibibytes_allowed": 2}
-    finish("fuzz", {**about, **summary(answers), "findings": findings}, f"make fuzz COUNT={options.count}")
+    finish(
+        "fuzz",
+        {**about, **summary(answers), "findings": findings},
+        f"make fuzz COUNT={options.count} SEED={options.seed}",
+    )
     sys.exit(bool(findings))
 
 

@@ -93,7 +93,7 @@ def test_what_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     hidden.__context__ = MemoryError()
     for error, what, kind in (
         (ValueError("x"), "finding", "traceback"), (MemoryError(), "finding", "memory"), (hidden, "finding", "memory"),
-        (BadInput("two\nlines"), "finding", "line"), (BadInput("one line"), "refused", None),
+        (AnimusError("two\nlines"), "finding", "line"), (BadInput("one line"), "refused", None),
     ):  # fmt: skip
         monkeypatch.setitem(CASES, "png", replace(CASES["png"], read=reader(error)))
         answer = outcome("png", tmp_path, "a.png")
@@ -163,7 +163,7 @@ def test_values_beyond_a_float_are_dropped_without_a_word_of_numpy(
     else:
         path = made("ksplat 0")
         content = bytearray(path.read_bytes())
-        content[5120:5124] = struct.pack("<I", 0x7F800001)
+        content[5164:5168] = struct.pack("<I", 0x7F800001)
         path.write_bytes(content)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -103,11 +103,12 @@ def checked_gaussians(
 def _near_origin(path: Path, means: Array, report: Report) -> Array:
     """``means``, moved so that the median is the origin where they lie too far out for float32 (georeferenced files),
     by whole units, so that the place can be found again."""
-    if means.dtype != np.float64 or not np.isfinite(means).any():
+    finite = means[np.isfinite(means).all(axis=1)]
+    if means.dtype != np.float64 or not len(finite):
         return means
-    with np.errstate(invalid="ignore"):
-        middle = np.nanmedian(np.where(np.isfinite(means), means, np.nan), axis=0)
-        spread = float(np.nanmedian(np.abs(np.where(np.isfinite(means), means, np.nan) - middle)))
+    with np.errstate(over="ignore"):
+        middle = np.median(finite, axis=0)
+        spread = float(np.median(np.abs(finite - middle)))
     if not 0.0 < spread < float(np.abs(middle).max()) * FINEST:
         return means
     shift = np.rint(middle)

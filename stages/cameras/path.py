@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,9 @@ from stages.errors import BadInput, first_line
 
 SIZES = {"time": 1, "azimuth": 1, "elevation": 1, "radius": 1, "fov": 1, "target": 3, "position": 3}
 """What a keyframe can say, and with how many numbers."""
+
+FARTHEST = 1e30
+"""A number of a pose beyond is none that single precision can hold."""
 
 AROUND = {"azimuth", "elevation", "radius"}
 
@@ -183,9 +187,9 @@ def _from_matrices(content: Mapping[str, Any], file: Path, view: Framing, times:
     angle = content.get("camera_angle_x", math.radians(view.fov_deg))
     try:
         poses = np.array([frame["transform_matrix"] for frame in content["frames"]], dtype=float)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         poses = np.zeros(0)
-    if poses.ndim != 3 or poses.shape[1:] != (4, 4) or not np.isfinite(poses).all():
+    if poses.ndim != 3 or poses.shape[1:] != (4, 4) or not (np.abs(poses) <= FARTHEST).all():
         raise BadInput(f"The frames of {file} are not transform_matrix of 4 x 4 finite numbers each.")
     if not _finite(angle) or not 0.0 < angle < math.pi:
         raise BadInput(f"camera_angle_x of {file} is not an angle between 0 and pi: {angle!r}.")
@@ -210,4 +214,6 @@ def _from_matrices(content: Mapping[str, Any], file: Path, view: Framing, times:
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a number that a float can hold; ``math.isfinite`` raises for whole numbers beyond that."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and abs(value) <= sys.float_info.max

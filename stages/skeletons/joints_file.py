@@ -13,7 +13,6 @@ may turn from rest, and ``tail``, where its bone ends, may be left out.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,8 @@ from stages.errors import BadInput, first_line
 from stages.skeletons.rig import Joints
 
 FORMAT = 1
+FARTHEST = 1e30
+"""A place beyond is none that single precision can hold."""
 
 
 def joints_text(joints: Joints) -> str:
@@ -113,9 +114,9 @@ def _place(path: Path, line: Mapping[str, Any], name: str) -> list[float]:
     """The place ``name`` of a joint."""
     try:
         place = [float(value) for value in line[name]]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         place = []
-    if len(place) != 3 or not all(math.isfinite(value) for value in place):
+    if len(place) != 3 or not all(abs(value) <= FARTHEST for value in place):
         raise BadInput(f"{path}: {line['name']} needs a {name} of three numbers.", '"head": [0.0, 1.2, 0.3]')
     return place
 

@@ -8,6 +8,7 @@ import json
 import struct
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from stages.moving.rig import load_rig
 from stages.reporting.study import read_key
 from stages.run_dir import RunDir
 from stages.skeletons.joints_file import read_joints
+from stages.zoo.folder import FolderClips
 from tests.fuzz.__main__ import campaign, summary
 from tests.fuzz.mutate import mutate
 from tests.fuzz.readers import CASES, FRAMING, seeds
@@ -224,3 +226,54 @@ def test_glb_whose_buffer_has_no_length(made: Callable[[str], Path]) -> None:
 def test_what_a_library_says_is_cut() -> None:
     assert len(first_line(ValueError("x" * 10_000))) < 400
     assert isinstance(FRAMING, Framing)
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), float("inf"), float("nan")])
+@pytest.mark.parametrize("name", ["azimuth", "width"])
+def test_camera_with_a_number_that_is_none(made: Callable[[str], Path], name: str, value: float) -> None:
+    path = made("camera")
+    content = json.loads(path.read_text())
+    (content if name == "width" else content["keyframes"][0])[name] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(BadInput, match=name) as caught:
+        read_camera(path, FRAMING)
+    assert len(str(caught.value)) < 1500
+
+
+@pytest.mark.parametrize("content", [b"file,clip,caption\n\xff\xfe,Walk,a", b'file,clip,caption\n"' + b"x" * 200_000])
+def test_captions_that_are_no_text(made: Callable[[str], Path], content: bytes) -> None:
+    folder = made("captions")
+    (folder / "captions.csv").write_bytes(content)
+    with pytest.raises(BadInput, match=r"captions\.csv"):
+        FolderClips(folder).lines()
+
+
+@pytest.mark.parametrize("case", ["png", "frames"])
+def test_picture_that_claims_an_absurd_size(made: Callable[[str], Path], case: str) -> None:
+    """9,000 x 13,000 pixels, of which there are 64: Pillow only warns of those."""
+    place = made(case)
+    path = place / "1.png" if place.is_dir() else place
+    content = path.read_bytes()
+    head = b"IHDR" + struct.pack(">II", 9_000, 13_000) + content[24:29]
+    path.write_bytes(content[:12] + head + struct.pack(">I", zlib.crc32(head)) + content[33:])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(BadInput, match=path.name):
+            CASES[case].read(place)
+
+
+@pytest.mark.parametrize("value", [10**400, 1e308, "x"])
+def test_joints_and_poses_beyond_a_float(made: Callable[[str], Path], tmp_path: Path, value: object) -> None:
+    path = made("joints")
+    content = json.loads(path.read_text())
+    content["joints"][0]["head"][0] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(BadInput, match="head"):
+        read_joints(path)
+    _, read = seeds(CASES["transforms"], tmp_path / "capture")
+    file = tmp_path / "capture" / read / "transforms.json"
+    document = json.loads(file.read_text())
+    document["frames"][1]["transform_matrix"][0][0] = value
+    file.write_text(json.dumps(document))
+    with pytest.raises(BadInput, match="frame 1"):
+        read_capture(file)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import DracoPy
 import numpy as np
 import torch
 import trimesh
@@ -43,7 +44,8 @@ from tests.exporting.runs import moving_run, small_splat
 from tests.gaussians import splat_encoders as encode
 from tests.gaussians.test_formats import mild
 from tests.gaussians.test_splat_glb import glb
-from tests.meshes.gltf_files import Gltf, png
+from tests.meshes.gltf_files import CORNERS, SQUARE, UV, Gltf, png
+from tests.meshes.test_compression import MESHOPT, draco, packed_attributes, packed_sequence
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
 
@@ -154,6 +156,23 @@ def _gltf_of_uri(folder: Path) -> Path:
         sparse={"count": 1, "indices": {"bufferView": 2, "componentType": 5123}, "values": {"bufferView": 0}},
     )
     return made.write_gltf(folder / "a.gltf", "data:;base64," + base64.b64encode(made.blob).decode())
+
+
+def _draco(folder: Path) -> Path:
+    flat = {"tex_coord": UV.astype(np.float64), "quantization_bits": 16}
+    return draco(DracoPy.encode(SQUARE, CORNERS.reshape(-1, 3).astype(np.uint32), **flat)).write_glb(folder / "a.glb")
+
+
+def _meshopt(folder: Path) -> Path:
+    made = Gltf.square()
+    for view, packed, count, stride, mode in (
+        (0, packed_attributes(SQUARE), 4, 12, "ATTRIBUTES"), (2, packed_sequence(CORNERS), 6, 2, "INDICES"),
+    ):  # fmt: skip
+        place = made.json["bufferViews"][made.view(packed)]
+        about = {**place, "count": count, "byteStride": stride, "mode": mode}
+        made.json["bufferViews"][view]["extensions"] = {MESHOPT: about}
+    made.json["extensionsUsed"] = made.json["extensionsRequired"] = [MESHOPT]
+    return made.write_glb(folder / "a.glb")
 
 
 def _instances(folder: Path) -> Path:
@@ -326,6 +345,8 @@ CASES: dict[str, Case] = {
     "glb skinned, as a mesh": Case("mesh gltf", _skinned, read_asset),
     "glb to be written again": Case("rewritten gltf", _skinned, read_glb_file),
     "glb instances": Case("mesh gltf", _instances, read_asset),
+    "glb draco": Case("mesh gltf", _draco, read_asset),
+    "glb meshopt": Case("mesh gltf", _meshopt, read_asset),
     "gltf": Case("mesh gltf", _gltf, read_asset),
     "gltf uri": Case("mesh gltf", _gltf_of_uri, read_asset),
     "obj": Case("obj", _obj, read_asset),

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import struct
+import tracemalloc
 import warnings
 import zipfile
 import zlib
@@ -25,8 +26,10 @@ from stages.exporting.glb_file import read_glb_file
 from stages.files import read_json, write_tensors
 from stages.gaussians.formats import read_splat, write_splat
 from stages.gaussians.formats.checked import unpacked_size
+from stages.gaussians.formats.splat_glb import holds_splats
 from stages.gaussians.formats.spz import read_spz
 from stages.media.rgba import read_rgba
+from stages.meshes.meshopt import unpack
 from stages.moving.asset import load_moving_asset
 from stages.moving.rig import load_rig
 from stages.reporting.study import read_key
@@ -39,6 +42,8 @@ from tests.fuzz.readers import CASES, FRAMING, seeds
 from tests.fuzz.worker import damaged, outcome
 from tests.gaussians.splat_encoders import sog
 from tests.gaussians.test_formats import mild
+from tests.meshes.gltf_files import CORNERS, SQUARE
+from tests.meshes.test_compression import packed_attributes, packed_sequence
 
 DEEP = "[" * 100_000 + "]" * 100_000
 
@@ -277,3 +282,26 @@ def test_joints_and_poses_beyond_a_float(made: Callable[[str], Path], tmp_path: 
     file.write_text(json.dumps(document))
     with pytest.raises(BadInput, match="frame 1"):
         read_capture(file)
+
+
+@pytest.mark.parametrize(
+    ("mode", "data"), [("ATTRIBUTES", packed_attributes(SQUARE)), ("INDICES", packed_sequence(CORNERS))]
+)
+def test_meshopt_that_promises_more_than_it_packs(mode: str, data: bytes) -> None:
+    """Refused before memory is taken for 400 million elements."""
+    packed = np.frombuffer(data, np.uint8)
+    with pytest.raises(ValueError, match="promised"):
+        unpack(packed, 400_000_000, 4, mode)
+    assert len(unpack(packed, 4, 12, mode) if mode == "ATTRIBUTES" else unpack(packed, 6, 2, mode)) in (48, 12)
+
+
+def test_glb_whose_json_is_said_to_be_of_gigabytes(made: Callable[[str], Path]) -> None:
+    path = made("splat glb")
+    content = path.read_bytes()
+    path.write_bytes(content[:12] + struct.pack("<I", 0xFFFFFFF0) + content[16:])
+    tracemalloc.start()
+    try:
+        assert not holds_splats(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,6 +213,5 @@ def _from_matrices(content: Mapping[str, Any], file: Path, view: Framing, times:
 
 
 def _finite(value: Any) -> bool:
-    """Whether it is a number that a float can hold; ``math.isfinite`` raises for whole numbers beyond that."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and abs(value) <= sys.float_info.max
+    """Whether it is a number up to ``FARTHEST``; ``math.isfinite`` raises for whole numbers beyond a float."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= FARTHEST

@@ -233,7 +233,7 @@ def test_what_a_library_says_is_cut() -> None:
     assert isinstance(FRAMING, Framing)
 
 
-@pytest.mark.parametrize("value", [10**400, -(10**400), float("inf"), float("nan")])
+@pytest.mark.parametrize("value", [10**400, -(10**400), 1e308, float("inf"), float("nan")])
 @pytest.mark.parametrize("name", ["azimuth", "width"])
 def test_camera_with_a_number_that_is_none(made: Callable[[str], Path], name: str, value: float) -> None:
     path = made("camera")
@@ -305,3 +305,11 @@ def test_glb_whose_json_is_said_to_be_of_gigabytes(made: Callable[[str], Path]) 
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_text_ply_with_a_number_beyond_its_type(made: Callable[[str], Path]) -> None:
+    path = made("ply text")
+    head, end, body = path.read_text().partition("end_header\n")
+    path.write_text(head.replace("float x", "uchar x") + end + "99999999 " + body.partition(" ")[2])
+    with pytest.raises(BadInput, match=path.name):
+        read_splat(path)

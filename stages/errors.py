@@ -17,6 +17,9 @@ The number is the exit code of the command line. 0 is success, 2 a usage error, 
 
 from __future__ import annotations
 
+MOST_SAID = 1000
+"""Characters of a ``BadInput``: some quote values of a file, which may be of any length."""
+
 
 class AnimusError(Exception):
     """Base of all errors meant for the person at the terminal.
@@ -35,9 +38,13 @@ class AnimusError(Exception):
 
 
 class BadInput(AnimusError):
-    """A file or value that cannot be used."""
+    """A file or value that cannot be used. What it quotes of a file stays one line that can be read."""
 
     exit_code = 3
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        what = " ".join(what.splitlines())
+        super().__init__(what if len(what) <= MOST_SAID else f"{what[:MOST_SAID]}...", hint)
 
 
 class MissingStage(AnimusError):
@@ -82,8 +89,13 @@ class NotFinite(AnimusError):
     exit_code = 10
 
 
+LONGEST = 300
+"""Characters of what another library says that are told: some repeat the whole file."""
+
+
 def first_line(error: Exception) -> str:
     """What an error of another library or of the system says, in one line without a full stop or colon at its end: the
     one way in which such errors are told."""
     said = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
-    return str(said).splitlines()[0].rstrip(".: ")
+    line = str(said).splitlines()[0].rstrip(".: ")
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.errors import CannotWrite, CorruptCheckpoint, NotFinite, first_line
+from stages.errors import AnimusError, CannotWrite, CorruptCheckpoint, NotFinite, first_line
 
 IN_A_RUN = "Free space or choose another --run directory."
 """What to do when a file of a run cannot be written."""
@@ -94,13 +94,26 @@ def read_json(path: Path) -> dict[str, Any] | None:
         value = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CorruptCheckpoint(
             f"{path} cannot be read: {first_line(error)}.", "Remove it, or start again with --force."
         ) from None
     if not isinstance(value, dict):
         raise CorruptCheckpoint(f"{path} is not a JSON object.", "Remove it, or start again with --force.")
     return value
+
+
+@contextmanager
+def as_stored(what: str, hint: str = "Make it again with --force.") -> Iterator[None]:
+    """A context in which ``what``, a result whose file could be read, is understood: whatever goes wrong with its
+    content (missing names, other shapes, JSON that is none) becomes ``CorruptCheckpoint``."""
+    try:
+        yield
+    except AnimusError:
+        raise
+    except Exception as error:
+        reason = f"{first_line(error)} is missing" if isinstance(error, KeyError) else first_line(error)[:200]
+        raise CorruptCheckpoint(f"{what} cannot be understood: {reason}.", hint) from None
 
 
 def file_hash(path: Path) -> str:

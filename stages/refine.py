@@ -28,6 +28,7 @@ from stages.distilling.viewpoints import ViewsConfig, film, look_at
 from stages.errors import BadInput
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
 from stages.facing.keep import facing_input
+from stages.files import as_stored
 from stages.gaussians import Gaussians
 from stages.gaussians.normalised import Placement
 from stages.gaussians.stand_in import stand_in
@@ -122,7 +123,8 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
     rasterizer = choose(config.device, config.raster)  # before weights are read: it may not be there
     prior = prior_of(config, asset, placement)
     prior.encode_text([metadata["prompt"], ""])  # before the denoiser needs the memory
-    motion = load_motion(tensors, metadata, config.device, placement)
+    with as_stored(f"The motion to refine in {run_dir.path}"):
+        motion = load_motion(tensors, metadata, config.device, placement)
     facing_deg, score = run_dir.facing().used_deg, None
     if config.objective == "4d-sds":
         score = new_clean_score(prior, asset, metadata["prompt"], config, rasterizer)

@@ -167,5 +167,5 @@ def controls_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> C
     try:
         values: dict[str, Any] = {**tensors, **json.loads(metadata["numbers"])}
         return Controls(**values)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         raise CorruptCheckpoint(f"{CONTROLS} lacks what a simulation needs.", "Run: animus3d track --force") from None

@@ -23,6 +23,9 @@ from stages.cameras.path import Framing, read_content, read_path
 from stages.errors import BadInput
 from stages.files import write_json
 
+MOST_PX = 1 << 20
+"""A picture with a longer side is none that anybody means."""
+
 
 @dataclass(frozen=True)
 class OrbitNumbers:
@@ -94,7 +97,7 @@ def file_size(file: Path) -> tuple[int, int] | None:
     sides: list[Any] = [content.get("width", content.get("w")), content.get("height", content.get("h"))]
     if sides == [None, None]:
         return None
-    if not all(isinstance(side, (int, float)) and side >= 1 and side == int(side) for side in sides):
+    if not all(isinstance(side, (int, float)) and 1 <= side <= MOST_PX and side == int(side) for side in sides):
         raise BadInput(f"width and height of {file} are not whole numbers of pixels: {sides[0]!r}, {sides[1]!r}.")
     return int(sides[0]), int(sides[1])
 

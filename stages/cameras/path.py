@@ -38,6 +38,9 @@ from stages.errors import BadInput, first_line
 SIZES = {"time": 1, "azimuth": 1, "elevation": 1, "radius": 1, "fov": 1, "target": 3, "position": 3}
 """What a keyframe can say, and with how many numbers."""
 
+FARTHEST = 1e30
+"""A number of a pose beyond is none that single precision can hold."""
+
 AROUND = {"azimuth", "elevation", "radius"}
 
 
@@ -94,7 +97,7 @@ def read_content(file: Path) -> dict[str, Any]:
     """What stands in a camera file. Raises ``BadInput``: no JSON, or it has neither keyframes nor frames."""
     try:
         content = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = first_line(error)
         raise BadInput(f"The camera path {file} cannot be read: {reason}.", "Give a JSON file.") from None
     if not isinstance(content, dict) or not ({"keyframes", "frames"} & content.keys()):
@@ -183,9 +186,9 @@ def _from_matrices(content: Mapping[str, Any], file: Path, view: Framing, times:
     angle = content.get("camera_angle_x", math.radians(view.fov_deg))
     try:
         poses = np.array([frame["transform_matrix"] for frame in content["frames"]], dtype=float)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         poses = np.zeros(0)
-    if poses.ndim != 3 or poses.shape[1:] != (4, 4) or not np.isfinite(poses).all():
+    if poses.ndim != 3 or poses.shape[1:] != (4, 4) or not (np.abs(poses) <= FARTHEST).all():
         raise BadInput(f"The frames of {file} are not transform_matrix of 4 x 4 finite numbers each.")
     if not _finite(angle) or not 0.0 < angle < math.pi:
         raise BadInput(f"camera_angle_x of {file} is not an angle between 0 and pi: {angle!r}.")
@@ -210,4 +213,5 @@ def _from_matrices(content: Mapping[str, Any], file: Path, view: Framing, times:
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a number up to ``FARTHEST``; ``math.isfinite`` raises for whole numbers beyond a float."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= FARTHEST

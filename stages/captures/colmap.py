@@ -221,6 +221,8 @@ def _images_txt(file: Path) -> list[PosedImage]:
         if line.strip():
             _, *pose, camera, name = line.split(maxsplit=9)
             values = tuple(float(value) for value in pose)
+            if len(values) != 7:
+                raise ValueError(f"a line of an image has {len(values)} numbers of a pose, not 7")
             images.append(PosedImage(name.strip(), values[:4], values[4:], int(camera)))
     return images
 

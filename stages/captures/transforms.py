@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -152,7 +154,7 @@ def _view(file: Path, document: dict[str, Any], frame: dict[str, Any], index: in
 def _viewmat(frame: dict[str, Any], where: str) -> torch.Tensor:
     try:
         world_from_camera = torch.tensor(frame["transform_matrix"], dtype=torch.float64)
-    except (KeyError, TypeError, ValueError, RuntimeError):
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError):
         raise BadInput(f"{where} has no transform_matrix of 4 x 4 numbers.") from None
     checked_viewmat(world_from_camera, where)  # before inverting, so that a zero matrix is told as one
     return checked_viewmat(OPENGL_TO_OPENCV @ torch.linalg.inv(world_from_camera), where)
@@ -169,8 +171,10 @@ def _size(values: dict[str, Any], path: Path, where: str) -> tuple[int, int]:
         width, height = _number(values, "w", where), _number(values, "h", where)
     else:
         try:
-            with Image.open(path) as picture:
-                width, height = picture.size
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its size is checked by read_capture
+                with Image.open(path) as picture:
+                    width, height = picture.size
         except FileNotFoundError:
             raise BadInput(f"There is no picture {path}, which {where} names.") from None
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -201,6 +205,6 @@ def _intrinsics(values: dict[str, Any], width: int, height: int, where: str) -> 
 
 def _number(values: dict[str, Any], key: str, where: str, default: float | None = None) -> float:
     value = values.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise BadInput(f"{where}: {key} must be a number, not {value!r}.")
     return float(value)

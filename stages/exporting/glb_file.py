@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from stages.exporting.joint_tracks import PATHS, Nodes, NodeTrack, SkinnedClip, with_still
-from stages.meshes.gltf import Array, open_gltf
+from stages.meshes.gltf import Array, open_gltf, understanding
 from stages.meshes.plain_gltf import load_uri
 from stages.skeletons.write_glb import glb_bytes
 
@@ -103,7 +103,9 @@ def add_animations(
 
 def read_glb_file(path: Path) -> GlbFile:
     """The ``.glb`` or ``.gltf`` at ``path``, which ``open_gltf`` can read; what lies in other files is taken in."""
-    return parse_glb_file(open_gltf(path).data, path.parent)
+    data = open_gltf(path).data
+    with understanding(path):
+        return parse_glb_file(data, path.parent)
 
 
 def parse_glb_file(data: bytes, folder: Path) -> GlbFile:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
 from pathlib import Path
 
 import imageio.v2 as imageio
@@ -16,6 +18,12 @@ VIDEOS = (".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif")
 IMAGES = (".png", ".jpg", ".jpeg")
 MOST_BYTES = 2 * 2**30
 """A longer video is refused before it fills the memory."""
+
+DAMAGED = (
+    OSError, ValueError, LookupError, SyntaxError, struct.error, Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)  # fmt: skip
+"""What Pillow raises for a picture that is none, or too large."""
 
 
 def read_video(path: Path) -> Tensor:
@@ -39,14 +47,21 @@ def read_video(path: Path) -> Tensor:
     return torch.from_numpy(np.stack(frames))
 
 
+def open_picture(path: Path) -> Image.Image:
+    """A picture that is not decoded yet. Raises any of ``DAMAGED``, also where it claims 90 million pixels or more."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(path)
+
+
 def read_image(path: Path) -> Tensor:
     """Pixels, uint8 [H, W, 3]; what is transparent is on white. Raises ``BadInput``: damaged."""
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             whole = image.convert("RGBA")
         white = Image.new("RGBA", whole.size, (255, 255, 255, 255))
         return torch.from_numpy(np.asarray(Image.alpha_composite(white, whole).convert("RGB")).copy())
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except DAMAGED as error:
         raise BadInput(
             f"{path} cannot be read as a picture: {first_line(error)}.", "Remove it, or make it again."
         ) from None

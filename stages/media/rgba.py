@@ -14,7 +14,7 @@ from PIL import Image, ImageSequence
 from torch import Tensor
 
 from stages.errors import BadInput, first_line
-from stages.media.read import IMAGES, MOST_BYTES, VIDEOS
+from stages.media.read import DAMAGED, IMAGES, MOST_BYTES, VIDEOS, open_picture
 
 WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """Codec -> the decoder of ffmpeg that reads its transparency; the usual one leaves it out."""
@@ -96,20 +96,20 @@ def _parts(name: str) -> list[str]:
 def _of_folder(folder: Path) -> Iterator[tuple[Image.Image, float]]:
     for index, path in enumerate(frame_files(folder)):
         try:
-            with Image.open(path) as picture:
+            with open_picture(path) as picture:
                 yield picture.convert("RGBA"), float(index)
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
+        except DAMAGED as error:
             raise BadInput(f"{path} cannot be read as a picture: {first_line(error)}.", "Make it again.") from None
 
 
 def _of_gif(path: Path) -> Iterator[tuple[Image.Image, float]]:
     try:
-        with Image.open(path) as pictures:
+        with open_picture(path) as pictures:
             second = 0.0
             for picture in ImageSequence.Iterator(pictures):
                 yield picture.convert("RGBA"), second
                 second += max(float(picture.info.get("duration", 0)), 10.0) / 1000.0
-    except (OSError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except (*DAMAGED, EOFError) as error:
         raise BadInput(f"{path} cannot be read as a gif: {first_line(error)}.", "Make it again.") from None
 
 

@@ -53,6 +53,9 @@ def unpack(data: Bytes, count: int, stride: int, mode: str, filtered: str = "NON
     """``count`` elements of ``stride`` bytes. Raises ``ValueError``: the data is cut short, or of another kind."""
     if count * stride > 2**31:
         raise ValueError("more than 2 GiB are packed in one view")
+    tightest = 64 if mode == "ATTRIBUTES" else 3 * stride  # bytes out of one: 16 of no bits in two; a triangle in one
+    if count * stride > tightest * (len(data) + GROUP):
+        raise ValueError(f"{count:,} elements are promised, more than are packed in {len(data):,} bytes")
     if mode == "ATTRIBUTES":
         rows = _attributes(data, count, stride)
         return FILTERS[filtered](rows).tobytes()

@@ -174,7 +174,9 @@ def read_pixels(image: Image.Image) -> Tensor:
         grey = grey / (1.0 if image.mode == "F" and grey.max(initial=0.0) <= 1.0 else 65535.0)
         grey = np.clip(grey, 0.0, 1.0)
         return torch.from_numpy(np.stack([grey, grey, grey, np.ones_like(grey)], axis=-1))
-    return torch.from_numpy(np.asarray(image.convert("RGBA"), dtype=np.float32) / np.float32(255.0))
+    pixels = np.asarray(image.convert("RGBA")).astype(np.float32)
+    pixels /= np.float32(255.0)  # in place: a large one takes a gigabyte
+    return torch.from_numpy(pixels)
 
 
 def displayed(linear: Tensor) -> Tensor:

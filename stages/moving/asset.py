@@ -12,6 +12,7 @@ from torch import Tensor
 from stages.conventions import frame_times
 from stages.errors import BadInput, MissingStage
 from stages.events import Caution, Note, Report, silent
+from stages.files import as_stored
 from stages.gaussians import Frames, Gaussians
 from stages.gaussians.normalised import Placement
 from stages.motion.bones import PosedBones, blended, pose_of, rig_of, weights_of
@@ -186,6 +187,7 @@ def load_moving_asset(run: RunDir, source: str, device: str, report: Report = si
     Raises:
         MissingStage: the run lacks the asset or the motion.
         BadInput: no such source, or a motion of an unknown kind.
+        CorruptCheckpoint: the motion cannot be read.
     """
     if source not in SOURCES:
         raise BadInput(f"There is no source {source!r}.", f"Choose one of: {', '.join(SOURCES)}.")
@@ -199,18 +201,18 @@ def load_moving_asset(run: RunDir, source: str, device: str, report: Report = si
     tensors, metadata = run.require(source).read_result(BY_FOLDER[source].result)
     if is_former(metadata):
         report(Note(f"{run.path / source} is of an earlier animus3d: the rotations that it learnt are ignored."))
-    motion = load_motion(tensors, metadata, device, placement)
-    return MovingAsset(
-        gaussians,
-        motion,
-        source,
-        metadata.get("prompt", ""),
-        placement=placement,
-        original=in_file,
-        timing=Timing.of(metadata),
-        stands_at=float(metadata["ground"]) if "ground" in metadata else None,
-        travel=_travel(metadata, device),
-    )
+    with as_stored(f"The motion in {run.path / source}"):
+        return MovingAsset(
+            gaussians,
+            load_motion(tensors, metadata, device, placement),
+            source,
+            metadata.get("prompt", ""),
+            placement=placement,
+            original=in_file,
+            timing=Timing.of(metadata),
+            stands_at=float(metadata["ground"]) if "ground" in metadata else None,
+            travel=_travel(metadata, device),
+        )
 
 
 def _travel(metadata: Mapping[str, str], device: str) -> Tensor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stages.files import as_stored
 from stages.run_dir import RunDir
 from stages.run_dir.layout import RIG
 from stages.skeletons.rig import Rig
@@ -10,4 +11,6 @@ from stages.skeletons.stored import rig_of_tensors
 
 def load_rig(run: RunDir) -> Rig:
     """The rig of ``run``, in the units of its asset. Raises ``MissingStage``: rig was not run."""
-    return rig_of_tensors(*run.require(RIG.folder).read_result(RIG.result))
+    stored = run.require(RIG.folder).read_result(RIG.result)
+    with as_stored(f"The rig of {run.path}"):
+        return rig_of_tensors(*stored)

@@ -177,7 +177,7 @@ def read_index(folder: Path) -> dict[str, Any]:
         raise BadInput(
             f"{folder} is not a video prior: it has no model_index.json.", "See: animus3d train-prior --help"
         ) from None
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{index_file} cannot be read: {first_line(error)}.") from None
 
 

@@ -315,7 +315,7 @@ def read_json(path: Path, name: str) -> Config:
         found = json.loads(path.read_text())
     except FileNotFoundError:
         raise _incomplete(path) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path} cannot be read: {first_line(error)}.", hint) from None
     if not isinstance(found, dict):
         raise BadInput(f"{path} is not a config: it holds no names and values.", hint)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,10 +162,10 @@ def read_curves(path: Path) -> dict[str, Curve]:
             try:
                 values = json.loads(line)
                 step = int(values.pop("step"))
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
             for name, value in values.items():
-                if isinstance(value, (int, float)) and math.isfinite(value):
+                if isinstance(value, (int, float)) and abs(value) <= sys.float_info.max:
                     steps, numbers = curves.setdefault(name, ([], []))
                     steps.append(step)
                     numbers.append(float(value))

@@ -124,7 +124,7 @@ def read_key(path: Path) -> Key:
         return Key(str(content["page"]), sets)
     except OSError as error:
         raise BadInput(f"The key {path} cannot be read: {first_line(error)}.", "Give --key PAGE.key.json.") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise BadInput(f"{path} is not a key that animus3d prefer has made.", "Give --key PAGE.key.json.") from None
 
 

@@ -13,17 +13,18 @@ may turn from rest, and ``tail``, where its bone ends, may be left out.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from stages.errors import BadInput
+from stages.errors import BadInput, first_line
 from stages.skeletons.rig import Joints
 
 FORMAT = 1
+FARTHEST = 1e30
+"""A place beyond is none that single precision can hold."""
 
 
 def joints_text(joints: Joints) -> str:
@@ -54,7 +55,8 @@ def read_joints(path: Path) -> Joints:
         lines = told["joints"]
         names = [str(line["name"]) for line in lines]
     except (ValueError, TypeError, KeyError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"{path} is no list of joints: {error!r}.", "docs/skeleton.md shows the format.") from None
+        reason = f"{error} is missing" if isinstance(error, KeyError) else first_line(error)
+        raise BadInput(f"{path} is no list of joints: {reason}.", "docs/skeleton.md shows the format.") from None
     if not names:
         raise BadInput(f"{path} has no joints.", "Run rig once: rig/skeleton.json shows how they are written.")
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -112,9 +114,9 @@ def _place(path: Path, line: Mapping[str, Any], name: str) -> list[float]:
     """The place ``name`` of a joint."""
     try:
         place = [float(value) for value in line[name]]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         place = []
-    if len(place) != 3 or not all(math.isfinite(value) for value in place):
+    if len(place) != 3 or not all(abs(value) <= FARTHEST for value in place):
         raise BadInput(f"{path}: {line['name']} needs a {name} of three numbers.", '"head": [0.0, 1.2, 0.3]')
     return place
 

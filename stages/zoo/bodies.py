@@ -96,7 +96,7 @@ def parse_manifest(text: str, path: Path) -> tuple[BodyEntry, ...]:
     """
     try:
         listed = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{path} is not JSON: {first_line(error)}.", "Restore it from version control.") from None
     if not isinstance(listed, list) or not listed:
         raise BadInput(f"{path} is not a list of bodies.", "Restore it from version control.")

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from stages.errors import BadInput
+from stages.errors import BadInput, first_line
 from stages.skeletons.rigged import RiggedFile, read_rigged
 from stages.zoo.captions import STATIC_SENTENCES, pick, uniform
 from stages.zoo.clip import Clip
@@ -104,23 +104,25 @@ def _read_table(folder: Path) -> tuple[Line, ...]:
     example = "Its first lines could be: file,clip,caption and goat.glb,Walk,a goat walks"
     if not table.is_file():
         raise BadInput(f"{folder} has no {TABLE}, which says what its files show.", example)
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadInput(f"{table} is not a table in CSV: {first_line(error)}.", example) from None
     lines = []
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            values = {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
-            missing = [key for key in ("file", "clip", "caption") if not values.get(key)]
-            if missing:
-                raise BadInput(f"{table}, line {number}: no {' and no '.join(missing)}.", example)
-            motion = values.get("motion", "")
-            if motion and motion.lower() not in values["caption"].lower().split():
-                raise BadInput(f"{table}, line {number}: {motion!r} is not a word of {values['caption']!r}.")
-            try:
-                cycles = float(values.get("cycles") or 1.0)
-            except ValueError:
-                raise BadInput(f"{table}, line {number}: cycles must be a number.") from None
-            lines.append(
-                Line(values["file"], values["clip"], values["caption"], motion, values.get("rest", ""), cycles)
-            )
+    for number, row in enumerate(rows, start=2):
+        values = {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
+        missing = [key for key in ("file", "clip", "caption") if not values.get(key)]
+        if missing:
+            raise BadInput(f"{table}, line {number}: no {' and no '.join(missing)}.", example)
+        motion = values.get("motion", "")
+        if motion and motion.lower() not in values["caption"].lower().split():
+            raise BadInput(f"{table}, line {number}: {motion!r} is not a word of {values['caption']!r}.")
+        try:
+            cycles = float(values.get("cycles") or 1.0)
+        except ValueError:
+            raise BadInput(f"{table}, line {number}: cycles must be a number.") from None
+        lines.append(Line(values["file"], values["clip"], values["caption"], motion, values.get("rest", ""), cycles))
     if not lines:
         raise BadInput(f"{table} has no lines below its head.", example)
     return tuple(lines)

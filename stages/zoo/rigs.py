@@ -70,7 +70,7 @@ def read_manifest(folder: str) -> tuple[Rig, ...]:
         raise BadInput(f"There is no file {path}.", "The animated bodies are in a checkout of the project only.")
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{path} is not JSON: {first_line(error)}.", "Restore it from version control.") from None
     if not isinstance(listed, list) or not listed:
         raise BadInput(f"{path} is not a list of bodies.", "Restore it from version control.")

@@ -37,6 +37,13 @@ FINEST = 1e-4
 TIGHTEST = 1032
 """Bytes that one compressed byte can become at most: deflate's limit, and far beyond what real splats reach in zstd."""
 
+USUAL = 32
+"""Bytes that one compressed byte of a large splat can become: positions hardly shrink, so that real ones stay below
+10. A file that claims more is a bomb [ours]."""
+
+SMALL = 1 << 26
+"""Bytes up to which a file may unpack to ``TIGHTEST`` times its size."""
+
 
 def checked_gaussians(
     path: Path,
@@ -96,11 +103,12 @@ def checked_gaussians(
 def _near_origin(path: Path, means: Array, report: Report) -> Array:
     """``means``, moved so that the median is the origin where they lie too far out for float32 (georeferenced files),
     by whole units, so that the place can be found again."""
-    if means.dtype != np.float64 or not np.isfinite(means).any():
+    finite = means[np.isfinite(means).all(axis=1)]
+    if means.dtype != np.float64 or not len(finite):
         return means
-    with np.errstate(invalid="ignore"):
-        middle = np.nanmedian(np.where(np.isfinite(means), means, np.nan), axis=0)
-        spread = float(np.nanmedian(np.abs(np.where(np.isfinite(means), means, np.nan) - middle)))
+    with np.errstate(over="ignore"):
+        middle = np.median(finite, axis=0)
+        spread = float(np.median(np.abs(finite - middle)))
     if not 0.0 < spread < float(np.abs(middle).max()) * FINEST:
         return means
     shift = np.rint(middle)
@@ -141,6 +149,11 @@ def check_claim(path: Path, count: int, needed: int, available: int) -> None:
             f"{path} promises {count:,} Gaussians, more than its size can hold: it is cut short or damaged.",
             "Export or copy it again.",
         )
+
+
+def unpacked_size(compressed: int) -> int:
+    """Bytes that so many ``compressed`` ones may hold at most: what is promised beyond is not allocated."""
+    return max(min(TIGHTEST * compressed, SMALL), USUAL * compressed)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -58,7 +58,8 @@ def read_ksplat(path: Path, report: Report = silent) -> Gaussians:
     parts = []
     for i in range(num_sections):
         section = content[HEADER + i * SECTION_HEADER :][:SECTION_HEADER]
-        part, place = _section(path, content, section, place, level, span)
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is counted later
+            part, place = _section(path, content, section, place, level, span)
         parts.append(part)
     widest = max((part["sh"].shape[1] for part in parts), default=1)
     for part in parts:  # sections may differ in degree

@@ -53,7 +53,8 @@ def splat_fields(path: Path, ply: PlyData, report: Report) -> dict[str, Array]:
             if data.dtype[field].kind not in "fiu":
                 raise BadInput(f"{path} holds lists in {field}, not one number a Gaussian.", "Export it again.")
         used.update(fields)
-        return np.stack([np.asarray(data[field], dtype=np.float64) for field in fields], axis=-1)
+        with np.errstate(invalid="ignore"):  # of signalling NaN
+            return np.stack([np.asarray(data[field], dtype=np.float64) for field in fields], axis=-1)
 
     has = set(names).issuperset
     scales = [name for name in SCALES if name in names]
@@ -75,7 +76,7 @@ def splat_fields(path: Path, ply: PlyData, report: Report) -> dict[str, Array]:
     rest = _harmonics(path, names, columns, num)
     double = any(data.dtype[name].itemsize > 4 for name in POSITION)
     fields = {
-        "means": columns(*POSITION).astype(np.float64 if double else np.float32),
+        "means": _as_floats(columns(*POSITION), double),
         "quats": columns(*QUATS) if has(QUATS) else np.tile([1.0, 0.0, 0.0, 0.0], (num, 1)),
         "log_scales": _three(path, columns(*scales), report),
         "logit_opacities": columns("opacity")[:, 0]
@@ -88,6 +89,12 @@ def splat_fields(path: Path, ply: PlyData, report: Report) -> dict[str, Array]:
         report(Note(f"{path} has Mip-Splatting's filter_3D: Gaussians are widened by it, and fainter to match."))
     _tell_unused(path, ply, [name for name in names if name not in used | NORMALS], report)
     return fields
+
+
+def _as_floats(values: Array, double: bool) -> Array:
+    """In double or single precision; what does not fit becomes infinite, and is counted later."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return values.astype(np.float64 if double else np.float32)
 
 
 def no_vertex_hint(ply: PlyData) -> str:

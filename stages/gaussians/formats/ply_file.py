@@ -70,7 +70,7 @@ def open_ply(path: Path) -> PlyData:
         for element in ply:
             np.asarray(element.data)
         return ply
-    except (PlyParseError, ValueError, EOFError, UnicodeDecodeError) as error:
+    except (PlyParseError, ValueError, LookupError, TypeError, OverflowError, EOFError) as error:
         raise BadInput(f"{path} is not a readable PLY file, or is cut short: {first_line(error)}.") from None
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {first_line(error)}.") from None

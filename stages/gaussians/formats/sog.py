@@ -14,6 +14,7 @@ import io
 import json
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -42,8 +43,15 @@ UP = "animus3d_up"
 KNOWN = {"version", "asset", "count", "antialias", "means", "scales", "quats", "sh0", "shN"}
 HARMONICS = (0, 3, 8, 15, 24)
 CENTROIDS_A_ROW = 64
-LARGEST_PART = 1 << 31
-"""Bytes that one file in a zip may unpack to."""
+LARGEST_PART = 1 << 28
+"""Bytes that one file in a zip may unpack to: its pictures are packed by themselves, of 90 million pixels at most."""
+
+
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, OSError, ValueError, TypeError, IndexError, AttributeError, SyntaxError, EOFError,
+    NotImplementedError, OverflowError, RecursionError,
+)  # fmt: skip
+"""What zipfile, json, numpy and Pillow raise for a file that is none of theirs."""
 
 
 def read_sog(path: Path, report: Report = silent) -> Gaussians:
@@ -53,6 +61,11 @@ def read_sog(path: Path, report: Report = silent) -> Gaussians:
     """
     path = path / META if path.is_dir() else path
     content = read_bytes(path)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is counted and dropped
+        return _read_content(path, content, report)
+
+
+def _read_content(path: Path, content: bytes, report: Report) -> Gaussians:
     try:
         if content[:2] == b"PK":
             with zipfile.ZipFile(io.BytesIO(content)) as bundle:
@@ -64,7 +77,7 @@ def read_sog(path: Path, report: Report = silent) -> Gaussians:
         raise
     except KeyError as error:
         raise BadInput(f"{path} is not a SOG file: it lacks {error}.", "Export it again.") from None
-    except (zipfile.BadZipFile, OSError, ValueError, TypeError, IndexError, SyntaxError, EOFError, NotImplementedError):
+    except DAMAGED:
         raise cut_short(path, "SOG") from None
 
 
@@ -81,9 +94,11 @@ def is_sog(path: Path) -> bool:
 
 
 def _from_zip(bundle: zipfile.ZipFile, name: str) -> bytes:
-    if bundle.getinfo(name).file_size > LARGEST_PART:
+    size = bundle.getinfo(name).file_size
+    if size > LARGEST_PART:
         raise ValueError(name)
-    return bundle.read(name)
+    with bundle.open(name) as part:
+        return part.read(size)  # read() unpacks whatever is there before it compares
 
 
 def _beside(path: Path, name: str) -> bytes:
@@ -108,7 +123,7 @@ def _read(path: Path, part: Callable[[str], bytes], report: Report) -> Gaussians
         """Bytes [count, 4] of a picture."""
         pixels = _picture(part(name))
         check_claim(path, count, count, pixels.shape[0] * pixels.shape[1])
-        return pixels.reshape(-1, 4)[:count]
+        return pixels.reshape(-1, 4)[:count].copy()  # not the whole of a picture that is too large
 
     def values(section: str, pixels: Array) -> Array:
         """What bytes [..., C] of a section stand for."""

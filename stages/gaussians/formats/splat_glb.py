@@ -41,7 +41,8 @@ def holds_splats(path: Path) -> bool:
         with path.open("rb") as file:
             head = file.read(20)
             binary = head[:4] == b"glTF"
-            text = file.read(int.from_bytes(head[12:16], "little")) if binary else head + file.read()
+            length = min(int.from_bytes(head[12:16], "little"), path.stat().st_size)  # it may promise gigabytes
+            text = file.read(length) if binary else head + file.read()
         if NAME.encode() not in text and b"gaussian_splats" not in text:
             return False
         meshes = json.loads(text.decode("utf-8-sig")).get("meshes", [])

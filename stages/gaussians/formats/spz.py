@@ -34,7 +34,6 @@ from stages.errors import BadInput
 from stages.events import Caution, Note, Report, silent
 from stages.gaussians.asset import Gaussians
 from stages.gaussians.formats.checked import (
-    TIGHTEST,
     Array,
     as_bytes,
     check_claim,
@@ -42,6 +41,7 @@ from stages.gaussians.formats.checked import (
     cut_short,
     logits_of_bytes,
     read_bytes,
+    unpacked_size,
     write_bytes,
 )
 from stages.gaussians.transform import lay
@@ -120,7 +120,7 @@ def _gzip_sections(path: Path, content: bytes) -> tuple[Header, list[bytes]]:
             raise cut_short(path, ".spz")
         header = _header(path, struct.unpack_from("<IIIBBB", start), range(1, 4))
         needed = sum(header.sections)
-        check_claim(path, header.count, needed, TIGHTEST * len(content))
+        check_claim(path, header.count, needed, unpacked_size(len(content)))
         payload = stream.decompress(stream.unconsumed_tail, needed)
     except zlib.error:
         raise cut_short(path, ".spz") from None
@@ -137,7 +137,7 @@ def _zstd_sections(path: Path, content: bytes) -> tuple[Header, list[bytes]]:
     magic, version, count, degree, bits, flags, num_streams, table = struct.unpack_from("<IIIBBBBI", content)
     header = _header(path, (magic, version, count, degree, bits, flags), range(4, 5))
     wanted = [size for size in header.sections if size]
-    check_claim(path, count, sum(wanted), TIGHTEST * len(content))
+    check_claim(path, count, sum(wanted), unpacked_size(len(content)))
     place = table + 16 * num_streams
     if num_streams < len(wanted) or table < 32 or place > len(content):
         raise cut_short(path, ".spz")

@@ -178,7 +178,7 @@ def write_forms(folder: Path, verbs: WordNet, encoder: Encoder, lexicon: Mapping
         "adverbs": " ".join(sorted(adverbs - bodies - adjectives)),
     }
     with replacing(asset_path("words", "forms.json")) as temporary:
-        temporary.write_text(json.dumps(content, indent=0) + "\n")
+        temporary.write_text(json.dumps(content, separators=(",", ":")) + "\n")
 
 
 def pattern_words(text: str) -> set[str]:

@@ -46,12 +46,15 @@ class Lens:
     def pinhole(self, width: int, height: int) -> Tensor:
         """K [3, 3] of the pinhole camera for photos of that size."""
         K, D = self._for_opencv()
-        if self.fisheye:
-            flat = cv2.fisheye.estimateNewCameraMatrixForUndistortRectify(
-                K, D[:4], (width, height), np.eye(3), balance=0.0
-            )
-        else:
-            flat = cv2.getOptimalNewCameraMatrix(K, D, (width, height), 0.0)[0]
+        try:
+            if self.fisheye:
+                flat = cv2.fisheye.estimateNewCameraMatrixForUndistortRectify(
+                    K, D[:4], (width, height), np.eye(3), balance=0.0
+                )
+            else:
+                flat = cv2.getOptimalNewCameraMatrix(K, D, (width, height), 0.0)[0]
+        except cv2.error:  # a size that no photo has: it is refused where photos are compared with it
+            flat = K
         ratios = np.array([flat[0, 0] / K[0, 0], flat[1, 1] / K[1, 1]])
         if not np.isfinite(flat).all() or not ((ratios > 1.0 / WIDEST) & (ratios < WIDEST)).all():
             flat = K

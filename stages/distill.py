@@ -36,7 +36,7 @@ from stages.motion.kinds import MotionConfig, checkpoint_state, checkpoint_tenso
 from stages.motion.regularizers import STIFF, RegularizerConfig
 from stages.motion.sequence import is_closed, joined
 from stages.motion.skeletal import SkeletonConfig
-from stages.motion.timing import USUAL_SECONDS, Timing, timing, timings
+from stages.motion.timing import LONGEST, SHORTEST, USUAL_SECONDS, Timing, timing, timings
 from stages.moving.asset import MovingAsset
 from stages.moving.rig import load_rig
 from stages.moving.travel import parse_travel, travelling
@@ -49,9 +49,6 @@ from stages.run_dir import RunDir
 from stages.run_dir.layout import LORA, MOTION, RIG, SAMPLES
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 from stages.settings import check
-
-SHORTEST, LONGEST = 0.1, 120.0
-"""Seconds that a motion may last."""
 
 NEGATIVE_PROMPT = "low motion, static statue, not moving, no motion"
 """What the moving branch is guided away from (TC4D, 4D-fy)."""

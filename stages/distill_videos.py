@@ -37,7 +37,7 @@ from stages.motion.interface import Regularizer
 from stages.motion.kinds import MotionConfig, checkpoint_state, checkpoint_tensors, new_motion
 from stages.motion.regularizers import RegularizerConfig
 from stages.motion.skeletal import SkeletonConfig
-from stages.motion.timing import Timing
+from stages.motion.timing import LONGEST, SHORTEST, Timing
 from stages.moving.asset import MovingAsset
 from stages.moving.rig import load_rig
 from stages.moving.travel import parse_travel, travelling
@@ -48,9 +48,6 @@ from stages.run_dir import RunDir
 from stages.run_dir.layout import MOTION, RIG, SAMPLES
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 from stages.settings import check
-
-SHORTEST, LONGEST = 0.1, 120.0
-"""Seconds that a motion may last, as of ``distill``."""
 
 AGREEING = 0.8
 """Share of movement that one motion in space must explain for the views of several cameras to count as one thing."""
@@ -130,7 +127,7 @@ def run(run_dir: RunDir, config: VideosConfig, report: Report, *, force: bool = 
         return
     rasterizer = choose(config.device, config.raster)
     if config.sample:
-        guides = drawn_videos(samples, config.sample, frame_times(samples.rgb.shape[2]))
+        guides = drawn_videos(samples, config.sample, frame_times(samples.rgb.shape[2]), asset, rasterizer)
     else:
         guides = read_videos(config.given, in_file, placement, rasterizer, folder.path, report)
     guides = [on_device(guide, config.device) for guide in guides]

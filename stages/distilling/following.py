@@ -1,13 +1,16 @@
 """Matching videos (Animate3D, section 3.3): the motion is fitted to what one or several cameras saw.
 
-Three things are compared in every step, from one of the cameras drawn at random:
+Two things are compared in every step:
 
-* *pixel flow*: where the surface that a camera sees at rest has gone, as far as that can be told (``Tracks``);
-* colours and silhouettes: renders of the motion against the frames, which come in one after the other.
+* *pixel flow*, of all cameras: where the surface that a camera sees at rest has gone, as far as that can be told
+  (``Tracks``);
+* colours and silhouettes, of one camera drawn at random: renders of the motion against the frames, which come in one
+  after the other.
 
-Colours alone copy grain, and fail where views disagree (a ratio of 1.14 on a sampled wave). So each track counts as far
-as it can be trusted: how sure the estimate is, how much of the surface the camera sees, and where two cameras see the
-same surface, how well one movement in space explains both. [ours; Animate3D compares colours and silhouettes]
+Colours alone copy grain, and fail where views disagree (a ratio of 1.14 on a sampled wave). So tracks are followed too,
+each as far as it can be trusted: how sure the estimate is, and how much of the surface the camera sees. How well one
+movement in space explains what several cameras see is measured, not weighed. [ours; Animate3D compares colours and
+silhouettes]
 """
 
 from __future__ import annotations

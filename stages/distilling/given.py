@@ -22,7 +22,7 @@ from stages.guides import Guide
 from stages.guides.aspect import scaled
 from stages.guides.cutout import cut_out
 from stages.guides.find_camera import find_camera
-from stages.guides.read_guide import read_first, read_guide, still_of
+from stages.guides.read_guide import AT_REST, read_first, read_guide, still_of
 from stages.media.rgba import read_rgba
 from stages.raster import Rasterizer
 
@@ -154,13 +154,28 @@ def in_step(guides: Sequence[Guide]) -> list[Guide]:
     return found
 
 
-def drawn_videos(samples: VideoSamples, number: int, times: Tensor) -> list[Guide]:
-    """The V videos of the ``number``-th sample, from 1 on, as guides; their backgrounds are known."""
+def drawn_videos(
+    samples: VideoSamples, number: int, times: Tensor, asset: Gaussians, rasterizer: Rasterizer
+) -> list[Guide]:
+    """The V videos of the ``number``-th sample, from 1 on, as guides; their backgrounds are known. Whether they begin
+    with ``asset``, normalised, at rest is seen by its outline: priors that are told its picture do, others need not."""
     guides = []
     for view, camera in enumerate(samples.cameras):
         rgb = samples.rgb[number - 1, view].float() / 255.0
         cutout = cut_out(rgb)
-        guides.append(Guide(camera=camera, rgb=rgb, mask=cutout.mask, times=times, background=samples.background))
+        still = still_of(asset, camera, rasterizer)[..., 3] > 0.5
+        first = cutout.mask[0] > 0.5
+        overlap = float((first & still).sum() / (first | still).sum().clamp(min=1))
+        guides.append(
+            Guide(
+                camera=camera,
+                rgb=rgb,
+                mask=cutout.mask,
+                times=times,
+                background=samples.background,
+                starts_at_rest=overlap > AT_REST,
+            )
+        )
     return guides
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+SHORTEST, LONGEST = 0.1, 120.0
+"""Seconds that a motion may last."""
+
 USUAL_SECONDS = 2.0
 """Of a motion whose length is not known. [ours]"""
 

@@ -7,6 +7,8 @@
 2. Every variant (``stages.ablation.variants``) distils from there with that seed, and is measured.
 3. Tables of the means with their intervals, and for every ordering that the paper claims whether it holds.
 
+A variant that diverges (``NotFinite``) is a result too: it is told and kept, and the others go on.
+
 All of it goes on where it stopped. It runs other stages, each in a run directory of its own::
 
     OUT/runs/TASK/asset                   the static asset, and its rig
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -34,8 +36,8 @@ from stages.ablation import result_tables
 from stages.ablation.orderings import orderings, summary
 from stages.ablation.tasks import Task
 from stages.ablation.variants import FULL, Variant
-from stages.errors import BadInput, SettingsDiffer
-from stages.events import Finished, Progress, Report, Started, Wrote, silent
+from stages.errors import BadInput, NotFinite, SettingsDiffer
+from stages.events import Caution, Finished, Progress, Report, Started, Wrote, silent
 from stages.files import read_json, replacing, write_json
 from stages.run_dir import RunDir
 from stages.run_dir.layout import RIG
@@ -134,6 +136,7 @@ def run(
 
     Raises:
         BadInput: no seed, or whatever a stage raises for an asset.
+        NotFinite: every variant of every task has diverged.
         SettingsDiffer: ``out`` holds runs with other settings and ``force`` is not set.
     """
     if config.seeds < 1:
@@ -155,6 +158,11 @@ def run(
         results += found
         report(Progress(len(results)))
     report(Finished("ablate"))
+    failed = failures(results)
+    for line in failed:
+        report(Caution(line))
+    if len(failed) == len(results):
+        raise NotFinite("Every variant of every task has diverged.", "Use lower learning rates.")
     # 3.
     metrics = list(dict.fromkeys(name for result in results for name in result["metrics"]))
     table = summary(results, variants, metrics)
@@ -166,11 +174,23 @@ def run(
     return made
 
 
+def failures(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A line for every variant that has diverged, whose figures no mean holds."""
+    return [
+        f"Left out: {one['variant']} of {one['task']} with seed {one['seed']}. {one['failed']}"
+        for one in results
+        if "failed" in one
+    ]
+
+
 def write_tables(out: Path, made: dict[str, Any], report: Report) -> None:
     """``table.md``, ``.csv`` and ``.tex``."""
     against_truth = [name for name in ("trajectory_ratio", "trajectory_cosine") if name in made["table"][FULL]]
     shown = [*against_truth, *dict.fromkeys(found["metric"] for found in made["orderings"])]
-    means, verdicts = result_tables.means(made["table"], shown), result_tables.verdicts(made["orderings"])
+    means, verdicts = (
+        result_tables.means(made["table"], shown, failures(made["results"])),
+        result_tables.verdicts(made["orderings"]),
+    )
     texts = {
         ".md": "\n".join(as_text(table, ".md") for table in (means, verdicts)),
         ".csv": as_text(result_tables.everything(made["table"]), ".csv"),
@@ -227,10 +247,10 @@ def run_job(
         try:
             with run_dir.lock("ablate"):
                 run_dir.copy_from(origin, before="refine" if variant.refined else "distill")
-                metrics = run_variant(run_dir, task, seed, variant, config, force=force, lora=compares)
+                found = run_variant(run_dir, task, seed, variant, config, force=force, lora=compares)
         except SettingsDiffer as error:
             raise SettingsDiffer(error.what, "Choose another --out, or do it all again with --force.") from None
-        results.append({"task": task.name, "seed": seed, "variant": variant.name, "metrics": metrics})
+        results.append({"task": task.name, "seed": seed, "variant": variant.name, **found})
     return results
 
 
@@ -247,9 +267,10 @@ def moves_bones(config: distill.DistillConfig) -> bool:
 
 def run_variant(
     run_dir: RunDir, task: Task, seed: int, variant: Variant, config: AblateConfig, *, force: bool, lora: bool
-) -> dict[str, float | None]:
-    """Distil, refine where the variant says so, and measure; what ``eval`` says, by name. ``lora``: the full method is
-    to have a static LoRA, which one of the variants compares with."""
+) -> dict[str, Any]:
+    """Distil, refine where the variant says so, and measure: ``{"metrics": what eval says, by name}``, and where it
+    diverged ``{"metrics": {}, "failed": why}``. ``lora``: the full method is to have a static LoRA, which one of the
+    variants compares with."""
     fitted = replace(config.lora, seed=seed, object=task.object or config.lora.object)
     moving = replace(settings_of(config, variant), prompt=task.prompt, seed=seed)
     refined = replace(config.refine, seed=seed)
@@ -270,16 +291,19 @@ def run_variant(
     inputs = json.loads(json.dumps(inputs))  # as it is read back
     known = read_json(run_dir.path / "ablation.json")
     if known is not None and not force and known.get("inputs") == inputs:
-        return dict(known["metrics"])
-    if variant.name == FULL and lora:
-        fit_lora.run(run_dir, fitted, silent, force=force)
-    if not variant.refined:
-        distill.run(run_dir, moving, silent, force=force)
-    else:
-        refine.run(run_dir, refined, silent, force=force)
-    if tracked:
-        track.run(run_dir, config.track, silent, force=force)
-    figures = evaluate.run(run_dir, measured, silent)["metrics"]
-    metrics = {name: figure["value"] for name, figure in figures.items()}
-    write_json(run_dir.path / "ablation.json", {"inputs": inputs, "metrics": metrics})
-    return metrics
+        return {name: known[name] for name in ("metrics", "failed") if name in known}
+    try:
+        if variant.name == FULL and lora:
+            fit_lora.run(run_dir, fitted, silent, force=force)
+        if not variant.refined:
+            distill.run(run_dir, moving, silent, force=force)
+        else:
+            refine.run(run_dir, refined, silent, force=force)
+        if tracked:
+            track.run(run_dir, config.track, silent, force=force)
+        figures = evaluate.run(run_dir, measured, silent)["metrics"]
+        found: dict[str, Any] = {"metrics": {name: figure["value"] for name, figure in figures.items()}}
+    except NotFinite as error:
+        found = {"metrics": {}, "failed": str(error)}
+    write_json(run_dir.path / "ablation.json", {"inputs": inputs, **found})
+    return found

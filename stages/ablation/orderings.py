@@ -1,6 +1,7 @@
 """From single results to means with intervals, and to a verdict on each of the paper's orderings.
 
-Results are dicts ``{"task", "seed", "variant", "metrics": {name: value or None}}``. Seeds of one task are no
+Results are dicts ``{"task", "seed", "variant", "metrics": {name: value or None}}``; those of a
+variant that has diverged are empty. Seeds of one task are no
 independent evidence, so the mean over seeds of each task is one unit; with fewer than ``FEWEST`` tasks every
 (task, seed) is.
 """

@@ -16,8 +16,8 @@ def with_interval(mean: float, low: float, high: float) -> str:
     return f"{mean:.3g} [{low:.3g}, {high:.3g}]"
 
 
-def means(table: Summary, metrics: Sequence[str]) -> Table:
-    """A line for every variant, a column for every metric."""
+def means(table: Summary, metrics: Sequence[str], notes: Sequence[str] = ()) -> Table:
+    """A line for every variant, a column for every metric; ``notes`` stand below."""
     rows = []
     for variant, figures in table.items():
         found = (figures.get(metric) for metric in metrics)
@@ -25,7 +25,7 @@ def means(table: Summary, metrics: Sequence[str]) -> Table:
             [variant, *(Cell(f["mean"], with_interval(f["mean"], f["low"], f["high"])) if f else None for f in found)]
         )
     note = "Means over tasks, each the mean of its seeds, with its 95 % interval over tasks (Student's t)."
-    return Table(("variant", *map(_spaced, metrics)), rows, (note,))
+    return Table(("variant", *map(_spaced, metrics)), rows, (note, *notes))
 
 
 def verdicts(orderings: Sequence[Mapping[str, Any]]) -> Table:

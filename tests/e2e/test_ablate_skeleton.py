@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from stages.ablate import PRESETS, settings_of
 from stages.ablation.variants import FULL, chosen, names_for
 from stages.assets import asset_path
+from stages.skeletons import physics_simulation
 from tests.e2e.command import animus3d
 from tests.priors.points.tiny import save_tiny
 
@@ -74,6 +76,26 @@ def test_what_an_asset_without_bones_gets(line: tuple[object, ...], tmp_path: Pa
     own = [tmp_path / "study" if part == line[line.index("--out") + 1] else part for part in line]
     printed = animus3d(*own, "--set", "rig.skeleton=joints.json", code=3)
     assert "joints.json" in printed.stderr and not list(tmp_path.glob("study/runs/*/seed-0"))
+
+
+def test_a_variant_that_diverges_is_told_and_the_others_go_on(
+    line: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every speed counts as burst here, and only some variants are simulated."""
+    monkeypatch.setattr(physics_simulation, "FASTEST_M_S", 1e-6)
+    out = tmp_path / "study"
+    own = [out if part == line[line.index("--out") + 1] else part for part in line]
+    for _ in range(2):  # what has diverged is not tried again
+        printed = animus3d(*own, "--variants", "full,no-physics")
+        assert re.search(r"Left out: full of .*burst in iteration", " ".join(printed.stdout.split()))
+        full, bare = json.loads((out / "ablation.json").read_text())["results"]
+        assert "burst" in full["failed"] and not full["metrics"]
+        assert "failed" not in bare and bare["metrics"]["jerk"] is not None
+        assert "Left out: full of" in (out / "table.md").read_text()
+        monkeypatch.setattr(physics_simulation, "FASTEST_M_S", 1e6)
+    monkeypatch.setattr(physics_simulation, "FASTEST_M_S", 1e-6)
+    printed = animus3d(*own, "--variants", "full", "--force", code=10)
+    assert "Every variant" in printed.stderr
 
 
 @pytest.mark.parametrize("preset", ["skeleton", "akd"])

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from stages.assets import asset_path
 from stages.files import replacing, write_tensors
+from stages.priors.words.inflection import packed, unpacked
 from stages.priors.words.lexicon import load_lexicon
 from stages.priors.words.tokens import split
 from stages.priors.words.typos import corrected
@@ -121,7 +122,7 @@ def main() -> None:
     table, keys = word_table(encoder, WordNet(options.wordnet, "noun"))
     letters = letter_table(table, keys)
     forms = json.loads(asset_path("words", "forms.json").read_text())
-    inflect = {verb: [form.split("/")[0] for form in said.split()] for verb, said in forms["verbs"].items()}
+    inflect = {verb: [form.split("/")[0] for form in said.split()] for verb, said in unpacked(forms["verbs"]).items()}
     known = set(load_lexicon().verbs)
     examples = lexicon_examples(lexicon["motions"], inflect, chance)
     examples += wordnet_examples(verbs, inflect, known, chance)
@@ -172,7 +173,7 @@ def write_forms(folder: Path, verbs: WordNet, encoder: Encoder, lexicon: Mapping
     adjectives = {word for word in parts["adj"].index if word in common} - {"in", "up", "down", "on", "off"}
     adverbs = {word for word in parts["adv"].index if (word in common or word.endswith("ly")) and word.isalpha()}
     content = {
-        "verbs": inflected,
+        "verbs": packed(inflected),
         "bodies": " ".join(sorted(bodies)),
         "adjectives": " ".join(sorted(adjectives - bodies)),
         "adverbs": " ".join(sorted(adverbs - bodies - adjectives)),

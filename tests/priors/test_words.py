@@ -10,6 +10,7 @@ import pytest
 
 from stages.assets import asset_path
 from stages.priors.words import understand
+from stages.priors.words.inflection import packed, unpacked
 from stages.priors.words.lexicon import load_lexicon
 from stages.priors.words.patterns import Patterns
 from stages.priors.words.tokens import split, word_set
@@ -31,6 +32,19 @@ def share(name: str) -> tuple[float, float]:
     for row in rows(name):
         right[bool(row["verb"])].append(understand(row["sentence"], KNOWN).verb == (row["verb"] or None))
     return tuple(sum(of) / len(of) for of in right.values())  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    "forms",
+    ["abates abating abated abated", "tries trying tried tried", "stops stopping stopped stopped",
+     "goes going went gone", "sees seeing saw seen", "dies dying died died", "plays playing played played"],
+)  # fmt: skip
+def test_forms_of_verbs_come_back_as_they_were(forms: str) -> None:
+    verb = {"ab": "abate", "tr": "try", "st": "stop", "go": "go", "se": "see", "di": "die", "pl": "play"}[forms[:2]]
+    kept = packed({verb: forms})
+    assert unpacked(kept) == {verb: forms}
+    assert (verb in kept["irregular"]) == (verb in ("go", "see"))
+    assert kept["doubled"] == ("stop" if verb == "stop" else "")
 
 
 def test_the_set_is_as_large_and_as_far_from_the_verbs_as_it_says() -> None:

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from stages.assets import asset_path
+from stages.priors.words.inflection import unpacked
 from stages.priors.words.patterns import Patterns
 from stages.priors.words.tokens import Vocabulary
 
@@ -63,7 +64,7 @@ def load_lexicon() -> Lexicon:
 
 def _vocabulary(content: Mapping[str, Any]) -> Vocabulary:
     forms: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for verb, inflected in content["verbs"].items():
+    for verb, inflected in unpacked(content["verbs"]).items():
         forms[verb].append((verb, ""))
         for tense, variants in zip(TENSES, inflected.split(), strict=True):
             for form in variants.split("/"):

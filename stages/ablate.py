@@ -18,11 +18,10 @@ All of it goes on where it stopped. It runs other stages, each in a run director
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import partial
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
@@ -31,95 +30,17 @@ from typing import Any
 
 import torch
 
-from stages import distill, evaluate, fit_lora, reconstruct, refine, rig, track
+from stages import reconstruct, rig
+from stages.ablate_variant import AblateConfig, base_of, moves_bones, run_variant, settings_of
 from stages.ablation import result_tables
 from stages.ablation.orderings import orderings, summary
 from stages.ablation.tasks import Task
 from stages.ablation.variants import FULL, Variant
 from stages.errors import BadInput, NotFinite, SettingsDiffer
 from stages.events import Caution, Finished, Progress, Report, Started, Wrote, silent
-from stages.files import read_json, replacing, write_json
+from stages.files import replacing, write_json
 from stages.run_dir import RunDir
-from stages.run_dir.layout import RIG
-from stages.settings import with_settings
 from stages.tables import as_text
-
-
-@dataclass(frozen=True, kw_only=True)
-class AblateConfig:
-    """Settings of ``ablate``: how many seeds, and those of the stages it runs."""
-
-    seeds: int = 3
-    asset: reconstruct.ReconstructConfig = field(default_factory=reconstruct.ReconstructConfig)
-    rig: rig.RigConfig = field(default_factory=rig.RigConfig)
-    lora: fit_lora.FitLoraConfig = field(default_factory=fit_lora.FitLoraConfig)
-    distill: distill.DistillConfig = field(default_factory=lambda: distill.DistillConfig(preview_every=0))
-    physics: bool = False  # whether a simulated body follows what moves bones, and is measured in its place
-    track: track.TrackConfig = field(default_factory=track.TrackConfig)
-    refine: refine.RefineConfig = field(default_factory=lambda: refine.RefineConfig(preview_every=0))
-    evaluate: evaluate.EvaluateConfig = field(default_factory=evaluate.EvaluateConfig)
-
-
-def _score_alone() -> AblateConfig:
-    """The embedded prior's flow would do the work whatever becomes of the score: here it is left out. ARAP as strong as
-    the flow wants it stops what the score alone moves (``docs/priors.md``). [ours]"""
-    base = AblateConfig()
-    return replace(
-        base,
-        distill=with_settings(
-            base.distill,
-            {"pixel_flow.weight": 0.0, "score.every": 1, "steps": 120, "regularizers.arap_weight": 1.0},
-        ),
-    )
-
-
-def _points() -> AblateConfig:
-    """The paper's method with the prior that sees points."""
-    return AblateConfig(
-        lora=fit_lora.PRESETS["default"],
-        distill=replace(distill.PRESETS["points-msd"], preview_every=0),
-        refine=replace(refine.PRESETS["default"], preview_every=0),
-    )
-
-
-def _published() -> AblateConfig:
-    return AblateConfig(
-        lora=fit_lora.PRESETS["published"],
-        distill=replace(distill.PRESETS["published"], preview_every=0),
-        refine=replace(refine.PRESETS["published"], preview_every=0),
-    )
-
-
-def _skeleton() -> AblateConfig:
-    """AKD's method with the prior that sees points: bones stay above a ground that the prior does not see. [ours]"""
-    base = _points()
-    return replace(
-        base,
-        physics=True,
-        distill=with_settings(
-            base.distill,
-            {
-                "score.objective": "sds",
-                "motion.kind": "skeleton",
-                "motion.skeleton.learning_rate": 1e-2,
-                "views.ground": True,
-            },
-        ),
-    )
-
-
-def _akd() -> AblateConfig:
-    return replace(_published(), physics=True, distill=replace(distill.PRESETS["akd"], preview_every=0))
-
-
-PRESETS = {
-    "default": _points(),
-    "video": AblateConfig(),
-    "score": _score_alone(),
-    "skeleton": _skeleton(),
-    "akd": _akd(),
-    "published": _published(),
-}
 
 
 def run(
@@ -239,71 +160,16 @@ def run_job(
     """All variants of one task with one seed, the full method first: the others start from its LoRA or motion."""
     task, seed = job
     folder = out / "runs" / task.name / f"seed-{seed}"
-    compares = any(settings_of(config, variant).score.compares for variant in variants)
+    compares = not config.views and any(settings_of(config, variant).score.compares for variant in variants)
     results = []
     for variant in variants:
         run_dir = RunDir(folder / variant.name)
-        origin = RunDir(folder / FULL if variant.name != FULL else folder.parent / "asset")
+        origin, before = base_of(folder, variant)
         try:
             with run_dir.lock("ablate"):
-                run_dir.copy_from(origin, before="refine" if variant.refined else "distill")
+                run_dir.copy_from(RunDir(origin), before=before)
                 found = run_variant(run_dir, task, seed, variant, config, force=force, lora=compares)
         except SettingsDiffer as error:
             raise SettingsDiffer(error.what, "Choose another --out, or do it all again with --force.") from None
         results.append({"task": task.name, "seed": seed, "variant": variant.name, **found})
     return results
-
-
-def settings_of(config: AblateConfig, variant: Variant) -> distill.DistillConfig:
-    """How a variant distils, but for the sentence and the seed."""
-    made: distill.DistillConfig = with_settings(config.distill, variant.settings)
-    return made
-
-
-def moves_bones(config: distill.DistillConfig) -> bool:
-    """Whether the asset needs a rig."""
-    return config.motion.kind == "skeleton"
-
-
-def run_variant(
-    run_dir: RunDir, task: Task, seed: int, variant: Variant, config: AblateConfig, *, force: bool, lora: bool
-) -> dict[str, Any]:
-    """Distil, refine where the variant says so, and measure: ``{"metrics": what eval says, by name}``, and where it
-    diverged ``{"metrics": {}, "failed": why}``. ``lora``: the full method is to have a static LoRA, which one of the
-    variants compares with."""
-    fitted = replace(config.lora, seed=seed, object=task.object or config.lora.object)
-    moving = replace(settings_of(config, variant), prompt=task.prompt, seed=seed)
-    refined = replace(config.refine, seed=seed)
-    tracked = config.physics and variant.physics and moves_bones(moving)
-    source = "refined" if variant.refined else "tracked" if tracked else "motion"
-    measured = replace(config.evaluate, source=source)
-    if task.truth:
-        measured = replace(measured, truth=task.truth, truth_pose=task.pose or None)
-    inputs = {"asset": run_dir.asset_hash(), "distill": asdict(moving), "evaluate": asdict(measured)}
-    if lora and moving.score.weight:
-        inputs["lora"] = asdict(fitted)
-    if moves_bones(moving):
-        inputs["rig"] = run_dir.stage(RIG.folder).result_hash(RIG.result)
-    if tracked:
-        inputs["track"] = asdict(config.track)
-    if variant.refined:
-        inputs["refine"] = asdict(refined)
-    inputs = json.loads(json.dumps(inputs))  # as it is read back
-    known = read_json(run_dir.path / "ablation.json")
-    if known is not None and not force and known.get("inputs") == inputs:
-        return {name: known[name] for name in ("metrics", "failed") if name in known}
-    try:
-        if variant.name == FULL and lora:
-            fit_lora.run(run_dir, fitted, silent, force=force)
-        if not variant.refined:
-            distill.run(run_dir, moving, silent, force=force)
-        else:
-            refine.run(run_dir, refined, silent, force=force)
-        if tracked:
-            track.run(run_dir, config.track, silent, force=force)
-        figures = evaluate.run(run_dir, measured, silent)["metrics"]
-        found: dict[str, Any] = {"metrics": {name: figure["value"] for name, figure in figures.items()}}
-    except NotFinite as error:
-        found = {"metrics": {}, "failed": str(error)}
-    write_json(run_dir.path / "ablation.json", {"inputs": inputs, **found})
-    return found

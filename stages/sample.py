@@ -19,7 +19,7 @@ from torch import Tensor
 
 from stages.cameras import Camera, fitting_radius, orbit_camera
 from stages.conventions import step_generator
-from stages.distilling.draw_videos import GREY, Drawing
+from stages.distilling.draw_videos import AZIMUTH_DEG, GREY, Drawing
 from stages.distilling.drawn import PATHS, VIDEO
 from stages.distilling.given import content_hash
 from stages.distilling.sampled import sampled_motion
@@ -49,7 +49,7 @@ from stages.settings import check
 
 SHEET_COLUMNS, FPS = 8, 12
 PATH_STEPS = 12
-SIZE_PX, AZIMUTH_DEG, ELEVATION_DEG = 192, 60.0, 12.0
+SIZE_PX, PATHS_AZIMUTH_DEG, ELEVATION_DEG = 192, 60.0, 12.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +59,7 @@ class SampleConfig:
     prompt: str = ""
     prior: str = "points"
     count: int = 6
+    together: bool = True  # the views of a prior that sees several; if not, each is drawn without the others
     seed: int = 0
     negative_prompt: str = ""  # what videos are guided away from
     denoise_steps: int | None = None  # None: 12 of paths; of videos as the prior's makers do
@@ -178,18 +179,32 @@ def draw_videos(
     """Samples of a prior that makes videos, V at once; each is kept as soon as it is drawn."""
     how = sampling_of(prior, config)
     background = torch.full((3,), GREY if sees_views(prior) else 1.0, device=config.device)
-    drawing = Drawing(
-        prior, asset, background, rasterizer, prompt=config.prompt, negative=config.negative_prompt, how=how
-    )
+    apart = prior.num_views if sees_views(prior) and not config.together else 1
+    drawings = [
+        Drawing(
+            prior.alone() if sees_views(prior) and apart > 1 else prior,
+            asset,
+            background,
+            rasterizer,
+            prompt=config.prompt,
+            negative=config.negative_prompt,
+            how=how,
+            azimuth_deg=AZIMUTH_DEG + 360.0 * number / apart,
+        )
+        for number in range(apart)
+    ]
     videos: list[Tensor] = list(folder.load_checkpoint()[1]["rgb"]) if start else []
-    report(Started("sample", config.count * drawing.steps, start * drawing.steps))
+    steps = drawings[0].steps
+    report(Started("sample", config.count * apart * steps, start * apart * steps))
     for number in range(start, config.count):
-        generator = step_generator(config.seed, number, stream=8)
-        video = drawing.draw(generator, partial(tell_of_steps, report, number * drawing.steps))
-        videos.append((255.0 * video).round().to(torch.uint8).cpu())
+        drawn = []
+        for index, drawing in enumerate(drawings, start=number * apart):
+            generator = step_generator(config.seed, index, stream=8)
+            drawn.append(drawing.draw(generator, partial(tell_of_steps, report, index * steps)))
+        videos.append((255.0 * torch.cat(drawn)).round().to(torch.uint8).cpu())
         folder.save_checkpoint(number + 1, {"rgb": torch.stack(videos)}, {})
     metadata = {"prompt": config.prompt, "seed": str(config.seed), "kind": VIDEO}
-    cameras = [camera.to("cpu") for camera in drawing.cameras]
+    cameras = [camera.to("cpu") for drawing in drawings for camera in drawing.cameras]
     tensors = {
         "rgb": torch.stack(videos),
         "viewmats": torch.stack([camera.viewmat for camera in cameras]),
@@ -238,7 +253,7 @@ def camera_for(moves: list[Frames]) -> Camera:
     means = torch.cat([frames.means[:, frames.asset.body] for frames in moves]).cpu()
     low, high = means.amin(dim=(0, 1)), means.amax(dim=(0, 1))
     return orbit_camera(
-        azimuth_deg=AZIMUTH_DEG,
+        azimuth_deg=PATHS_AZIMUTH_DEG,
         elevation_deg=ELEVATION_DEG,
         radius=fitting_radius(low, high, FOV_DEG),
         fov_deg=FOV_DEG,

@@ -28,6 +28,7 @@ LAYERS: tuple[set[str], ...] = (
         "doctor", "report",
         "prefer",
     },
+    {"ablate_variant"},
     {"ablate"},
 )  # fmt: skip
 """What is in ``stages``, from the ground up. A file imports what lies below it; neighbours do not import each other,

@@ -11,6 +11,8 @@ from animus3d_cli import options
 from animus3d_cli.session import preset_for, resolve_device
 from animus3d_cli.settings import build_config
 
+RENDERING = ("lora", "distill", "sample", "follow", "refine", "evaluate")
+
 
 def command(
     assets: Annotated[
@@ -45,7 +47,7 @@ def command(
             "--preset",
             metavar="NAME",
             help="default (points), video (embedded-video), score (that without its pixel flow, as in the paper), "
-            "published, skeleton (bones, points), or akd (bones, CogVideoX-5b).",
+            "published, skeleton (bones, points), akd (bones, CogVideoX-5b), or animate3d (views that agree).",
             show_default=False,
         ),
     ] = None,
@@ -60,9 +62,11 @@ def command(
     Variants: full, sds-7.5, sds-100, no-faithful-noise, no-dual-distribution, static-prompt, refined; with priors that
     see points also arap, hexplane, match; with those that make videos no-tv, no-arap, no-flow, no-score. Of a motion of
     bones (--preset skeleton or akd): full, no-ground-penalty, no-smoothness, no-physics, field-instead-of-skeleton;
-    with priors that see points also points-instead-of-skeleton, with those that make videos no-ground. Every asset is
-    animated by each, with every seed, in runs of its own under FOLDER/runs, which resume; its rig is made once.
-    Settings of the stages: --set distill.arap_weight=10, rig., track., lora., refine., evaluate., asset.
+    with priors that see points also points-instead-of-skeleton, with those that make videos no-ground. Of views that
+    are sampled and followed (--preset animate3d, or that with --prior exact-views, whose bank is the asset's own file):
+    full, no-4d-sds, no-arap-in-match, single-view. Every asset is animated by each, with every seed, in runs of its own
+    under FOLDER/runs, which resume; its rig is made once. Settings of the stages: --set distill.arap_weight=10, rig.,
+    track., lora., sample., follow., refine., evaluate., asset.
 
     Writes FOLDER/ablation.json, table.md, table.csv and table.tex: means with intervals, and whether the paper's
     orderings hold.
@@ -70,8 +74,8 @@ def command(
     Example: animus3d ablate deer.ply bird.ply --prompt "a jumping animal" --out study
     """
     from animus3d_cli.console import Console
-    from stages.ablate import PRESETS
     from stages.ablate import run as ablate
+    from stages.ablate_variant import PRESETS
     from stages.ablation.tasks import read_tasks, tasks_of
     from stages.ablation.variants import chosen, names_for
     from stages.errors import BadInput
@@ -81,15 +85,20 @@ def command(
         raise BadInput("--tasks names assets and sentences already.", "Leave out ASSET and --prompt, or --tasks.")
     tasks = read_tasks(table) if table is not None else tasks_of(assets or [], prompts or [])
     flags = [
-        *((stage, "device", resolve_device(device)) for stage in ("lora", "distill", "refine", "evaluate")),
-        *((stage, "raster", raster) for stage in ("lora", "distill", "refine", "evaluate")),
-        *((stage, "prior", prior) for stage in ("lora", "distill", "refine")),
+        *(
+            (stage, "device", resolve_device(device))
+            for stage in ("lora", "distill", "refine", "evaluate", "sample", "follow")
+        ),
+        *((stage, "raster", raster) for stage in ("lora", "distill", "refine", "evaluate", "sample", "follow")),
+        *((stage, "prior", prior) for stage in ("lora", "distill", "refine", "sample")),
         ("distill", "steps", steps),
+        ("follow", "steps", steps),
     ]
     assignments = [f"{stage}.{name}={value}" for stage, name, value in flags if value is not None]
     config = build_config(PRESETS, preset_for(preset, prior), {"seeds": seeds}, [*assignments, *(settings or [])])
     bones = config.distill.motion.kind == "skeleton"
-    suiting = names_for(is_points_kind(config.distill.prior), skeleton=bones)
+    points = not config.views and is_points_kind(config.distill.prior)
+    suiting = names_for(points, skeleton=bones, views=config.views)
     wanted = suiting if names is None else [name.strip() for name in names.split(",") if name.strip()]
     console = Console()
     try:

@@ -1,9 +1,9 @@
 """The papers' ablations by name: what each takes away, and what the paper says that this does.
 
 ``VARIANTS`` are those of Animus3D, and of ours, for motions of any kind; ``SKELETON`` are those of AKD (section 6.5),
-for a motion of bones over a ground. The papers show them as pictures and give no settings; how each is done here is
-[ours], and stands in ``summary``. ``claims`` name the figures of ``eval`` in which the effect would show, and which
-way.
+for a motion of bones over a ground; ``VIEWS`` those of Animate3D, which follows videos of several views. The papers
+show them as pictures and give no settings; how each is done here is [ours], and stands in ``summary``. ``claims`` name
+the figures of ``eval`` in which the effect would show, and which way.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ class Variant:
 
     name: str
     summary: str
-    settings: Mapping[str, Any] = field(default_factory=dict)  # of distill
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of distill; of following videos, where a study does
     claims: Sequence[Claim] = ()
     refined: bool = False  # refine runs after distill
     physics: bool = True  # a simulated body follows the bones, where the study has physics
     sees: Literal["", "points", "video"] = ""  # the kind of prior that it is for; any
+    together: bool = True  # views of a sample are drawn together, where a study follows videos
+    clean: bool = True  # 4D-SDS comes after matching, where a study follows videos
 
 
 FULL = "full"
@@ -172,11 +174,42 @@ SKELETON = (
 """What AKD adds, one part at a time. ``judge`` is none of ``eval``'s figures: the judge of motions belongs to the
 benchmarks."""
 
-NAMES = tuple(variant.name for variant in (*VARIANTS, *SKELETON))
+VIEWS = (
+    Variant(
+        "no-4d-sds",
+        "the match alone, without 4D-SDS after it",
+        claims=[
+            Claim("view_agreement", "higher", "without 4D-SDS renders are farther from the sampled views"),
+            Claim("trajectory_ratio", "higher", "without 4D-SDS the motion is farther from the true one"),
+        ],
+        clean=False,
+    ),
+    Variant(
+        "no-arap-in-match",
+        "without ARAP while videos are matched",
+        {"regularizers.arap_weight": 0.0},
+        [Claim("neighbour_distance_change", "higher", "without ARAP the body breaks")],
+    ),
+    Variant(
+        "single-view",
+        "as many views, each drawn without the others",
+        claims=[
+            Claim("view_agreement", "higher", "views that are drawn alone cannot all be followed"),
+            Claim("trajectory_ratio", "higher", "views that are drawn alone lead farther from the true motion"),
+        ],
+        together=False,
+    ),
+)
+"""What Animate3D's ablations take away (its Table 3b); claims in figures of ``eval`` are [ours]."""
+
+NAMES = tuple(variant.name for variant in (*VARIANTS, *SKELETON, *VIEWS))
 
 
-def names_for(points: bool, *, skeleton: bool = False) -> list[str]:
-    """The names of the variants for priors that see points, or make videos; of a motion of bones, or of another."""
+def names_for(points: bool, *, skeleton: bool = False, views: bool = False) -> list[str]:
+    """The names of the variants for priors that see points, or make videos; of a motion of bones, or of another; of a
+    study that follows ``views``."""
+    if views:
+        return [variant.name for variant in (VARIANTS[0], *VIEWS)]
     suiting = (VARIANTS[0], *SKELETON) if skeleton else VARIANTS
     return [variant.name for variant in suiting if variant.sees in ("", "points" if points else "video")]
 
@@ -186,4 +219,4 @@ def chosen(names: Sequence[str]) -> list[Variant]:
     unknown = [name for name in names if name not in NAMES]
     if unknown:
         raise BadInput(f"There is no variant {unknown[0]!r}.", f"Choose from: {', '.join(NAMES)}.")
-    return [variant for variant in (*VARIANTS, *SKELETON) if variant.name in {FULL, *names}]
+    return [variant for variant in (*VARIANTS, *SKELETON, *VIEWS) if variant.name in {FULL, *names}]

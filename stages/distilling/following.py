@@ -8,9 +8,8 @@ Two things are compared in every step:
   after the other.
 
 Colours alone copy grain, and fail where views disagree (a ratio of 1.14 on a sampled wave). So tracks are followed too,
-each as far as it can be trusted: how sure the estimate is, and how much of the surface the camera sees. How well one
-movement in space explains what several cameras see is measured, not weighed. [ours; Animate3D compares colours and
-silhouettes]
+each as far as it can be trusted: how sure the estimate is, how much of the surface the camera sees, and how far other
+cameras agree. [ours; Animate3D compares colours and silhouettes]
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor
 
 from stages.conventions import step_generator
-from stages.distilling.tracks import Tracks, agreement
+from stages.distilling.tracks import Tracks, agreed, agreement
 from stages.gaussians import Frames, Gaussians
 from stages.guides import Guide
 from stages.motion.interface import Motion, Regularizer
@@ -73,8 +72,8 @@ class Following:
         self.times = guides[0].times
         low, high = asset.bounds()
         self.size = float((high - low).norm())
-        self.tracks = list(tracks)
-        self.agreement = agreement(asset.means, self.tracks)
+        self.agreement = agreement(asset.means, tracks)
+        self.tracks = agreed(asset.means, tracks, self.size) if len(tracks) > 1 else list(tracks)
 
     def step(self, motion: Motion, regularizers: Sequence[Regularizer], step: int) -> dict[str, Tensor]:
         """Values of all terms in optimiser step ``step``, by name; "loss" is their weighted sum."""

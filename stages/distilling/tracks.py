@@ -19,6 +19,9 @@ from stages.raster import Rasterizer, render
 SEEN = 0.3
 """Of a Gaussian's own light: from this share that reaches the camera it counts as seen in full. [ours]"""
 
+DOUBT, ROUNDS = 0.01, 5
+"""Of ``agreed``. [ours]"""
+
 
 @dataclass(frozen=True)
 class Tracks:
@@ -119,28 +122,63 @@ def agreement(rest: Tensor, tracks: Sequence[Tracks]) -> float | None:
     tracks' movement, in squared world units, that the best one leaves. None where no two cameras see the same."""
     if len(tracks) < 2:
         return None
-    _, explained, counted = triangulated(rest, tracks)
-    return None if counted == 0.0 else explained
+    seen = [Seen.of(rest, one) for one in tracks]
+    twice = _seen_twice(seen)
+    moved = sum(float((one.weights * twice * one.moves.square().sum(dim=-1)).sum()) for one in seen)
+    left = sum(float((one.weights * twice * away**2).sum()) for one, away in zip(seen, _apart(seen), strict=True))
+    return 1.0 - left / max(moved, 1e-12) if twice.any() else None
 
 
-def triangulated(rest: Tensor, tracks: Sequence[Tracks]) -> tuple[Tensor, float, float]:
-    """The displacements [T, N, 3] of ``rest`` [N, 3] that explain all tracks best (weighted least squares of the
-    linearised projections), the share of movement that they explain, and the weight of what was seen twice."""
-    rows, values, weights = [], [], []
-    for one in tracks:
-        jacobian = _jacobian(one.camera, rest)  # [N, 2, 3]
-        rows.append(jacobian * one.pixel_size[:, None, None])
-        values.append((one.targets - one.camera.project(rest)) * one.pixel_size[:, None])
-        weights.append(one.weights)
-    A, b, w = torch.stack(rows), torch.stack(values), torch.stack(weights)  # [V, N, 2, 3], [V, T, N, 2], [V, T, N]
-    normal = torch.einsum("vtn,vnai,vnaj->tnij", w, A, A) + 1e-4 * torch.eye(3).to(A)
-    right = torch.einsum("vtn,vnai,vtna->tni", w, A, b)
-    moves = torch.linalg.solve(normal, right)
-    left = (torch.einsum("vnai,tni->vtna", A, moves) - b).square().sum(dim=-1)
-    twice = ((w > 0.1).sum(dim=0) >= 2).to(w)
-    moved = (w * twice * b.square().sum(dim=-1)).sum()
-    explained = 1.0 - (w * twice * left).sum() / moved.clamp(min=1e-12)
-    return moves, float(explained), float((w * twice).sum())
+def agreed(rest: Tensor, tracks: Sequence[Tracks], size: float) -> list[Tracks]:
+    """``tracks``, each weighed by how far it agrees with the others: one that is ``DOUBT`` of the asset's ``size`` away
+    from the best movement in space counts half. What a single camera sees counts as before.
+
+    The movement is found again with the new weights a few times, so that of three cameras two prevail.
+    """
+    seen = [Seen.of(rest, one) for one in tracks]
+    twice = _seen_twice(seen)
+    for _ in range(ROUNDS):
+        trust = [torch.where(twice, 1.0 / (1.0 + (away / (DOUBT * size)) ** 2), 1.0) for away in _apart(seen)]
+        seen = [replace(one, weights=t.weights * share) for one, t, share in zip(seen, tracks, trust, strict=True)]
+    return [replace(t, weights=one.weights) for t, one in zip(tracks, seen, strict=True)]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one camera says of the movement of every Gaussian, in world units: ``directions`` of it are ``moves``."""
+
+    directions: Tensor  # [N, 2, 3]
+    moves: Tensor  # [T, N, 2]
+    weights: Tensor  # [T, N]
+
+    @staticmethod
+    def of(rest: Tensor, tracks: Tracks) -> Seen:
+        """By projections, linear about ``rest`` [N, 3]."""
+        directions = _jacobian(tracks.camera, rest) * tracks.pixel_size[:, None, None]
+        return Seen(
+            directions, (tracks.targets - tracks.camera.project(rest)) * tracks.pixel_size[:, None], tracks.weights
+        )
+
+
+def _seen_twice(seen: Sequence[Seen]) -> Tensor:
+    """Which Gaussians two cameras or more see, [T, N]."""
+    return torch.stack([one.weights > 0.1 for one in seen]).sum(dim=0) >= 2
+
+
+def triangulated(seen: Sequence[Seen]) -> Tensor:
+    """The movement [T, N, 3] in space that explains best what cameras see: weighted least squares."""
+    normal = 1e-4 * torch.eye(3).to(seen[0].moves) + sum(
+        torch.einsum("tn,nai,naj->tnij", one.weights, one.directions, one.directions) for one in seen
+    )
+    right = sum(torch.einsum("tn,nai,tna->tni", one.weights, one.directions, one.moves) for one in seen)
+    best: Tensor = torch.linalg.solve(normal, right)
+    return best
+
+
+def _apart(seen: Sequence[Seen]) -> list[Tensor]:
+    """How far what each camera sees is from the best movement, [T, N] in world units."""
+    best = triangulated(seen)
+    return [(torch.einsum("nai,tni->tna", one.directions, best) - one.moves).norm(dim=-1) for one in seen]
 
 
 def _jacobian(camera: Camera, points: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, TypeGuard
 
@@ -220,6 +221,10 @@ class MultiViewPrior(Prior, Protocol):
         """The V cameras that the model knows, the first of them at ``azimuth_deg``."""
         ...
 
+    def alone(self) -> MultiViewPrior:
+        """The same model, which denoises a single video."""
+        ...
+
     @property
     def sampling(self) -> SamplingDefaults:
         """How it is sampled from unless it is told otherwise."""
@@ -233,6 +238,12 @@ def sees_views(prior: Prior) -> TypeGuard[MultiViewPrior]:
 
 class SeesViews:
     """The part that all priors of V views share: how they observe."""
+
+    def alone(self: MultiViewPrior) -> MultiViewPrior:
+        """See ``MultiViewPrior.alone``; what is loaded already is shared."""
+        made = copy(self)
+        made.num_views = 1
+        return made
 
     @property
     def sampling(self) -> SamplingDefaults:

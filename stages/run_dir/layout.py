@@ -49,6 +49,9 @@ BY_FOLDER = {stage.folder: stage for stage in (FIT, SAMPLES, *PIPELINE)}
 MADE_BY = {stage.folder: stage.command for stage in PIPELINE}
 """Folder -> the command that fills it, in the order of the pipeline."""
 
+TAKEN_OVER = (RIG, LORA, SAMPLES, MOTION, REFINED, TRACKED)
+"""What a run that begins with another takes over, in order."""
+
 MOTIONS = tuple(stage.folder for stage in reversed(PIPELINE) if stage.result == MOTION.result)
 """Folders that hold a motion, the one that later stages prefer first."""
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from stages.errors import BadInput, CorruptCheckpoint, MissingStage, NotFinite, SettingsDiffer
 from stages.events import Report, silent
 from stages.files import file_hash, read_json, write_json, writing
-from stages.run_dir.layout import FIT, FORMAT, MADE_BY, PIPELINE
+from stages.run_dir.layout import FIT, FORMAT, MADE_BY, PIPELINE, TAKEN_OVER
 from stages.run_dir.lock import hold
 from stages.run_dir.provenance import versions
 from stages.run_dir.stage_folder import StageFolder
@@ -223,11 +223,11 @@ class RunDir:
         with writing(self.path):
             if not self.canonical_ply.exists():
                 _copy_folder(source.canonical_ply.parent, self.canonical_ply.parent)
-            for name, command in MADE_BY.items():
-                if command == before:
+            for stage in TAKEN_OVER:
+                if stage.command == before:
                     break
-                if source.stage(name).is_complete() and not (self.path / name).exists():
-                    _copy_folder(source.path / name, self.path / name)
+                if source.stage(stage.folder).is_complete() and not (self.path / stage.folder).exists():
+                    _copy_folder(source.path / stage.folder, self.path / stage.folder)
         if (self.path / "run.json").exists():
             return
         manifest: dict[str, Any] = read_json(source.path / "run.json") or {}

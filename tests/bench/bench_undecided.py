@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stages.ablate import PRESETS
+from stages.ablate_variant import PRESETS
 from stages.conventions import step_generator
 from stages.distilling.distillation import Distillation
 from stages.distilling.score import Score

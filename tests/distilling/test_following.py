@@ -12,7 +12,16 @@ from stages.conventions import frame_times
 from stages.distilling.following import FollowConfig, Following
 from stages.distilling.given import GivenVideos, cropped, in_step, shrunk
 from stages.distilling.sideways import Sideways
-from stages.distilling.tracks import agreement, estimated_tracks, most_like, tracks_of, triangulated, visibility
+from stages.distilling.tracks import (
+    Seen,
+    agreed,
+    agreement,
+    estimated_tracks,
+    most_like,
+    tracks_of,
+    triangulated,
+    visibility,
+)
 from stages.errors import BadInput
 from stages.gaussians import Frames, Gaussians
 from stages.guides import Guide
@@ -76,7 +85,7 @@ def test_two_cameras_agree_and_say_where_it_goes() -> None:
         tracks.append(tracks_of(asset, camera, flow / alpha.clamp(min=1e-3), sure, choose("cpu")))
     explained = agreement(asset.means, tracks)
     assert explained is not None and explained > 0.95
-    moves = triangulated(asset.means, tracks)[0]
+    moves = triangulated([Seen.of(asset.means, one) for one in tracks])
     twice = torch.stack([one.weights[-1] for one in tracks]).amin(dim=0) > 0.5
     wanted = (frames.means[-1] - asset.means)[twice]
     assert float((moves[-1, twice] - wanted).norm(dim=-1).mean()) < 0.1 * float(wanted.norm(dim=-1).mean())
@@ -84,6 +93,27 @@ def test_two_cameras_agree_and_say_where_it_goes() -> None:
     disagreeing = agreement(asset.means, [tracks[0], against])
     assert disagreeing is not None and disagreeing < 0.6
     assert agreement(asset.means, tracks[:1]) is None
+
+
+def test_of_three_cameras_two_that_agree_prevail() -> None:
+    asset = ball(200)
+    frames = rising(asset)
+    tracks = []
+    for azimuth in (0.0, 25.0, 50.0):
+        camera = camera_at(azimuth)
+        flow, alpha = render_flow(asset, camera, choose("cpu"), frames.means)
+        sure = (alpha[..., 0] > 0.5).float()
+        tracks.append(tracks_of(asset, camera, flow / alpha.clamp(min=1e-3), sure, choose("cpu")))
+    tracks[1] = replace(tracks[1], targets=2.0 * tracks[1].camera.project(asset.means) - tracks[1].targets)
+    size = float((asset.bounds()[1] - asset.bounds()[0]).norm())
+    everyone = torch.stack([one.weights[-1] for one in tracks]).amin(dim=0) > 0.5
+    left = [
+        float((one.weights[-1] / before.weights[-1])[everyone].mean())
+        for one, before in zip(agreed(asset.means, tracks, size), tracks, strict=True)
+    ]
+    assert everyone.sum() > 10 and left[1] < 0.1 and min(left[0], left[2]) > 0.5
+    alone = [replace(one, weights=one.weights * (number == 1)) for number, one in enumerate(tracks)]
+    assert torch.equal(agreed(asset.means, alone, size)[1].weights, tracks[1].weights)
 
 
 def test_a_video_that_does_not_begin_at_rest_is_tracked_from_where_it_is_nearest() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.ablate import PRESETS, settings_of
+from stages.ablate_variant import PRESETS, settings_of
 from stages.ablation.variants import FULL, chosen, names_for
 from stages.assets import asset_path
 from stages.skeletons import physics_simulation

@@ -4,7 +4,8 @@
              alone, with the true pixel flow, and as ``distill --video`` does, with the estimated one
     video    one and two cameras, 256 px, 24 frames, as ``distill --video`` does, with and without what it assumes
     exact    MSD on the exact prior of four joint views, ten seeds, without blur (an hour)
-    stages   match on samples of the exact prior, four joint views or four single ones, before and after 4D-SDS
+    stages   six clips: pixel flow of embedded-video; on the exact prior MSD, match, and 4D-SDS after it, with four views
+             that are drawn together and with four that are drawn alone (an hour)
 
 Each part that is run replaces its figures in ``results/views.json``; the last line is JSON. Of a fit: ``ratio`` is its
 distance from the true clip over that of the asset at rest, ``cosine`` that of all displacements, ``amplitude`` how far
@@ -19,44 +20,29 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import median
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from stages.cameras import Camera, fitting_radius, orbit_camera
-from stages.conventions import frame_times, step_generator
-from stages.distill_videos import VideosConfig, field_for
-from stages.distilling.clean_score import CleanScore, CleanScoreConfig
-from stages.distilling.draw_videos import Drawing
-from stages.distilling.following import Following
-from stages.distilling.given import shrunk
-from stages.distilling.sideways import Sideways
+from stages.conventions import frame_times
+from stages.distill_videos import VideosConfig
 from stages.distilling.tracks import Tracks, estimated_tracks, tracks_of
 from stages.gaussians import Frames, Gaussians
 from stages.guides import Guide
-from stages.guides.cutout import cut_out
-from stages.metrics.trajectory import compare
-from stages.motion.interface import Motion
-from stages.motion.kinds import new_motion
-from stages.priors.exact_views import ExactViewsPrior
-from stages.priors.parameterization import Parameterization
 from stages.raster import choose, render
 from stages.raster.render import render_flow
-from stages.refine import RefineConfig
 from stages.settings import with_settings
 from stages.zoo.clips import rigged_clip
-from tests.bench.exact import build_world, ddpm_betas, exact_config
+from tests.bench.exact import build_world, exact_config
 from tests.bench.exact_views import distil_joint
 from tests.bench.held_out import CASES, FOV_DEG, NUM_GAUSSIANS
 from tests.bench.record import RESULTS, finish, provenance
+from tests.bench.view_stages import Figures, Stages, figures, fitted
 
-Figures = dict[str, Any]
 SEEN = ("trex-walk", "cow-jump", "cow-run", "robotexpressive-wave")
 """A walk, a jump, a gallop and a wave."""
 FILMED = ("trex-walk", "cow-jump", "cow-run", "trex-run", "trex-jump", "robotexpressive-walk")
 IN_DEPTH = ("robotexpressive-wave", "robotexpressive-dance")
-FACING_DEG = 0.0
 AT_REST = 0.7
 
 
@@ -76,6 +62,12 @@ def cameras(asset: Gaussians, azimuths: Sequence[float], size_px: int) -> list[C
         )
         for azimuth in azimuths
     ]  # fmt: skip
+
+
+def prompt_of(name: str) -> str:
+    """The sentence of a case."""
+    [case] = [case for case in CASES if case.name.endswith(name)]
+    return case.prompt
 
 
 @torch.no_grad()
@@ -100,34 +92,6 @@ def true_tracks(frames: Frames, camera: Camera) -> Tracks:
     """Tracks from the pixel flow of ``frames`` themselves."""
     flow, alpha = render_flow(frames.asset, camera, choose("cpu"), frames.means)
     return tracks_of(frames.asset, camera, flow / alpha.clamp(min=1e-3), (alpha[..., 0] > 0.5).float(), choose("cpu"))
-
-
-def fitted(
-    asset: Gaussians, guides: list[Guide], tracks: list[Tracks], config: VideosConfig
-) -> tuple[Motion, Following]:
-    """The motion that ``config`` finds, as ``distill --video`` does without a sentence."""
-    fit = Following(
-        asset, [shrunk(guide, config.render_px) for guide in guides], tracks, config.follow, choose("cpu"),
-        steps=config.steps, seed=config.seed,
-    )  # fmt: skip
-    motion = new_motion(field_for(config, guides), asset, config.seed)
-    regularizers = [*motion.regularizers(asset, config.regularizers)]
-    if config.sideways_weight:
-        regularizers.append(Sideways(config.sideways_weight, asset, FACING_DEG))
-    optimiser = torch.optim.Adam(motion.parameter_groups(config.learning_rate))
-    for step in range(config.steps):
-        loss = fit.step(motion, regularizers, step)["loss"]
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-    return motion, fit
-
-
-def figures(truth: Frames, means: Tensor) -> Figures:
-    """How near ``means`` [T, N, 3] are to the true ones."""
-    found = compare(means, truth.means, truth.asset.means)
-    names = ("ratio", "cosine", "amplitude")
-    return {name: round(float(getattr(found, name)), 3) for name in names}
 
 
 def measured(truth: Frames, guides: list[Guide], tracks: list[Tracks], config: VideosConfig) -> Figures:
@@ -207,82 +171,16 @@ def exact(seeds: Sequence[int] = range(10)) -> Figures:
 
 
 def stages() -> Figures:
-    """See the module."""
-    found: Figures = {}
-    for name in ("cow-jump", "trex-walk", "cow-run"):
-        truth = clip_of(name, 16)
-        schedule = Parameterization.from_betas(ddpm_betas(), "epsilon")
-        loop = name != "cow-jump"
-        bank = torch.stack([shifted(truth.means, phase, loop) for phase in range(15 if loop else 1)])
-        for label, num_views in (("joint", 4), ("single", 1)):
-            prior = ExactViewsPrior(truth.asset, {"clip": bank}, schedule, num_views=num_views)
-            guides = sampled(prior, truth.asset, views=4)
-            tracks = [estimated_tracks(truth.asset, guide, choose("cpu")) for guide in guides]
-            motion, fit = fitted(truth.asset, guides, tracks, VideosConfig())
-            times = fit.times
-            with torch.no_grad():
-                before = nearest(truth.asset, bank, motion.at(truth.asset, times).means)
-            refined(motion, prior, truth.asset)
-            with torch.no_grad():
-                after = nearest(truth.asset, bank, motion.at(truth.asset, times).means)
-            found[f"{name}, {label}"] = {
-                "agree": None if fit.agreement is None else round(fit.agreement, 3),
-                "match": before,
-                "match + 4D-SDS": after,
-            }
-            print(name, label, found[f"{name}, {label}"], flush=True)
-            keep("stages", found)
-    return found
-
-
-def nearest(asset: Gaussians, bank: Tensor, means: Tensor) -> Figures:
-    """``figures`` against the one of ``bank`` [P, T, N, 3] that is nearest: samples begin at any phase."""
-    away = [float((clip - means).norm()) for clip in bank]
-    return figures(Frames(asset, bank[away.index(min(away))]), means)
-
-
-def shifted(means: Tensor, phase: int, loop: bool) -> Tensor:
-    """A loop [T, N, 3], whose last frame is its first, begun ``phase`` frames later."""
-    return means[(torch.arange(len(means)) + phase) % (len(means) - 1)] if loop else means
-
-
-def sampled(prior: ExactViewsPrior, asset: Gaussians, views: int) -> list[Guide]:
-    """``views`` videos as guides, drawn V at a time."""
-    guides: list[Guide] = []
-    grey = torch.full((3,), 0.5)
-    for number in range(views // prior.num_views):
-        drawing = Drawing(
-            prior, asset, grey, choose("cpu"), prompt="clip", negative="", how=prior.sampling,
-            azimuth_deg=35.0 + 360.0 * number / views,
-        )  # fmt: skip
-        videos = drawing.draw(step_generator(0, number, stream=8), lambda done, steps: None)
-        for camera, rgb in zip(drawing.cameras, videos, strict=True):
-            guides.append(
-                Guide(
-                    camera=camera,
-                    rgb=rgb,
-                    mask=cut_out(rgb).mask,
-                    times=frame_times(len(rgb)),
-                    background=grey,
-                    starts_at_rest=False,
-                )
-            )
-    return guides
-
-
-def refined(motion: Motion, prior: ExactViewsPrior, asset: Gaussians, steps: int = 60) -> None:
-    """4D-SDS as ``refine --objective 4d-sds`` does."""
-    grey = torch.full((3,), 0.5)
-    score = CleanScore(prior, asset, grey, choose("cpu"), CleanScoreConfig(num_azimuths=4), prompt="clip", seed=0)
-    regularizers = motion.regularizers(asset, RefineConfig().regularizers)
-    optimiser = torch.optim.Adam(motion.parameter_groups(RefineConfig().learning_rate))
-    for step in range(steps):
-        frames, generator = motion.at(asset, score.times), step_generator(0, step)
-        loss = score.config.weight * score.loss(frames, step)
-        loss = loss + sum((term.weight * term(frames, generator) for term in regularizers), torch.zeros(()))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
+    """See the module. Rows that are recorded are not made again."""
+    for name in FILMED:
+        rows = Stages(clip_of(name, 16), prompt_of(name), loop=not name.endswith("jump"))
+        for label, made in rows.all():
+            found = recorded().get("stages", {})
+            if label not in found.get(name, {}):
+                found.setdefault(name, {}).update(made())
+                print(name, label, found[name][label], flush=True)
+                keep("stages", found)
+    return dict(recorded()["stages"])
 
 
 PARTS: dict[str, Callable[[], Figures]] = {"renders": renders, "video": video, "exact": exact, "stages": stages}

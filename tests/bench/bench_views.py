@@ -4,7 +4,7 @@
              alone, with the true pixel flow, and as ``distill --video`` does, with the estimated one
     video    one and two cameras, 256 px, 24 frames, as ``distill --video`` does, with and without what it assumes
     exact    MSD on the exact prior of four joint views, ten seeds, without blur (an hour)
-    stages   six clips: pixel flow of embedded-video; on the exact prior MSD, match, and 4D-SDS after it, with four views
+    stages   six clips: pixel flow of embedded-video; on the exact prior MSD, match, 4D-SDS after it, with four views
              that are drawn together and with four that are drawn alone (an hour)
 
 Each part that is run replaces its figures in ``results/views.json``; the last line is JSON. Of a fit: ``ratio`` is its

@@ -182,7 +182,7 @@ def tell_of_views(fit: Following, report: Report) -> None:
         return
     said = f"One motion in space explains {max(0.0, fit.agreement):.0%} of what {len(fit.tracks)} cameras see"
     if fit.agreement < AGREEING:
-        report(Caution(f"{said}: they disagree, and what they disagree about is followed by halves."))
+        report(Caution(f"{said}: they disagree, and what they disagree about counts less."))
     else:
         report(Note(f"{said}."))
 

@@ -64,33 +64,50 @@ def count(module: nn.Module) -> int:
 def fake_mvvdm() -> Iterator[tuple[MVVDMPrior, dict[str, nn.Module]]]:
     """The prior with parts of true shape whose tensors have shapes only, as all that is made within the block."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    eyes = CLIPVisionConfig(**{**CLIP_H_PICTURES.to_dict(), "projection_dim": 1024})
     with TemporaryDirectory() as name:
-        folder = Path(name)
         with mode:
-            torch.set_default_dtype(torch.bfloat16)
-            modules: dict[str, Any] = {
-                "unet": MultiViewUNetMotionModel(),
-                "vae": _sd_vae(),
-                "image_encoder": CLIPVisionModelWithProjection(eyes),
-            }
-            torch.set_default_dtype(torch.float32)
-        for part in ("unet", "vae"):
-            modules[part].save_config(folder / part)
-        ddim_scheduler().save_config(folder / "scheduler")
-        index = {"_class_name": PIPELINE, **{part: list(names) for part, names in CLASSES.items()}}
-        (folder / "model_index.json").write_text(json.dumps(index))
-        prior = load_prior(name)
+            modules = true_parts()
+        prior = load_prior(folder_for(modules, Path(name)))
         assert isinstance(prior, MVVDMPrior)
-        prior.dtype = torch.bfloat16
-        pixels = torch.zeros(prior.num_views, 3, eyes.image_size, eyes.image_size)
         with mode:
-            for module in modules.values():
-                module.eval().requires_grad_(False)
-            given = {"denoiser": prior.prepared(modules["unet"]), "vae": modules["vae"]}
-            prior.__dict__.update(given | {"image_encoder": modules["image_encoder"], "_pixels": lambda _: pixels})
+            fill(prior, modules)
             with patch.object(Tensor, "cpu", lambda tensor: tensor):
                 yield prior, modules
+
+
+def true_parts() -> dict[str, Any]:
+    """The network, the autoencoder and CLIP's image encoder, at true size in bfloat16, on torch's default device."""
+    eyes = CLIPVisionConfig(**{**CLIP_H_PICTURES.to_dict(), "projection_dim": 1024})
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        return {
+            "unet": MultiViewUNetMotionModel(),
+            "vae": _sd_vae(),
+            "image_encoder": CLIPVisionModelWithProjection(eyes),
+        }
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def folder_for(modules: dict[str, Any], folder: Path) -> str:
+    """Write what a prior reads before weights; returns the folder's name."""
+    for part in ("unet", "vae"):
+        modules[part].save_config(folder / part)
+    ddim_scheduler().save_config(folder / "scheduler")
+    index = {"_class_name": PIPELINE, **{part: list(names) for part, names in CLASSES.items()}}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return str(folder)
+
+
+def fill(prior: MVVDMPrior, modules: dict[str, Any]) -> None:
+    """Give ``prior`` its parts."""
+    prior.dtype = torch.bfloat16
+    for module in modules.values():
+        module.eval().requires_grad_(False)
+    size = modules["image_encoder"].config.image_size
+    pixels = torch.zeros(prior.num_views, 3, size, size, device=prior.device)
+    given = {"denoiser": prior.prepared(modules["unet"]), "vae": modules["vae"]}
+    prior.__dict__.update(given | {"image_encoder": modules["image_encoder"], "_pixels": lambda _: pixels})
 
 
 def text() -> Text:

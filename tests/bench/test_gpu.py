@@ -48,6 +48,12 @@ def test_kernels_are_compared_in_values_and_gradients(tmp_path: Path) -> None:
         assert all(0.0 < error["max"] < 1e-6 for error in case["errors"].values())
 
 
+def test_four_views_are_sampled(tmp_path: Path) -> None:
+    found = done("views", tmp_path)
+    assert found["views"] == 4 and found["finite"] and found["seconds_of_a_guided_step"] > 0.0
+    assert found["seconds_of_a_sample_with_freeinit"] > 2.0 * found["seconds_of_a_sample"]
+
+
 def test_a_wrong_kernel_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that ignores that scales differ from frame to frame."""
     choose = kernels.choose

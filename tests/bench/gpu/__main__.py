@@ -1,10 +1,10 @@
-"""Everything that only a card can say, in six minutes: ``python -m tests.bench.gpu`` (or ``make gpu``).
+"""Everything that only a card can say, in seven minutes: ``python -m tests.bench.gpu`` (or ``make gpu``).
 
-    python -m tests.bench.gpu [PART...] [--again] [--minutes 6] [--results DIR] [--tiny] [--device cuda]
+    python -m tests.bench.gpu [PART...] [--again] [--minutes 7] [--results DIR] [--tiny] [--device cuda]
 
 Runs with the Python and torch that it finds (3.10 to 3.13): no virtual environment, nothing is fetched. Each part is a
 process of its own with a time budget, and writes ``results/gpu_PART.json`` while it goes: a crash, a full memory or an
-overrun ends that part alone. A part whose result of this commit is there is skipped, so that what six minutes did not
+overrun ends that part alone. A part whose result of this commit is there is skipped, so that what seven minutes did not
 suffice for is made by the same command again. Without git, say which commit it is: ANIMUS3D_COMMIT=..., or a file
 COMMIT.
 
@@ -13,6 +13,7 @@ doctor     what ``animus3d doctor`` finds
 kernels    gsplat's kernels against the readable twin: values and gradients
 tests      the tests that are marked ``gpu``
 published  ModelScope at true size, random weights: seconds, memory, utilisation, the preset's minutes
+views      MV-VDM at true size, random weights: seconds of a guided step, memory while four views are sampled
 default    ``fit-lora`` and ``distill`` with the default prior and settings, on this device and on its CPU
 
 ``--tiny --device cpu`` takes the same paths at tiny size, without a card. Exit code 0 when every part is done, 1 when
@@ -35,7 +36,7 @@ from stages.doctor import PACKAGES
 from tests.bench.gpu import results
 from tests.bench.gpu.commit import ROOT, commit, is_certain
 
-SECONDS = {"build": 200, "doctor": 40, "kernels": 50, "tests": 70, "published": 130, "default": 100}
+SECONDS = {"build": 200, "doctor": 40, "kernels": 50, "tests": 70, "published": 130, "views": 60, "default": 100}
 """The parts in their order, and how long each may take."""
 
 BEHIND = ("llvmlite", "accelerate", "jaxtyping")
@@ -47,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.gpu")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(SECONDS)}; default: all")
     parser.add_argument("--again", action="store_true", help="do parts again whose result of this commit is there")
-    parser.add_argument("--minutes", type=float, default=6.0, help="of all parts together")
+    parser.add_argument("--minutes", type=float, default=7.0, help="of all parts together")
     parser.add_argument("--results", type=Path, default=results.RESULTS, help="where the results go")
     parser.add_argument("--tiny", action="store_true", help="the same paths at tiny size, for the tests")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")

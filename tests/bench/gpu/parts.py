@@ -18,6 +18,7 @@ WHERE = {
     "kernels": "kernels.kernels",
     "tests": "checks.marked_tests",
     "published": "models.published",
+    "views": "views.views",
     "default": "models.default_prior",
 }
 """Part -> module and function, imported when the part begins: one that lacks a package leaves the others alone."""

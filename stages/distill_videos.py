@@ -41,7 +41,8 @@ from stages.motion.timing import LONGEST, SHORTEST, Timing
 from stages.moving.asset import MovingAsset
 from stages.moving.rig import load_rig
 from stages.moving.travel import parse_travel, travelling
-from stages.priors.load import POINTS, load_prior, prior_fingerprint
+from stages.priors.find import POINTS, prior_fingerprint
+from stages.priors.load import load_prior
 from stages.priors.points import sees_points
 from stages.raster import Rasterizer, choose
 from stages.run_dir import RunDir

@@ -202,7 +202,8 @@ def _ffmpeg() -> str:
 
 def _points() -> str:
     from stages.assets import asset_path
-    from stages.priors.load import POINTS, load_prior
+    from stages.priors.find import POINTS
+    from stages.priors.load import load_prior
 
     prior = load_prior(POINTS)
     size = sum(file.stat().st_size for file in asset_path("prior_points").rglob("*") if file.is_file())
@@ -211,7 +212,8 @@ def _points() -> str:
 
 def _embedded() -> str:
     from stages.assets import asset_path
-    from stages.priors.load import EMBEDDED, load_prior
+    from stages.priors.find import EMBEDDED
+    from stages.priors.load import load_prior
 
     prior = load_prior(EMBEDDED)
     size = sum(file.stat().st_size for file in asset_path("prior").rglob("*") if file.is_file())

@@ -24,7 +24,8 @@ from stages.gaussians import Gaussians
 from stages.gaussians.normalised import normalised
 from stages.media.preview import write_preview
 from stages.objectives.sampling import ddim_denoise
-from stages.priors.load import EMBEDDED, POINTS, load_prior, preset_of, prior_fingerprint
+from stages.priors.find import EMBEDDED, POINTS, preset_of, prior_fingerprint
+from stages.priors.load import load_prior
 from stages.priors.lora import adapter_on, adapter_tensors, add_adapter
 from stages.priors.prior import Condition, Prior, Viewpoint
 from stages.priors.profiles import ProfileName

@@ -37,7 +37,8 @@ from stages.motion.kinds import checkpoint_tensors, load_motion
 from stages.motion.regularizers import RegularizerConfig
 from stages.motion.sequence import MotionSequence
 from stages.moving.bank import EXACT_VIEWS, exact_views
-from stages.priors.load import EMBEDDED, POINTS, load_prior, preset_of, prior_fingerprint
+from stages.priors.find import EMBEDDED, POINTS, preset_of, prior_fingerprint
+from stages.priors.load import load_prior
 from stages.priors.points import sees_points
 from stages.priors.prior import Prior, makes_videos, sees_views
 from stages.priors.profiles import ProfileName

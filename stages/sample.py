@@ -34,7 +34,8 @@ from stages.gaussians.stand_in import stand_in
 from stages.media.contact_sheet import contact_sheet, write_png
 from stages.media.video import write_mp4
 from stages.moving.bank import EXACT_VIEWS, exact_views
-from stages.priors.load import load_prior, prior_fingerprint
+from stages.priors.find import prior_fingerprint
+from stages.priors.load import load_prior
 from stages.priors.points import PointsPrior, PointView, sees_points
 from stages.priors.prior import MultiViewPrior, Prior, VideoPrior, makes_videos, sees_views
 from stages.priors.profiles import ProfileName

@@ -250,7 +250,7 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
     if begin.done:
         report(Note("distill is already done with these settings; nothing to do (--force does it again)."))
         return
-    rasterizer = choose(config.device, config.raster)  # before weights are read: it may not be there
+    rasterizer = choose(config.device, config.raster, report)  # before weights are read: it may not be there
     prior = load_prior(
         config.prior,
         config.device,

@@ -126,7 +126,7 @@ def run(run_dir: RunDir, config: VideosConfig, report: Report, *, force: bool = 
     if begin.done:
         report(Note("distill is already done with these settings; nothing to do (--force does it again)."))
         return
-    rasterizer = choose(config.device, config.raster)
+    rasterizer = choose(config.device, config.raster, report)
     if config.sample:
         guides = drawn_videos(samples, config.sample, frame_times(samples.rgb.shape[2]), asset, rasterizer)
     else:

@@ -95,7 +95,7 @@ def run(run_dir: RunDir, config: FitLoraConfig, report: Report, *, force: bool =
         return
 
     # 1. what the asset looks like from around, standing still
-    rasterizer = choose(config.device, config.raster)  # before weights are read: it may not be there
+    rasterizer = choose(config.device, config.raster, report)  # before weights are read: it may not be there
     prior = load_prior(
         config.prior,
         config.device,

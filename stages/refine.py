@@ -121,7 +121,7 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
         return
 
     # 1. and 2. what is repaired, from every viewpoint
-    rasterizer = choose(config.device, config.raster)  # before weights are read: it may not be there
+    rasterizer = choose(config.device, config.raster, report)  # before weights are read: it may not be there
     prior = prior_of(config, asset, placement)
     prior.encode_text([metadata["prompt"], ""])  # before the denoiser needs the memory
     with as_stored(f"The motion to refine in {run_dir.path}"):

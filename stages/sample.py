@@ -107,7 +107,7 @@ def run(run_dir: RunDir, config: SampleConfig, report: Report, *, force: bool = 
     if begin.done:
         report(Note("sample is already done with these settings; nothing to do (--force does it again)."))
         return
-    rasterizer = choose(config.device, config.raster)
+    rasterizer = choose(config.device, config.raster, report)
     if config.prior == EXACT_VIEWS:
         report(Caution("exact-views knows the clips of its bank and nothing else: it is for tests and benchmarks."))
         prior: Prior = exact_views(config.bank, asset, placement, size_px=config.size_px or 64)

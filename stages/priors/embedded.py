@@ -154,7 +154,7 @@ class EmbeddedPrior(SeesVideo):
             strip_local_path(folder / part / "config.json")
         index: dict[str, Any] = {"_class_name": EMBEDDED_PIPELINE}
         index |= {part: list(names) for part, names in CLASSES.items()} | {"motions": self.motions}
-        (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+        (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
     @staticmethod
     def load(name: str, folder: Path, index: Mapping[str, Any], device: torch.device | str) -> EmbeddedPrior:

@@ -63,7 +63,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     """
     index_file = folder / INDEX
     try:
-        return json.loads(index_file.read_text())
+        return json.loads(index_file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadInput(
             f"{folder} is not a video prior: it has no model_index.json.", "See: animus3d train-prior --help"

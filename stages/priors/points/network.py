@@ -159,14 +159,14 @@ class AnimusPointsModel(nn.Module):
         """Write ``folder``, which ``load`` reads."""
         folder.mkdir(parents=True, exist_ok=True)
         config = {"_class_name": type(self).__name__} | asdict(self.config)
-        (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         write_tensors(folder / WEIGHTS, self.state_dict(), {"format": "pt"})
 
     @staticmethod
     def load(folder: Path) -> AnimusPointsModel:
         """The network in ``folder``, in the precision in which it was saved. Raises whatever json and safetensors raise
         of damaged files, and torch of weights that are missing or of other shapes."""
-        told = json.loads((folder / CONFIG).read_text())
+        told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         config = NetworkConfig(**{name: value for name, value in told.items() if not name.startswith("_")})
         with torch.random.fork_rng(devices=[]):  # what is drawn here the weights replace
             network = AnimusPointsModel(config)

@@ -271,7 +271,7 @@ class PointsPrior:
             "scales": self.model.scales.tolist(),
             "unfamiliar": None if math.isinf(self.model.unfamiliar) else round(self.model.unfamiliar, 3),
         }
-        (folder / "model_index.json").write_text(json.dumps(index, indent=1) + "\n")
+        (folder / "model_index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 
     @staticmethod
     def load(name: str, folder: Path, index: Mapping[str, Any], device: torch.device | str) -> PointsPrior:

@@ -67,7 +67,7 @@ def preset_for(preset: str | None, prior: str | None) -> str:
         return preset or "video"
     if preset is not None or prior is None or prior == "points":
         return preset or "default"
-    from stages.priors.load import preset_of
+    from stages.priors.find import preset_of
 
     return preset_of(prior)
 
@@ -80,7 +80,7 @@ def objective_preset(objective: str | None, prior: str | None) -> str | None:
         BadInput: there is no such objective, or the prior cannot serve it.
     """
     from stages.errors import BadInput
-    from stages.priors.load import is_points_kind
+    from stages.priors.find import is_points_kind
 
     if objective not in (None, "match", "msd", "sds"):
         raise BadInput(f"There is no objective {objective!r}.", "Choose one of: match, msd, sds.")

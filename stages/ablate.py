@@ -120,7 +120,7 @@ def write_tables(out: Path, made: dict[str, Any], report: Report) -> None:
     for suffix, text in texts.items():
         path = out / f"table{suffix}"
         with replacing(path) as temporary:
-            temporary.write_text(text)
+            temporary.write_text(text, encoding="utf-8")
         report(Wrote(path, "the means with their intervals" + (", the orderings" if suffix == ".md" else "")))
 
 

@@ -40,7 +40,8 @@ from stages.motion.timing import LONGEST, SHORTEST, USUAL_SECONDS, Timing, timin
 from stages.moving.asset import MovingAsset
 from stages.moving.rig import load_rig
 from stages.moving.travel import parse_travel, travelling
-from stages.priors.load import EMBEDDED, POINTS, load_prior, preset_of, prior_fingerprint
+from stages.priors.find import EMBEDDED, POINTS, preset_of, prior_fingerprint
+from stages.priors.load import load_prior
 from stages.priors.points import sees_points
 from stages.priors.prior import Prior, motions_named, predicts_pixel_flow
 from stages.priors.profiles import ProfileName
@@ -249,7 +250,7 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
     if begin.done:
         report(Note("distill is already done with these settings; nothing to do (--force does it again)."))
         return
-    rasterizer = choose(config.device, config.raster)  # before weights are read: it may not be there
+    rasterizer = choose(config.device, config.raster, report)  # before weights are read: it may not be there
     prior = load_prior(
         config.prior,
         config.device,

@@ -41,7 +41,8 @@ from stages.motion.timing import LONGEST, SHORTEST, Timing
 from stages.moving.asset import MovingAsset
 from stages.moving.rig import load_rig
 from stages.moving.travel import parse_travel, travelling
-from stages.priors.load import POINTS, load_prior, prior_fingerprint
+from stages.priors.find import POINTS, prior_fingerprint
+from stages.priors.load import load_prior
 from stages.priors.points import sees_points
 from stages.raster import Rasterizer, choose
 from stages.run_dir import RunDir
@@ -125,7 +126,7 @@ def run(run_dir: RunDir, config: VideosConfig, report: Report, *, force: bool = 
     if begin.done:
         report(Note("distill is already done with these settings; nothing to do (--force does it again)."))
         return
-    rasterizer = choose(config.device, config.raster)
+    rasterizer = choose(config.device, config.raster, report)
     if config.sample:
         guides = drawn_videos(samples, config.sample, frame_times(samples.rgb.shape[2]), asset, rasterizer)
     else:

@@ -20,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from stages import card
 from stages.errors import NotAvailable, first_line
 from stages.threads import choose as choose_threads
 
@@ -100,13 +101,15 @@ def run() -> Iterator[Finding]:
         yield _package(package, use, f"Install it: pip install {package}", optional=False)
     for package, (extra, use) in EXTRAS.items():
         yield _package(package, use, f"Install it: pip install 'animus3d[{extra}]'", optional=True)
-    card = "Needs an NVIDIA card, its driver, and torch with CUDA from PyTorch's index."
-    yield _attempt("cuda", _cuda, "published video models at a usable speed, and gsplat", card, optional=True)
+    yield _attempt("driver", card.driver, "cuda", "", optional=True)
+    yield _attempt("cuda", card.cuda, "published video models at a usable speed, and gsplat", "", optional=True)
     kernels = "compiling gsplat's kernels, once, where its wheel has none"
-    yield _attempt("nvcc", _nvcc, kernels, "Install the CUDA toolkit, and set CUDA_HOME.", optional=True)
+    yield _attempt("nvcc", card.nvcc, kernels, "", optional=True)
+    yield _attempt("c++", card.compiler, kernels, "", optional=True)
+    yield _attempt("gsplat kernels", card.kernels, "raster gsplat", "", optional=True)
     yield _attempt("raster reference", lambda: _one_splat("reference"), "tests", "Reinstall torch.")
     yield _attempt("raster cpu", lambda: _one_splat("cpu"), "every stage on a CPU", "Reinstall numba and llvmlite.")
-    cuda = "See cuda and nvcc; --raster cpu works without."
+    cuda = "See cuda and gsplat kernels; --raster cpu works without."
     yield _attempt("raster gsplat", lambda: _one_splat("gsplat"), "every stage on CUDA", cuda, optional=True)
     yield _attempt("ffmpeg", _ffmpeg, "videos", "Reinstall it: pip install --force-reinstall imageio-ffmpeg")
     yield _attempt("points prior", _points, "--prior points, the default", "Reinstall animus3d.")
@@ -125,11 +128,12 @@ def _package(package: str, use: str, get_it: str, *, optional: bool) -> Finding:
 
 
 def _attempt(name: str, check: Callable[[], str], use: str, get_it: str, *, optional: bool = False) -> Finding:
-    """What ``check`` says; missing where it raises ``NotAvailable``, broken on any other error."""
+    """What ``check`` says; missing where it raises ``NotAvailable``, broken on any other error. Without ``get_it``
+    the error's own hint says what to do."""
     try:
         return Finding(name=name, state="ok", found=check(), needed_for=use, optional=optional)
     except NotAvailable as error:
-        state, found = "missing", error.what
+        state, found, get_it = "missing", error.what, get_it or error.hint
     except Exception as error:  # whatever is wrong with this machine is what is asked here
         state, found = "broken", first_line(error)
     return Finding(name=name, state=state, found=found, needed_for=use, get_it=get_it, optional=optional)  # type: ignore[arg-type]
@@ -143,23 +147,6 @@ def _threads() -> str:
     chosen = choose_threads()
     waiting = os.environ.get("OMP_WAIT_POLICY", "as the library likes").lower()
     return f"{chosen.count}, by {chosen.why}; they wait {waiting}"
-
-
-def _cuda() -> str:
-    import torch
-
-    if not torch.cuda.is_available():
-        raise NotAvailable(f"no CUDA device for torch {torch.__version__}")
-    card = torch.cuda.get_device_properties(0)
-    return f"{card.name}, {card.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}"
-
-
-def _nvcc() -> str:
-    home = os.environ.get("CUDA_HOME")
-    found = shutil.which("nvcc") or (shutil.which("nvcc", path=f"{home}/bin") if home else None)
-    if found is None:
-        raise NotAvailable("not found")
-    return found
 
 
 def _one_splat(backend: str) -> str:
@@ -202,7 +189,8 @@ def _ffmpeg() -> str:
 
 def _points() -> str:
     from stages.assets import asset_path
-    from stages.priors.load import POINTS, load_prior
+    from stages.priors.find import POINTS
+    from stages.priors.load import load_prior
 
     prior = load_prior(POINTS)
     size = sum(file.stat().st_size for file in asset_path("prior_points").rglob("*") if file.is_file())
@@ -211,7 +199,8 @@ def _points() -> str:
 
 def _embedded() -> str:
     from stages.assets import asset_path
-    from stages.priors.load import EMBEDDED, load_prior
+    from stages.priors.find import EMBEDDED
+    from stages.priors.load import load_prior
 
     prior = load_prior(EMBEDDED)
     size = sum(file.stat().st_size for file in asset_path("prior").rglob("*") if file.is_file())

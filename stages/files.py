@@ -22,9 +22,9 @@ PART = ".part"
 
 def to_disk(path: Path) -> None:
     """Have the system put what was written to a file, or the names in a folder, on the disk; systems that do not let
-    folders be opened keep their names by themselves."""
+    folders be opened keep their names by themselves. Windows does so for files only that are open for writing."""
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     except OSError:
         if path.is_dir():
             return
@@ -71,7 +71,7 @@ def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any]) -> None:
     except ValueError:
         raise NotFinite(f"{path} would hold a value that is NaN or infinite; it was not written.") from None
     with replacing(path) as temporary:
-        temporary.write_text(text + "\n")
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
@@ -91,7 +91,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in ``path``; None when there is no such file. Raises ``CorruptCheckpoint`` when it is not JSON."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
@@ -128,6 +128,6 @@ def file_hash(path: Path) -> str:
 def strip_local_path(config_file: Path) -> None:
     """Take the folder that a part was loaded from out of its config."""
     if config_file.exists():
-        config = json.loads(config_file.read_text())
+        config = json.loads(config_file.read_text(encoding="utf-8"))
         if config.pop("_name_or_path", None) is not None:
-            config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+            config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

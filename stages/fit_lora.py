@@ -24,7 +24,8 @@ from stages.gaussians import Gaussians
 from stages.gaussians.normalised import normalised
 from stages.media.preview import write_preview
 from stages.objectives.sampling import ddim_denoise
-from stages.priors.load import EMBEDDED, POINTS, load_prior, preset_of, prior_fingerprint
+from stages.priors.find import EMBEDDED, POINTS, preset_of, prior_fingerprint
+from stages.priors.load import load_prior
 from stages.priors.lora import adapter_on, adapter_tensors, add_adapter
 from stages.priors.prior import Condition, Prior, Viewpoint
 from stages.priors.profiles import ProfileName
@@ -94,7 +95,7 @@ def run(run_dir: RunDir, config: FitLoraConfig, report: Report, *, force: bool =
         return
 
     # 1. what the asset looks like from around, standing still
-    rasterizer = choose(config.device, config.raster)  # before weights are read: it may not be there
+    rasterizer = choose(config.device, config.raster, report)  # before weights are read: it may not be there
     prior = load_prior(
         config.prior,
         config.device,

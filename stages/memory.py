@@ -16,7 +16,7 @@ def memory_bytes(root: Path = CGROUP) -> int | None:
         return None
     for name in ("memory.max", "memory/memory.limit_in_bytes"):  # version 2, version 1
         try:
-            there = min(there, int((root / name).read_text()))
+            there = min(there, int((root / name).read_text(encoding="utf-8")))
         except (OSError, ValueError):  # no quota: "max"
             continue
     return there if there > 0 else None

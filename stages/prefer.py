@@ -83,7 +83,7 @@ def run(paths: list[Path], config: PreferConfig, report: Report, *, out: Path) -
         )
     scenes = put_together(paths, config.device)
     key = new_key([(scene.prompt, distinct_names(scene.paths), scene.paths) for scene in scenes])
-    rasterizer = choose(config.device, config.raster)
+    rasterizer = choose(config.device, config.raster, report)
     report(Started("prefer", len(paths)))
     films: dict[str, bytes] = {}
     stills: list[bytes] = []

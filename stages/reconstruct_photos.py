@@ -98,7 +98,7 @@ def run(run: RunDir, config: PhotosConfig, report: Report, *, file: Path, force:
         BadInput: the photos or their cameras cannot be used.
         SettingsDiffer: the run has another asset, or this stage with other settings.
     """
-    rasterizer = choose(config.device, config.raster)
+    rasterizer = choose(config.device, config.raster, report)
 
     # 1. cameras and photos
     capture = upright(read_capture(file, report), config.up)

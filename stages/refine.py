@@ -37,7 +37,8 @@ from stages.motion.kinds import checkpoint_tensors, load_motion
 from stages.motion.regularizers import RegularizerConfig
 from stages.motion.sequence import MotionSequence
 from stages.moving.bank import EXACT_VIEWS, exact_views
-from stages.priors.load import EMBEDDED, POINTS, load_prior, preset_of, prior_fingerprint
+from stages.priors.find import EMBEDDED, POINTS, preset_of, prior_fingerprint
+from stages.priors.load import load_prior
 from stages.priors.points import sees_points
 from stages.priors.prior import Prior, makes_videos, sees_views
 from stages.priors.profiles import ProfileName
@@ -120,7 +121,7 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
         return
 
     # 1. and 2. what is repaired, from every viewpoint
-    rasterizer = choose(config.device, config.raster)  # before weights are read: it may not be there
+    rasterizer = choose(config.device, config.raster, report)  # before weights are read: it may not be there
     prior = prior_of(config, asset, placement)
     prior.encode_text([metadata["prompt"], ""])  # before the denoiser needs the memory
     with as_stored(f"The motion to refine in {run_dir.path}"):

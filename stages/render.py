@@ -226,7 +226,7 @@ def render_frames(
     report: Report,
 ) -> Tensor:  # [T, H, W, 3], or 4 with straight alpha when transparent
     """Render in batches; alpha is un-premultiplied for formats that store it."""
-    rasterizer = choose(config.device, config.raster)
+    rasterizer = choose(config.device, config.raster, report)
     ground = asset.ground if config.ground else None
     frames = []
     report(Started("render", len(times)))

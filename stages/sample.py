@@ -34,7 +34,8 @@ from stages.gaussians.stand_in import stand_in
 from stages.media.contact_sheet import contact_sheet, write_png
 from stages.media.video import write_mp4
 from stages.moving.bank import EXACT_VIEWS, exact_views
-from stages.priors.load import load_prior, prior_fingerprint
+from stages.priors.find import prior_fingerprint
+from stages.priors.load import load_prior
 from stages.priors.points import PointsPrior, PointView, sees_points
 from stages.priors.prior import MultiViewPrior, Prior, VideoPrior, makes_videos, sees_views
 from stages.priors.profiles import ProfileName
@@ -107,7 +108,7 @@ def run(run_dir: RunDir, config: SampleConfig, report: Report, *, force: bool = 
     if begin.done:
         report(Note("sample is already done with these settings; nothing to do (--force does it again)."))
         return
-    rasterizer = choose(config.device, config.raster)
+    rasterizer = choose(config.device, config.raster, report)
     if config.prior == EXACT_VIEWS:
         report(Caution("exact-views knows the clips of its bank and nothing else: it is for tests and benchmarks."))
         prior: Prior = exact_views(config.bank, asset, placement, size_px=config.size_px or 64)

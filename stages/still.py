@@ -78,7 +78,7 @@ def run(run: RunDir, config: StillConfig, report: Report, *, out: Path | None = 
     background = parse_background(config.background)
     placed = camera if asset.placement is None else asset.placement.camera(camera)
     colour = None if background is None else background.to(config.device)
-    rasterizer = choose(config.device, config.raster)
+    rasterizer = choose(config.device, config.raster, report)
     image = render(asset.gaussians, [placed.to(config.device)], rasterizer, background=colour)
     picture = image.rgb[0]
     if background is None:

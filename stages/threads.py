@@ -47,11 +47,11 @@ def choose() -> Threads:
 def container_quota(root: Path = CGROUP) -> int | None:
     """Whole cores that the control group of a container allows, at least one; None where it sets no limit."""
     try:  # version 2: "200000 100000", or "max 100000"
-        quota, period = (root / "cpu.max").read_text().split()
+        quota, period = (root / "cpu.max").read_text(encoding="utf-8").split()
     except (OSError, ValueError):
         try:  # version 1; -1 is no limit
-            quota = (root / "cpu" / "cpu.cfs_quota_us").read_text().strip()
-            period = (root / "cpu" / "cpu.cfs_period_us").read_text().strip()
+            quota = (root / "cpu" / "cpu.cfs_quota_us").read_text(encoding="utf-8").strip()
+            period = (root / "cpu" / "cpu.cfs_period_us").read_text(encoding="utf-8").strip()
         except OSError:
             return None
     try:

@@ -15,7 +15,6 @@ import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,9 +22,10 @@ from torch import Tensor
 from stages.conventions import step_generator
 from stages.errors import BadInput
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
-from stages.priors.load import load_prior, prior_fingerprint
+from stages.priors.find import prior_fingerprint
+from stages.priors.load import load_prior
 from stages.priors.points.model import PointsModel, Told, Verb
-from stages.priors.points.network import AnimusPointsModel
+from stages.priors.points.network import AnimusPointsModel, NetworkConfig
 from stages.priors.points.prior import PointsPrior, sees_points
 from stages.run_dir import StageFolder
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
@@ -157,10 +157,12 @@ def new_prior(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = AnimusPointsModel(
-            verbs=examples.verbs,
-            manners=tuple(manner.name for manner in examples.manners),
-            width=config.width,
-            num_layers=config.num_layers,
+            NetworkConfig(
+                verbs=examples.verbs,
+                manners=tuple(manner.name for manner in examples.manners),
+                width=config.width,
+                num_layers=config.num_layers,
+            )
         )
     verbs = [Verb(verb, examples.cyclic[verb], examples.seconds[verb]) for verb in examples.verbs]
     model = PointsModel(network, verbs, examples.manners, former.model.scales if former else bank.scales)
@@ -210,7 +212,7 @@ def _former(config: TrainPointsConfig) -> PointsPrior | None:
     former = load_prior(config.init, "cpu")
     if not sees_points(former):
         raise BadInput(f"The prior {config.init!r} sees no points.", "Take: --init points")
-    sizes: Any = former.denoiser.config
+    sizes = former.denoiser.config
     if (sizes.width, sizes.num_layers) != (config.width, config.num_layers):
         raise BadInput(
             f"{config.init} has {sizes.num_layers} layers of {sizes.width} channels.",

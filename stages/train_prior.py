@@ -26,8 +26,8 @@ from stages.events import Finished, Note, Progress, Report, Started, Wrote, sile
 from stages.media.contact_sheet import contact_sheet, write_png
 from stages.objectives.sampling import ddim_denoise
 from stages.priors.autoencoder import PatchAutoencoder
-from stages.priors.embedded import EmbeddedPrior, autocast, cosine_scheduler
-from stages.priors.load import load_embedded, prior_fingerprint
+from stages.priors.embedded import EmbeddedPrior, autocast, cosine_scheduler, load_embedded
+from stages.priors.find import prior_fingerprint
 from stages.priors.prior import ClipShape, Condition
 from stages.priors.text import UNK, build_text_encoder, build_tokenizer
 from stages.priors.transformer import FLOW_PX, AnimusTransformer3DModel

@@ -23,7 +23,8 @@ from stages.conventions import step_generator
 from stages.errors import BadInput
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
 from stages.files import strip_local_path
-from stages.priors.load import find_prior, load_prior, prior_fingerprint
+from stages.priors.find import find_prior, prior_fingerprint
+from stages.priors.load import load_prior
 from stages.priors.multiview import MVVDMPrior
 from stages.priors.multiview.cameras import views_around
 from stages.priors.multiview.new import write_new_model

@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS: tuple[set[str], ...] = (
-    {"__init__", "conventions", "errors", "events", "files", "assets", "settings", "tables", "threads", "memory"},
+    {
+        "__init__", "conventions", "errors", "events", "files", "assets", "settings", "tables", "threads", "memory",
+        "card",
+    },
     {"geometry"},
     {"meshes"},
     {"cameras", "media"},

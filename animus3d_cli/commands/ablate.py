@@ -79,7 +79,7 @@ def command(
     from stages.ablation.tasks import read_tasks, tasks_of
     from stages.ablation.variants import chosen, names_for
     from stages.errors import BadInput
-    from stages.priors.load import is_points_kind
+    from stages.priors.find import is_points_kind
 
     if table is not None and (assets or prompts):
         raise BadInput("--tasks names assets and sentences already.", "Leave out ASSET and --prompt, or --tasks.")

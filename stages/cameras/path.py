@@ -96,7 +96,7 @@ def read_path(file: Path, view: Framing, times: Tensor) -> list[Camera]:
 def read_content(file: Path) -> dict[str, Any]:
     """What stands in a camera file. Raises ``BadInput``: no JSON, or it has neither keyframes nor frames."""
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         reason = first_line(error)
         raise BadInput(f"The camera path {file} cannot be read: {reason}.", "Give a JSON file.") from None

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stages.cameras import Camera
 from stages.errors import BadInput, MissingStage
-from stages.priors.load import prior_fingerprint
+from stages.priors.find import prior_fingerprint
 from stages.run_dir import RunDir
 from stages.run_dir.layout import SAMPLES
 

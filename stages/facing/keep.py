@@ -9,7 +9,7 @@ from stages.gaussians import Gaussians
 from stages.gaussians.facing import Facing, parse_facing
 from stages.media.contact_sheet import write_png
 from stages.priors.facing import find_facing
-from stages.priors.load import is_points_kind
+from stages.priors.find import is_points_kind
 from stages.raster import choose
 from stages.run_dir import RunDir
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from stages.errors import BadInput, first_line
 from stages.meshes.gltf import SUFFIXES, GltfFile, has_splats, open_gltf, understanding
 from stages.meshes.materials import read_paint, tell_extensions
-from stages.meshes.other_meshes import Part, read_parts
-from stages.meshes.paint import Paint, Painted, Picture, read_pixels
+from stages.meshes.other_meshes import read_parts
+from stages.meshes.paint import Paint, Painted, Part, Picture, read_pixels
 from stages.meshes.scene import primitives
 from stages.meshes.surface import triangle_areas
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,6 +113,10 @@ class Paint:
             reflected, light = light.sum(dim=1), light + own
             lit = reflected / light.sum(dim=1).clamp(min=1e-6)
         return Colors(rgb=displayed(light).clamp(0.0, 1.0), shown=shown, alpha=alpha, lit=lit)
+
+
+Part = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], Paint]
+"""Of a mesh file: vertices [V, 3] in the file's world, faces [F, 3] among them, and their colours."""
 
 
 @dataclass(frozen=True)

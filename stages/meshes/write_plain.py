@@ -14,8 +14,8 @@ from torch import Tensor
 
 from stages.errors import BadInput
 from stages.meshes.gltf import understanding
-from stages.meshes.other_meshes import Part, read_parts
-from stages.meshes.paint import Picture
+from stages.meshes.other_meshes import read_parts
+from stages.meshes.paint import Part, Picture
 
 Array = np.ndarray[Any, Any]
 INDICES, VERTICES = pygltflib.ELEMENT_ARRAY_BUFFER, pygltflib.ARRAY_BUFFER

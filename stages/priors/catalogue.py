@@ -129,13 +129,17 @@ class Converted:
     how: str
 
 
+CHECKPOINT, MVDREAM, IP_ADAPTER = "yanqinJiang/animate3d", "yanqinJiang/mvdream-sd1.5-diffusers", "h94/IP-Adapter"
+"""Where Animate3D's three parts are on the hub, by its README and configs."""
+CHECKPOINT_FILE = "animate3d_motion_modules.ckpt"
+CONVERT = f"animus3d priors --convert {CHECKPOINT_FILE} --mvdream MVDREAM --ip-adapter IP-ADAPTER --out animate3d"
+"""The command that converts, with names to fill in."""
 ANIMATE3D = Converted(
-    name="yanqinJiang/animate3d", licence="Apache-2.0; OpenRAIL", download_gb=9.5, sample_gib=6.24, refine_gib=6.3,
-    how="hf download yanqinJiang/animate3d animate3d_motion_modules.ckpt --local-dir . && "
-    "hf download yanqinJiang/mvdream-sd1.5-diffusers --local-dir MVDREAM && "
-    'hf download h94/IP-Adapter --include "models/ip-adapter_sd15.safetensors" "models/image_encoder/*" '
-    "--local-dir IP-ADAPTER && animus3d priors --convert animate3d_motion_modules.ckpt --mvdream MVDREAM "
-    "--ip-adapter IP-ADAPTER --out animate3d; then --prior animate3d.",
+    name=CHECKPOINT, licence="Apache-2.0; OpenRAIL", download_gb=9.5, sample_gib=6.24, refine_gib=6.3,
+    how=f"hf download {CHECKPOINT} {CHECKPOINT_FILE} --local-dir . && "
+    f"hf download {MVDREAM} --local-dir MVDREAM && "
+    f'hf download {IP_ADAPTER} --include "models/ip-adapter_sd15.safetensors" "models/image_encoder/*" '
+    f"--local-dir IP-ADAPTER && {CONVERT}; then --prior animate3d.",
 )  # fmt: skip
 """Animate3D (``stages.priors.multiview``). Its parts are MVDream's, to be treated as OpenRAIL, and IP-Adapter's. Memory
 is computed (``tests/bench/results/mvvdm.json``), the download counted at four bytes a parameter."""

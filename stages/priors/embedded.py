@@ -21,16 +21,21 @@ from typing import Any
 
 import torch
 from diffusers import DDIMScheduler
+from diffusers.utils import logging as diffusers_logging
 from torch import Tensor
+from transformers import CLIPTextModel, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
 
+from stages.errors import BadInput, first_line
 from stages.files import strip_local_path
+from stages.priors.autoencoder import PatchAutoencoder
+from stages.priors.find import EMBEDDED_PIPELINE, find_prior, read_index
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Condition, SeesVideo, Text
 from stages.priors.sampling import SamplingDefaults
 from stages.priors.text import build_tokenizer, known_words
 from stages.priors.transformer import AnimusTransformer3DModel
 
-PIPELINE = "AnimusVideoPipeline"
 CLASSES = {
     "transformer": ("animus3d", "AnimusTransformer3DModel"),
     "vae": ("animus3d", "PatchAutoencoder"),
@@ -39,6 +44,13 @@ CLASSES = {
     "scheduler": ("diffusers", "DDIMScheduler"),
 }
 """Library and class of each part, as ``model_index.json`` names them."""
+_KNOWN: dict[str, Any] = {  # newer versions of transformers call some of theirs by other names
+    "AnimusTransformer3DModel": AnimusTransformer3DModel,
+    "PatchAutoencoder": PatchAutoencoder,
+    "CLIPTextModel": CLIPTextModel,
+    "PreTrainedTokenizerFast": PreTrainedTokenizerFast,
+    "DDIMScheduler": DDIMScheduler,
+}
 
 
 class EmbeddedPrior(SeesVideo):
@@ -140,9 +152,35 @@ class EmbeddedPrior(SeesVideo):
         for part, module in zip(CLASSES, modules, strict=True):
             module.save_pretrained(folder / part)
             strip_local_path(folder / part / "config.json")
-        index: dict[str, Any] = {"_class_name": PIPELINE, **{part: list(names) for part, names in CLASSES.items()}}
-        index["motions"] = self.motions
-        (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+        index: dict[str, Any] = {"_class_name": EMBEDDED_PIPELINE}
+        index |= {part: list(names) for part, names in CLASSES.items()} | {"motions": self.motions}
+        (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def load(name: str, folder: Path, index: Mapping[str, Any], device: torch.device | str) -> EmbeddedPrior:
+        """The prior in ``folder``.
+
+        Raises:
+            BadInput: a part of it is missing, damaged or of an unknown class.
+        """
+        diffusers_logging.set_verbosity_error()
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+        parts = {part: _load_part(folder, part, index) for part in CLASSES}
+        return EmbeddedPrior(name, parts, device, index.get("motions"))
+
+
+def load_embedded(name: str, device: torch.device | str = "cpu") -> EmbeddedPrior:
+    """As ``stages.priors.load.load_prior``, for what only a prior of this project's own kind can do.
+
+    Raises:
+        BadInput: it is another kind.
+    """
+    folder = find_prior(name)
+    index = read_index(folder)
+    if index.get("_class_name") != EMBEDDED_PIPELINE:
+        raise BadInput(f"{name} is a {index.get('_class_name')}; train-prior trains a {EMBEDDED_PIPELINE} only.")
+    return EmbeddedPrior.load(name, folder, index, device)
 
 
 def cosine_scheduler() -> DDIMScheduler:
@@ -156,3 +194,13 @@ def autocast(device: torch.device) -> Any:
     if device.type == "cuda" or has_bf16():
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
+
+
+def _load_part(folder: Path, part: str, index: Mapping[str, Any]) -> Any:
+    class_name = (index.get(part) or ["", "nothing"])[1]
+    if class_name not in _KNOWN:
+        raise BadInput(f"{folder}/model_index.json names {class_name} as its {part}, which is not known here.")
+    try:
+        return _KNOWN[class_name].from_pretrained(folder / part)
+    except Exception as error:  # safetensors, json and transformers each raise their own kinds for a damaged file
+        raise BadInput(f"The {part} of the prior {folder} cannot be loaded: {first_line(error)}.") from None

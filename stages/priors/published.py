@@ -312,7 +312,7 @@ def read_json(path: Path, name: str) -> Config:
     """
     hint = download_again(name, path.parent.name)
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise _incomplete(path) from None
     except (OSError, ValueError, RecursionError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from gsplat import rasterization
 from torch import Tensor
 
@@ -28,6 +29,35 @@ def load_kernels() -> None:
         f"gsplat's kernels cannot be loaded: {reason}.",
         "They need the CUDA toolkit (nvcc, CUDA_HOME); --raster cpu works without. See: animus3d doctor",
     )
+
+
+def try_out(device: torch.device) -> None:
+    """Draw one Gaussian.
+
+    Raises:
+        NotAvailable: the kernels are there and do not run on this card, as those of a wheel for other cards.
+    """
+    means, quats, scales, opacities, colors, viewmats, Ks = (
+        torch.tensor([[[0.0, 0.0, 2.0]]]),
+        torch.tensor([[[1.0, 0.0, 0.0, 0.0]]]),
+        torch.full((1, 3), 0.1),
+        torch.ones(1),
+        torch.ones(1, 3),
+        torch.eye(4)[None],
+        torch.tensor([[[8.0, 0.0, 4.0], [0.0, 8.0, 4.0], [0.0, 0.0, 1.0]]]),
+    )
+    try:
+        means, quats, scales, opacities = (part.to(device) for part in (means, quats, scales, opacities))
+        colors, viewmats, Ks = (part.to(device) for part in (colors, viewmats, Ks))
+        drawn = rasterize(means, quats, scales, opacities, colors, viewmats, Ks, 8, 8)
+        drawn.rgb.sum().item()  # waits for the card, whose errors come late
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # of the compiler, the driver, CUDA
+        raise NotAvailable(
+            f"gsplat's kernels do not run on this card: {first_line(error)}.",
+            "Have them compiled here: see animus3d doctor; --raster cpu works without.",
+        ) from None
 
 
 def rasterize(

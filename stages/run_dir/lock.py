@@ -155,7 +155,7 @@ def _claimed(run: Path, holder: Holder) -> bool:
     temporary = run / f".lock.{holder.host}.{holder.pid}{PART}.json"
     with writing(_beside(run)):
         try:
-            temporary.write_text(json.dumps(asdict(holder)) + "\n")
+            temporary.write_text(json.dumps(asdict(holder)) + "\n", encoding="utf-8")
             to_disk(temporary)
             try:
                 os.link(temporary, _beside(run))
@@ -163,8 +163,8 @@ def _claimed(run: Path, holder: Holder) -> bool:
                 return False
             except (OSError, NotImplementedError):  # no hard links here
                 try:
-                    with _beside(run).open("x") as file:
-                        file.write(temporary.read_text())
+                    with _beside(run).open("x", encoding="utf-8") as file:
+                        file.write(temporary.read_text(encoding="utf-8"))
                 except FileExistsError:
                     return False
             return True

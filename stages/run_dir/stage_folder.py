@@ -143,7 +143,7 @@ class StageFolder:
                 weights = temporary / "state.safetensors"
                 write_tensors(weights, tensors)
                 record = {"step": step, "sha256": file_hash(weights), **state}
-                (temporary / "state.json").write_text(json.dumps(record) + "\n")
+                (temporary / "state.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
                 for file in temporary.iterdir():
                     to_disk(file)
                 self._metrics_to_disk()  # whoever goes on from the checkpoint keeps the lines before it
@@ -204,7 +204,7 @@ class StageFolder:
             if not math.isfinite(value):
                 raise self._not_finite(name, step)
         path = self.path / "metrics.jsonl"
-        with writing(path), path.open("a") as file:
+        with writing(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **scalars}) + "\n")
 
     def _metrics_to_disk(self) -> None:
@@ -259,14 +259,14 @@ class StageFolder:
         if not path.exists():
             return
         kept = []
-        for line in path.read_text().splitlines():
+        for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 if json.loads(line)["step"] <= step:
                     kept.append(line + "\n")
             except (ValueError, KeyError):
                 continue  # the last line of a killed process
         with replacing(path) as temporary:
-            temporary.write_text("".join(kept))
+            temporary.write_text("".join(kept), encoding="utf-8")
 
 
 def _load(path: Path, hint: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -274,7 +274,10 @@ def _load(path: Path, hint: str) -> tuple[dict[str, Any], dict[str, str]]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            if os.name == "nt":  # a file that tensors are mapped from cannot be replaced or removed there
+                tensors = {key: tensor.clone() for key, tensor in tensors.items()}
+            return tensors, file.metadata() or {}
     except (SafetensorError, OSError, ValueError) as error:
         raise CorruptCheckpoint(f"{path} cannot be read: {first_line(error)}.", hint) from None
 

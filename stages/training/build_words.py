@@ -113,7 +113,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     chance = random.Random(options.seed)
-    lexicon = json.loads(asset_path("words", "lexicon.json").read_text())
+    lexicon = json.loads(asset_path("words", "lexicon.json").read_text(encoding="utf-8"))
     encoder = Encoder.load()
     verbs = WordNet(options.wordnet, "verb")
 
@@ -121,7 +121,7 @@ def main() -> None:
     load_lexicon.cache_clear()
     table, keys = word_table(encoder, WordNet(options.wordnet, "noun"))
     letters = letter_table(table, keys)
-    forms = json.loads(asset_path("words", "forms.json").read_text())
+    forms = json.loads(asset_path("words", "forms.json").read_text(encoding="utf-8"))
     inflect = {verb: [form.split("/")[0] for form in said.split()] for verb, said in unpacked(forms["verbs"]).items()}
     known = set(load_lexicon().verbs)
     examples = lexicon_examples(lexicon["motions"], inflect, chance)
@@ -179,7 +179,7 @@ def write_forms(folder: Path, verbs: WordNet, encoder: Encoder, lexicon: Mapping
         "adverbs": " ".join(sorted(adverbs - bodies - adjectives)),
     }
     with replacing(asset_path("words", "forms.json")) as temporary:
-        temporary.write_text(json.dumps(content, separators=(",", ":")) + "\n")
+        temporary.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 def pattern_words(text: str) -> set[str]:

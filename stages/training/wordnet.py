@@ -25,7 +25,7 @@ class WordNet:
         self.senses: dict[str, Sense] = {}
         self.index: dict[str, list[str]] = {}  # word -> keys of its senses, the most frequent first
         letters = {"verb": "v", "noun": "n", "adj": "a", "adv": "r"}
-        for line in (folder / f"data.{part}").read_text().splitlines():
+        for line in (folder / f"data.{part}").read_text(encoding="utf-8").splitlines():
             if line.startswith("  "):
                 continue
             head, _, gloss = line.partition("|")
@@ -41,7 +41,7 @@ class WordNet:
             examples = tuple(re.findall(r'"([^"]+)"', gloss))
             definition = gloss.partition('"')[0].strip(" ;")
             self.senses[fields[0]] = Sense(words, tuple(kinds), definition, examples)
-        for line in (folder / f"index.{part}").read_text().splitlines():
+        for line in (folder / f"index.{part}").read_text(encoding="utf-8").splitlines():
             if not line.startswith("  "):
                 fields = line.split()
                 self.index[fields[0].replace("_", " ")] = fields[6 + int(fields[3]) :]

@@ -25,7 +25,8 @@ from stages.distill import PRESETS, DistillConfig
 from stages.gaussians import Frames
 from stages.metrics.trajectory import displacement_cosine
 from stages.motion.kinds import new_motion
-from stages.priors.load import load_prior, prior_fingerprint
+from stages.priors.find import prior_fingerprint
+from stages.priors.load import load_prior
 from stages.priors.lora import add_adapter
 from stages.zoo.captions import INFLECTIONS
 from stages.zoo.clips import procedural_clip, rigged_clip

@@ -13,7 +13,7 @@ from stages import distill
 from stages.errors import BadInput
 from stages.geometry.trajectories import NUM_FUNCTIONS
 from stages.priors.points.model import Manner, PointsModel, Verb
-from stages.priors.points.network import AnimusPointsModel
+from stages.priors.points.network import AnimusPointsModel, NetworkConfig
 from stages.priors.points.prior import PointsPrior
 from stages.zoo.bodies import bodies
 from tests.bench import bench_points, motion_judge
@@ -39,7 +39,9 @@ COW = next(body for body in held_out(GAUSSIANS) if body.name == "Cow")
 def prior(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder with a tiny prior whose weights are random."""
     torch.manual_seed(0)
-    network = AnimusPointsModel([verb.name for verb in VERBS], width=32, num_layers=1, num_octaves=2)
+    network = AnimusPointsModel(
+        NetworkConfig(verbs=[verb.name for verb in VERBS], width=32, num_layers=1, num_octaves=2)
+    )
     torch.nn.init.normal_(network.leave.weight, std=0.2)
     folder = tmp_path_factory.mktemp("points")
     PointsPrior(

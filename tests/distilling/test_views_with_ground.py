@@ -9,7 +9,8 @@ import torch
 from stages.distilling.viewpoints import ViewsConfig, sample_viewpoints, tell_of_ground
 from stages.events import Caution, Event, Note
 from stages.gaussians import Frames
-from stages.priors.load import EMBEDDED, POINTS, load_prior
+from stages.priors.find import EMBEDDED, POINTS
+from stages.priors.load import load_prior
 from stages.priors.prior import ClipShape, pictures, still
 from stages.raster import choose, render
 from stages.raster.ground import Ground

@@ -10,7 +10,8 @@ import torch
 from stages.errors import AnimusError, BadInput, NotAvailable
 from stages.priors.autoencoder import PatchAutoencoder
 from stages.priors.embedded import EmbeddedPrior, cosine_scheduler
-from stages.priors.load import load_prior, prior_fingerprint
+from stages.priors.find import prior_fingerprint
+from stages.priors.load import load_prior
 from stages.priors.lora import TARGETS, adapter_on, adapter_tensors, add_adapter, load_adapter
 from stages.priors.prior import Condition
 from stages.priors.text import build_text_encoder, build_tokenizer

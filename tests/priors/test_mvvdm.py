@@ -12,7 +12,8 @@ import torch
 from stages.cameras import Camera, orbit_camera
 from stages.errors import BadInput
 from stages.gaussians import Frames, Gaussians
-from stages.priors.load import kind_of, load_prior
+from stages.priors.find import kind_of
+from stages.priors.load import load_prior
 from stages.priors.multiview import MVVDMPrior
 from stages.priors.multiview.cameras import in_own_frame
 from stages.priors.prior import Condition, Viewpoint, makes_videos, sees_views

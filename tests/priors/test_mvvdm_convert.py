@@ -14,11 +14,12 @@ from safetensors.torch import load_file, save_file
 
 from stages.errors import BadInput, NotAvailable
 from stages.events import Event, Note
-from stages.priors.catalogue import ANIMATE3D
-from stages.priors.load import kind_of, load_prior
+from stages.priors.catalogue import ANIMATE3D, CHECKPOINT_FILE
+from stages.priors.find import kind_of
+from stages.priors.load import load_prior
 from stages.priors.multiview import MVVDMPrior
 from stages.priors.multiview.attention import PictureAttention
-from stages.priors.multiview.convert import ADAPTER_FILE, EYES, FILE, Sources, convert
+from stages.priors.multiview.convert import ADAPTER_FILE, EYES, Sources, convert
 from stages.priors.multiview.unet import is_trained, on_meta
 from tests.bench.record import RESULTS
 from tests.e2e.command import animus3d
@@ -37,7 +38,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     unet, parts = tiny_unet(), tiny_parts()
     tensors = unet.state_dict()
     own = {f"module.{name}": tensor for name, tensor in tensors.items() if is_trained(name)}
-    torch.save({"state_dict": own, "epoch": 20, "global_step": 7}, at / FILE)
+    torch.save({"state_dict": own, "epoch": 20, "global_step": 7}, at / CHECKPOINT_FILE)
     for part in ("vae", "text_encoder"):
         parts[part].save_pretrained(at / "mvdream" / part)
     TOKENIZER.save_pretrained(at / "mvdream" / "tokenizer")
@@ -76,7 +77,7 @@ def fetched(originals: Path, tmp_path: Path) -> Path:
 
 
 def sources(at: Path) -> Sources:
-    return Sources(checkpoint=at / FILE, mvdream=at / "mvdream", ip_adapter=at / "ip")
+    return Sources(checkpoint=at / CHECKPOINT_FILE, mvdream=at / "mvdream", ip_adapter=at / "ip")
 
 
 def test_makes_a_prior_of_the_three(originals: Path, tmp_path: Path) -> None:
@@ -124,10 +125,10 @@ class Runs:
 def test_a_checkpoint_that_would_run_a_program_is_refused(fetched: Path, tmp_path: Path) -> None:
     """With one clear line, and the program has not run."""
     touched = tmp_path / "touched"
-    torch.save({"state_dict": Runs(touched)}, fetched / FILE)
+    torch.save({"state_dict": Runs(touched)}, fetched / CHECKPOINT_FILE)
     with pytest.raises(BadInput, match="holds more than tensors") as refused:
         convert(sources(fetched), tmp_path / "out", quiet)
-    assert FILE in refused.value.what and "\n" not in str(refused.value)
+    assert CHECKPOINT_FILE in refused.value.what and "\n" not in str(refused.value)
     assert not touched.exists() and not (tmp_path / "out").exists()
 
 
@@ -145,9 +146,9 @@ def _other_shape(at: Path) -> None:
 
 def _changed(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], None]:
     def damage(at: Path) -> None:
-        found = torch.load(at / FILE, weights_only=True)
+        found = torch.load(at / CHECKPOINT_FILE, weights_only=True)
         change(found["state_dict"])
-        torch.save(found, at / FILE)
+        torch.save(found, at / CHECKPOINT_FILE)
 
     return damage
 
@@ -161,8 +162,8 @@ FIRST = "module.down_blocks.0.motion_modules.0.norm.bias"
         (_changed(lambda tensors: tensors.pop(FIRST)), "lacks down_blocks.0.motion_modules.0.norm.bias: 1 of"),
         (_changed(lambda tensors: tensors.update(more=torch.ones(1))), "holds more, for which"),
         (_changed(lambda tensors: tensors.update({FIRST: torch.ones(2)})), r"of shape \[2\], not \[16\]"),
-        (lambda at: (at / FILE).unlink(), "There is no checkpoint"),
-        (lambda at: (at / FILE).write_bytes(b"nothing"), FILE),
+        (lambda at: (at / CHECKPOINT_FILE).unlink(), "There is no checkpoint"),
+        (lambda at: (at / CHECKPOINT_FILE).write_bytes(b"nothing"), CHECKPOINT_FILE),
         (_without_camera, "knows no cameras"),
         (_other_shape, r"image_proj|encoder_hid_proj.norm.weight of shape \[3\]"),
         (lambda at: (at / "ip" / ADAPTER_FILE).unlink(), ADAPTER_FILE),
@@ -177,7 +178,15 @@ def test_what_does_not_fit_is_named(fetched: Path, tmp_path: Path, damage: Calla
 
 
 def test_from_the_command_line(originals: Path, tmp_path: Path) -> None:
-    line = ["priors", "--convert", originals / FILE, "--mvdream", originals / "mvdream", "--out", tmp_path / "prior"]
+    line = [
+        "priors",
+        "--convert",
+        originals / CHECKPOINT_FILE,
+        "--mvdream",
+        originals / "mvdream",
+        "--out",
+        tmp_path / "prior",
+    ]
     animus3d(*line, code=2)
     animus3d(*line, "--ip-adapter", originals / "ip")
     assert (tmp_path / "prior" / "model_index.json").exists()

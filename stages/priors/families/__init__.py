@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from stages.errors import NotAvailable
 from stages.priors.families.anyflow import AnyFlowPrior
 from stages.priors.families.cogvideox import CogVideoXPrior
 from stages.priors.families.ltx import LTXPrior
@@ -21,3 +24,19 @@ FAMILIES: dict[str, type[PublishedPrior] | type[MVVDMPrior]] = {
     "MultiViewUNetMotionModel": MVVDMPrior,
 }
 """Class of the denoiser in ``model_index.json`` -> family."""
+
+
+def family_of(name: str, index: dict[str, Any]) -> type[PublishedPrior] | type[MVVDMPrior]:
+    """The family of a published model.
+
+    Raises:
+        NotAvailable: it is of none that is known here.
+    """
+    for part in ("transformer", "unet"):
+        class_name = (index.get(part) or ["", None])[1]
+        if class_name in FAMILIES:
+            return FAMILIES[class_name]
+    raise NotAvailable(
+        f"{name} is a {index.get('_class_name')}, of no family that is known here ({', '.join(FAMILIES)}).",
+        "See: animus3d priors",
+    )

@@ -19,18 +19,14 @@ from torch import Tensor
 
 from stages.errors import BadInput, first_line
 from stages.events import Note, Report, Wrote
+from stages.priors.catalogue import CHECKPOINT, CHECKPOINT_FILE, MVDREAM
 from stages.priors.hub import SAVE_AS_SAFETENSORS, has_pickles_only, missing_of_part
 from stages.priors.multiview.attention import PictureAttention
 from stages.priors.multiview.folder import write_folder
 from stages.priors.multiview.unet import MultiViewUNetMotionModel, is_trained, on_meta
 from stages.priors.published import read_json
 
-CHECKPOINT, MVDREAM, IP_ADAPTER = "yanqinJiang/animate3d", "yanqinJiang/mvdream-sd1.5-diffusers", "h94/IP-Adapter"
-"""Where the three are on the hub, by Animate3D's README and configs."""
-FILE = "animate3d_motion_modules.ckpt"
 ADAPTER_FILE, EYES = "models/ip-adapter_sd15.safetensors", "models/image_encoder"
-CONVERT = f"animus3d priors --convert {FILE} --mvdream MVDREAM --ip-adapter IP-ADAPTER --out animate3d"
-"""The command that converts, with names to fill in."""
 SAME = ("layers_per_block", "norm_num_groups", "cross_attention_dim", "in_channels", "out_channels")
 """Entries of MVDream's config that mean the same here."""
 
@@ -172,7 +168,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         BadInput: no such file; damaged; or it holds anything but tensors and plain containers.
     """
     if not path.is_file():
-        raise BadInput(f"There is no checkpoint {path}.", f"Fetch it: hf download {CHECKPOINT} {FILE}")
+        raise BadInput(f"There is no checkpoint {path}.", f"Fetch it: hf download {CHECKPOINT} {CHECKPOINT_FILE}")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and zip raise their own kinds

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from stages.priors.points.model import Manner, PointsModel, Told, Verb
-from stages.priors.points.network import AnimusPointsModel
+from stages.priors.points.network import AnimusPointsModel, NetworkConfig
 from stages.priors.points.noise import covariance
 
 
@@ -31,7 +31,7 @@ class ExactPointsModel(PointsModel):
     """
 
     def __init__(self, bank: Mapping[Verb, Tensor], points: Tensor, scales: Tensor) -> None:
-        network = AnimusPointsModel(verbs=("none",), width=32, num_layers=1, head_dim=16)  # never asked
+        network = AnimusPointsModel(NetworkConfig(verbs=("none",), width=32, num_layers=1, head_dim=16))  # never asked
         super().__init__(network, tuple(bank), [Manner("none", "none")], scales)
         self.bank = [motions.flatten(1) for motions in bank.values()]
         self.bank.append(torch.cat(self.bank))

@@ -7,22 +7,76 @@ motion's word, the manner in which it is made, whether it repeats, and the noise
 A manner is how one family of bodies makes a motion: as the dogs walk, as the knights do. It may be left open; the
 network also says which manner suits the body that it sees.
 
-Attention is diffusers' ``Attention`` with its plain processor: on CPUs its backward pass is several times faster than
-fused attention, and ``to_q``, ``to_k``, ``to_v`` and ``to_out.0`` are the names LoRA adapters look for.
+Nothing here but torch: the default prior starts without diffusers, whose import takes longer than a sample. The names
+of the attention's layers are those of diffusers all the same, ``to_q``, ``to_k``, ``to_v`` and ``to_out.0``, which LoRA
+adapters look for; so is the form of the folder, a ``config.json`` beside ``diffusion_pytorch_model.safetensors``.
 """
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.attention_processor import Attention, AttnProcessor
-from diffusers.models.embeddings import TimestepEmbedding, Timesteps
-from diffusers.models.modeling_utils import ModelMixin
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from stages.files import write_tensors
 from stages.geometry.trajectories import NUM_FUNCTIONS
+
+CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
+"""Files of a network's folder."""
+TIME_CHANNELS, LONGEST_WAVE = 128, 10_000.0
+"""Of the noise level's features: half of them cosines, half sines."""
+
+
+class _Attention(nn.Module):
+    """Attention among points, written out: on CPUs its backward pass is several times faster than that of the fused
+    kernel."""
+
+    def __init__(self, width: int, head_dim: int) -> None:
+        super().__init__()
+        self.head_dim = head_dim
+        self.to_q = nn.Linear(width, width, bias=False)
+        self.to_k = nn.Linear(width, width, bias=False)
+        self.to_v = nn.Linear(width, width, bias=False)
+        self.to_out = nn.ModuleList([nn.Linear(width, width)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` [B, N, D] -> [B, N, D]."""
+        query, key, value = self._heads(self.to_q(x)), self._heads(self.to_k(x)), self._heads(self.to_v(x))
+        nothing = torch.empty(len(query), query.shape[1], key.shape[1], dtype=query.dtype, device=query.device)
+        scores = torch.baddbmm(nothing, query, key.transpose(1, 2), beta=0, alpha=self.head_dim**-0.5)
+        found = torch.bmm(scores.softmax(dim=-1).to(query.dtype), value).unflatten(0, (len(x), -1))  # [B, H, N, d]
+        return self.to_out[0](found.transpose(1, 2).flatten(2))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """[B, N, D] -> [B H, N, d]."""
+        return x.unflatten(2, (-1, self.head_dim)).transpose(1, 2).flatten(0, 1)
+
+
+class _TimeEmbedding(nn.Module):
+    """Two layers over the features of a noise level."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear_1 = nn.Linear(TIME_CHANNELS, width)
+        self.linear_2 = nn.Linear(width, width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, 128] -> [B, D]."""
+        return self.linear_2(nn.functional.silu(self.linear_1(features)))
+
+
+def time_features(timestep: Tensor) -> Tensor:
+    """Cosines and sines [B, 128] of ``timestep`` [B], of 64 frequencies (Vaswani et al. 2017)."""
+    half = TIME_CHANNELS // 2
+    octaves = -math.log(LONGEST_WAVE) * torch.arange(half, dtype=torch.float32, device=timestep.device) / half
+    angles = timestep[:, None].float() * octaves.exp()
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
 class _Block(nn.Module):
@@ -32,9 +86,7 @@ class _Block(nn.Module):
         super().__init__()
         self.table = nn.Parameter(torch.randn(6, width) / width**0.5)
         self.norm1 = nn.LayerNorm(width, elementwise_affine=False)
-        self.attention = Attention(
-            query_dim=width, heads=width // head_dim, dim_head=head_dim, processor=AttnProcessor()
-        )
+        self.attention = _Attention(width, head_dim)
         self.norm2 = nn.LayerNorm(width, elementwise_affine=False)
         self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
 
@@ -45,40 +97,36 @@ class _Block(nn.Module):
         return x + gate2 * self.feed(self.norm2(x) * (1.0 + scale2) + shift2)
 
 
-class AnimusPointsModel(ModelMixin, ConfigMixin):
-    """Predicts clean trajectories.
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """Sizes, and what the numbers mean."""
 
-    Args:
-        verbs: the words it knows, in the order of their numbers; one more number means "no word".
-        manners: of motions, in the order of their numbers; one more number leaves it open.
-        width, num_layers, head_dim: sizes.
-        num_octaves: of the Fourier features of a position.
-    """
+    verbs: Sequence[str] = ("walk",)  # in the order of their numbers; one more number means "no word"
+    manners: Sequence[str] = ("walk",)  # likewise; one more number leaves it open
+    width: int = 192
+    num_layers: int = 6
+    head_dim: int = 32
+    num_octaves: int = 6  # of the Fourier features of a position
 
-    @register_to_config
-    def __init__(
-        self,
-        verbs: tuple[str, ...] = ("walk",),
-        manners: tuple[str, ...] = ("walk",),
-        width: int = 192,
-        num_layers: int = 6,
-        head_dim: int = 32,
-        num_octaves: int = 6,
-    ) -> None:
+
+class AnimusPointsModel(nn.Module):
+    """Predicts clean trajectories."""
+
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
+        self.config, width = config, config.width
         channels = 3 * NUM_FUNCTIONS
-        self.words = nn.Embedding(len(verbs) + 1, width)
-        self.ways = nn.Embedding(len(manners) + 1, width)
+        self.words = nn.Embedding(len(config.verbs) + 1, width)
+        self.ways = nn.Embedding(len(config.manners) + 1, width)
         self.repeats = nn.Embedding(2, width)
-        self.time = Timesteps(128, flip_sin_to_cos=True, downscale_freq_shift=0.0)
-        self.embed_time = TimestepEmbedding(128, width)
+        self.embed_time = _TimeEmbedding(width)
         self.condition = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
-        self.place = nn.Linear(3 + 6 * num_octaves, width)
+        self.place = nn.Linear(3 + 6 * config.num_octaves, width)
         self.enter = nn.Linear(channels, width)
-        self.blocks = nn.ModuleList(_Block(width, head_dim) for _ in range(num_layers))
+        self.blocks = nn.ModuleList(_Block(width, config.head_dim) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.leave = nn.Linear(width, channels)
-        self.suits = nn.Linear(width, len(manners))
+        self.suits = nn.Linear(width, len(config.manners))
         nn.init.zeros_(self.ways.weight)
         nn.init.normal_(self.words.weight, std=0.5)
         nn.init.normal_(self.repeats.weight, std=0.5)
@@ -99,9 +147,28 @@ class AnimusPointsModel(ModelMixin, ConfigMixin):
         angles = (rest[..., None] * octaves).flatten(-2)  # [B, N, 3 O]
         place = torch.cat([rest, angles.sin(), angles.cos()], dim=-1)
         told = self.words(verb) + self.ways(manner) + self.repeats(cyclic)
-        shared = self.condition(told + self.embed_time(self.time(1000.0 * level).to(rest.dtype))).unflatten(-1, (6, -1))
+        time = self.embed_time(time_features(1000.0 * level).to(rest.dtype))
+        shared = self.condition(told + time).unflatten(-1, (6, -1))
         x = self.place(place) + self.enter(noisy.transpose(1, 2))
         for block in self.blocks:
             x = block(x, shared)
         x = self.norm(x)
         return self.leave(x).transpose(1, 2), self.suits(x.mean(dim=1))
+
+    def save(self, folder: Path) -> None:
+        """Write ``folder``, which ``load`` reads."""
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {"_class_name": type(self).__name__} | asdict(self.config)
+        (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        write_tensors(folder / WEIGHTS, self.state_dict(), {"format": "pt"})
+
+    @staticmethod
+    def load(folder: Path) -> AnimusPointsModel:
+        """The network in ``folder``, in the precision in which it was saved. Raises whatever json and safetensors raise
+        of damaged files, and torch of weights that are missing or of other shapes."""
+        told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = NetworkConfig(**{name: value for name, value in told.items() if not name.startswith("_")})
+        with torch.random.fork_rng(devices=[]):  # what is drawn here the weights replace
+            network = AnimusPointsModel(config)
+        network.load_state_dict(load_file(folder / WEIGHTS), assign=True)
+        return network.eval()

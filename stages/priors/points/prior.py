@@ -24,11 +24,11 @@ from torch import Tensor, nn
 
 from stages.errors import BadInput
 from stages.events import Caution, Note, Report
-from stages.files import strip_local_path
 from stages.gaussians import Frames, Gaussians
 from stages.gaussians.spread import spread_points
 from stages.geometry.rigid import kept_rigid
 from stages.geometry.trajectories import NUM_FRAMES, basis_of
+from stages.priors.find import POINTS_PIPELINE
 from stages.priors.points.model import CHANNELS, Manner, PointsModel, Told, Verb
 from stages.priors.points.network import AnimusPointsModel
 from stages.priors.points.noise import body_noise
@@ -36,7 +36,6 @@ from stages.priors.points.variety import unlike
 from stages.priors.prior import ClipShape, Condition, Observation, Text, Viewpoint, Wanted
 from stages.priors.words import Understood, understand
 
-PIPELINE = "AnimusPointsPipeline"
 NUM_POINTS = 512
 """Points of an asset that the prior looks at."""
 
@@ -263,22 +262,21 @@ class PointsPrior:
     def save(self, folder: Path) -> None:
         """Write the folder that ``load_prior`` reads; the network in half precision."""
         folder.mkdir(parents=True, exist_ok=True)
-        copy.deepcopy(self.model.network).half().save_pretrained(folder / "points")
-        strip_local_path(folder / "points" / "config.json")
+        copy.deepcopy(self.model.network).half().save(folder / "points")
         index: dict[str, Any] = {
-            "_class_name": PIPELINE,
+            "_class_name": POINTS_PIPELINE,
             "points": ["animus3d", "AnimusPointsModel"],
             "verbs": [[verb.name, verb.cyclic, round(verb.seconds, 3)] for verb in self.model.verbs],
             "manners": [[manner.name, manner.verb] for manner in self.model.manners],
             "scales": self.model.scales.tolist(),
             "unfamiliar": None if math.isinf(self.model.unfamiliar) else round(self.model.unfamiliar, 3),
         }
-        (folder / "model_index.json").write_text(json.dumps(index, indent=1) + "\n")
+        (folder / "model_index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 
     @staticmethod
     def load(name: str, folder: Path, index: Mapping[str, Any], device: torch.device | str) -> PointsPrior:
-        """The prior in ``folder``. Raises whatever diffusers raises of damaged files."""
-        network = AnimusPointsModel.from_pretrained(folder / "points").float()
+        """The prior in ``folder``. Raises as ``AnimusPointsModel.load``, and ``KeyError`` and the like of the index."""
+        network = AnimusPointsModel.load(folder / "points").float()
         verbs = [Verb(*verb) for verb in index["verbs"]]
         manners = [Manner(*manner) for manner in index["manners"]]
         unfamiliar = math.inf if index["unfamiliar"] is None else float(index["unfamiliar"])

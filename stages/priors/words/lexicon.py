@@ -78,4 +78,4 @@ def _vocabulary(content: Mapping[str, Any]) -> Vocabulary:
 
 
 def _read(name: str) -> Any:
-    return json.loads(asset_path("words", name).read_text())
+    return json.loads(asset_path("words", name).read_text(encoding="utf-8"))

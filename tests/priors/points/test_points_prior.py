@@ -15,7 +15,8 @@ from stages.errors import BadInput
 from stages.events import Caution, Event
 from stages.gaussians import Frames, Gaussians
 from stages.geometry.trajectories import NUM_FUNCTIONS, basis_of
-from stages.priors.load import kind_of, load_prior
+from stages.priors.find import kind_of
+from stages.priors.load import load_prior
 from stages.priors.points import PointsPrior, PointView
 from stages.priors.points.model import Told
 from stages.priors.points.noise import body_noise

@@ -9,7 +9,7 @@ import torch
 from stages.geometry.trajectories import NUM_FUNCTIONS
 from stages.priors.points import PointsPrior
 from stages.priors.points.model import Manner, PointsModel, Verb
-from stages.priors.points.network import AnimusPointsModel
+from stages.priors.points.network import AnimusPointsModel, NetworkConfig
 
 MANNERS = (Manner("dogs/Walk", "walk"), Manner("cats/Walk", "walk"), Manner("dogs/Jump", "jump"))
 VERBS = (Verb("walk", True, 1.0), Verb("jump", False, 0.8), Verb("static", False, 1.0))
@@ -19,11 +19,13 @@ def tiny_points_prior(seed: int = 0) -> PointsPrior:
     """Two blocks of 32 channels, whose last layer says something."""
     torch.manual_seed(seed)
     network = AnimusPointsModel(
-        verbs=tuple(verb.name for verb in VERBS),
-        manners=tuple(manner.name for manner in MANNERS),
-        width=32,
-        num_layers=2,
-        head_dim=16,
+        NetworkConfig(
+            verbs=tuple(verb.name for verb in VERBS),
+            manners=tuple(manner.name for manner in MANNERS),
+            width=32,
+            num_layers=2,
+            head_dim=16,
+        )
     )
     torch.nn.init.normal_(network.leave.weight, std=0.2)
     torch.nn.init.normal_(network.ways.weight, std=1.0)

@@ -49,7 +49,7 @@ def child(line: list[str], cwd: str, out: Path, err: Path, delay: float, data_by
             os.dup2(file, number)
             os.close(file)
         os.chdir(cwd)
-        sys.stdin = open(os.devnull)
+        sys.stdin = open(os.devnull)  # noqa: SIM115
         sys.stdout, sys.stderr = (os.fdopen(os.dup(number), "w") for number in (1, 2))
         if data_bytes is not None:
             import resource

@@ -319,13 +319,14 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
             report(Progress(done, metrics))
             folder.log_metrics(done, **metrics)
             last = step + 1 == own.steps
+            # the preview first: whoever goes on from the checkpoint does not make it again
+            if (config.preview_every and (step + 1) % config.preview_every == 0) or last:
+                preview = write_preview(folder.path / "preview", distillation.film(motion), fps=8)
+                report(Wrote(preview, f"the motion after {done} steps"))
             if (step + 1) % config.checkpoint_every == 0 or last:
                 learnt = optimisation_tensors(motion.named_parameters(), optimiser)
                 held = checkpoint_tensors(motion, learnt, finished)
                 folder.save_checkpoint(done, held, checkpoint_state(motion, finished))
-            if (config.preview_every and (step + 1) % config.preview_every == 0) or last:
-                preview = write_preview(folder.path / "preview", distillation.film(motion), fps=8)
-                report(Wrote(preview, f"the motion after {done} steps"))
         finished.append(motion)
     whole, told = put_together(finished, prior, config, moved)
     moving = MovingAsset(moved, whole, MOTION.folder, config.prompt, placement=placement, timing=Timing.of(told))

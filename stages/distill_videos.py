@@ -161,12 +161,13 @@ def run(run_dir: RunDir, config: VideosConfig, report: Report, *, force: bool = 
         metrics = {name: value.item() for name, value in losses.items()}
         report(Progress(done, metrics))
         folder.log_metrics(done, **metrics)
-        if done % config.checkpoint_every == 0 or done == config.steps:
-            learnt = optimisation_tensors(motion.named_parameters(), optimiser)
-            folder.save_checkpoint(done, checkpoint_tensors(motion, learnt), checkpoint_state(motion))
+        # the preview first: whoever goes on from the checkpoint does not make it again
         if (config.preview_every and done % config.preview_every == 0) or done == config.steps:
             preview = write_preview(folder.path / "preview", fit.film(motion), fps=8)
             report(Wrote(preview, f"the video, and the motion after {done} steps"))
+        if done % config.checkpoint_every == 0 or done == config.steps:
+            learnt = optimisation_tensors(motion.named_parameters(), optimiser)
+            folder.save_checkpoint(done, checkpoint_tensors(motion, learnt), checkpoint_state(motion))
     told, seconds = {"prompt": prompt}, config.seconds or guides[0].seconds
     if seconds is not None:
         told |= Timing(min(max(seconds, SHORTEST), LONGEST)).metadata()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,12 +49,51 @@ def writing(path: Path, hint: str = IN_A_RUN) -> Iterator[None]:
         raise CannotWrite(f"Cannot write {path}: {reason}.", hint) from error
 
 
+LONGEST_STEM = 80
+"""Bytes of a file's name that are in the name of what will replace it: a name has 255 at most."""
+
+
+def part_of(path: Path) -> Path:
+    """Where this process writes what will take the place of ``path``: beside it, hidden, of the same suffix. Removes
+    what a killed process of this machine has left there."""
+    host = hashlib.sha256(f"{socket.gethostname()}/{path.name}".encode()).hexdigest()[:8]
+    stem = path.stem.encode()[:LONGEST_STEM].decode(errors="ignore")
+    before, after = f".{stem}.{host}.", f"{PART}{path.suffix}"
+    try:
+        names = os.listdir(path.parent)
+    except OSError:  # not there yet
+        names = []
+    for name in names:
+        if name.startswith(before) and name.endswith(after):
+            pid = name[len(before) : -len(after)]
+            if pid.isdecimal() and not alive(int(pid)):
+                path.with_name(name).unlink(missing_ok=True)
+    return path.with_name(f"{before}{os.getpid()}{after}")
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this number is on this machine."""
+    if os.name == "nt":
+        import ctypes
+
+        kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
+        handle = kernel.OpenProcess(0x1000, False, pid)  # to be asked about, no more
+        return bool(handle and kernel.CloseHandle(handle))
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is another user's, or no number of a process
+        return True
+    return True
+
+
 @contextmanager
 def replacing(path: Path, hint: str = IN_A_RUN) -> Iterator[Path]:
     """Yields a temporary path beside ``path``, of the same suffix; on success its content takes ``path``'s place,
     safely on the disk, else it is removed."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{PART}{path.suffix}")
     with writing(path, hint):
+        temporary = part_of(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary

@@ -163,9 +163,7 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
         metrics = {name: value.item() for name, value in losses.items()}
         report(Progress(done, metrics))
         folder.log_metrics(done, **metrics)
-        if done % config.checkpoint_every == 0 or done == config.steps:
-            learnt = optimisation_tensors(motion.named_parameters(), optimiser)
-            folder.save_checkpoint(done, checkpoint_tensors(motion, learnt), {"motion": motion.metadata()})
+        # the preview first: whoever goes on from the checkpoint does not make it again
         if (config.preview_every and done % config.preview_every == 0) or done == config.steps:
             preview = write_preview(
                 folder.path / "preview",
@@ -173,6 +171,9 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
                 fps=16,
             )
             report(Wrote(preview, f"the refined motion after {done} steps"))
+        if done % config.checkpoint_every == 0 or done == config.steps:
+            learnt = optimisation_tensors(motion.named_parameters(), optimiser)
+            folder.save_checkpoint(done, checkpoint_tensors(motion, learnt), {"motion": motion.metadata()})
     folder.write_result(REFINED.result, motion.tensors(), motion.metadata() | told_of(metadata))
     folder.finish(config.steps)
     report(Finished("refine"))

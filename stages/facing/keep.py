@@ -37,8 +37,8 @@ def keep_facing(run: RunDir, asset: Gaussians, said: str, report: Report, *, for
             "Use --force to change it: what was made by a prior that sees points is outdated then.",
         )
     facing = told or find_facing(asset)
-    run.put_facing(facing)
     write_png(run.facing_png, draw_facing(asset, facing, choose("cpu")))
+    run.put_facing(facing)  # last: whoever finds it takes the picture to be there, too
     report(what_to_say(facing))
     report(Wrote(run.facing_png, "where it faces"))
     return True

@@ -24,7 +24,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from stages.errors import CorruptCheckpoint, RunLocked
 from stages.events import Note, Report
-from stages.files import PART, read_json, to_disk, writing
+from stages.files import alive, part_of, read_json, to_disk, writing
 
 PATIENCE_S = 0.3
 """How long a lock is tried for: somebody may just be looking whether it is held."""
@@ -109,23 +109,6 @@ def read_holder(run: Path) -> Holder | None:
         return None
 
 
-def alive(pid: int) -> bool:
-    """Whether a process of this number is on this machine."""
-    if os.name == "nt":
-        import ctypes
-
-        kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
-        handle = kernel.OpenProcess(0x1000, False, pid)  # to be asked about, no more
-        return bool(handle and kernel.CloseHandle(handle))
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it is another user's
-        return True
-    return True
-
-
 def _acquired(run: Path) -> BaseFileLock:
     """The lock, held. Raises ``RunLocked``."""
     lock: BaseFileLock = FileLock(run / ".lock")
@@ -152,8 +135,8 @@ def _acquired(run: Path) -> BaseFileLock:
 
 def _claimed(run: Path, holder: Holder) -> bool:
     """Write ``.lock.json``, whole from the first instant; False where another host has written its own in between."""
-    temporary = run / f".lock.{holder.host}.{holder.pid}{PART}.json"
     with writing(_beside(run)):
+        temporary = part_of(_beside(run))
         try:
             temporary.write_text(json.dumps(asdict(holder)) + "\n", encoding="utf-8")
             to_disk(temporary)

@@ -172,6 +172,8 @@ class RunDir:
             write_ply(candidate, gaussians)
             same = self.canonical_ply.exists() and file_hash(candidate) == self.asset_hash()
             if same:
+                if (read_json(self.path / "run.json") or {}).get("asset") != self.asset_hash():
+                    self._write_manifest(source)  # a command was killed just before it did
                 return False
             if self.canonical_ply.exists() and not force:
                 known = (read_json(self.path / "run.json") or {}).get("source", "another file")

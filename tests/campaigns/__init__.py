@@ -1,1 +1,1 @@
-"""Long checks that are run by hand and leave a record of what was seen."""
+"""Campaigns: faults in numbers, on purpose. ``python -m tests.campaigns NAME`` runs one, ``make campaign`` all."""

@@ -1,0 +1,68 @@
+"""The table of readers: a row is a format and a program that reads it, and how that is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from stages.run_dir import RunDir
+from tests.readers.judge import BARS, Figures
+from tests.readers.outputs import creature_run, creature_with_bones, exported
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is exported, each once, into a folder."""
+
+    folder: Path
+
+    @cached_property
+    def run(self) -> RunDir:
+        """A general motion."""
+        return creature_run(self.folder / "general")
+
+    @cached_property
+    def bones(self) -> RunDir:
+        """The same creature, moved by bones."""
+        return creature_with_bones(self.folder / "bones")
+
+    @cached_property
+    def harmonics(self) -> RunDir:
+        """The general motion of Gaussians with harmonics of degree 1."""
+        return creature_run(self.folder / "harmonics", degree=1)
+
+    @cached_property
+    def glb(self) -> Path:
+        """Morph targets."""
+        return exported(self.run, self.folder / "morphs.glb", "glb")
+
+    @cached_property
+    def skinned_glb(self) -> Path:
+        """Joints and a skin."""
+        return exported(self.bones, self.folder / "skinned.glb", "glb", skinned=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """``measure`` gives figures; those that have a bar have to keep it. ``bars`` differ from ``BARS`` where a format
+    rounds more; ``says`` is a word for the table."""
+
+    format: str
+    reader: str
+    version: Callable[[], str]
+    measure: Callable[[Outputs], Figures]
+    bars: dict[str, float] | None = None
+    says: str = ""
+
+    @property
+    def name(self) -> str:
+        """For tests."""
+        return f"{self.format} in {self.reader}"
+
+    def missed(self, figures: Figures) -> dict[str, Any]:
+        """The figures that do not keep their bars."""
+        bars = BARS | (self.bars or {})
+        return {key: figures[key] for key in figures if key in bars and not figures[key] <= bars[key]}

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from tests.readers.mesh_rows import MESH_ROWS
+from tests.readers.splat_rows import SPLAT_ROWS
 
-ROWS = [*MESH_ROWS]
+ROWS = [*MESH_ROWS, *SPLAT_ROWS]

@@ -15,7 +15,7 @@ from tests.readers.outputs import MOTION, MeshTruth
 Array = np.ndarray[Any, Any]
 Figures = dict[str, float]
 
-BARS = {"up_deg": 0.5, "size": 0.01, "colors": 0.01, "motion": 0.01, "issues": 0.0}
+BARS = {"up_deg": 0.5, "size": 0.01, "colors": 0.01, "motion": 0.01, "issues": 0.0, "opacities": 0.005, "shapes": 0.05}
 """``up_deg``: how far the asset is turned, or 180 if mirrored. ``size``: of the sides of its box, a share. ``colors``:
 the worst mean of a part, in linear light, 0 to 1. ``motion``: the farthest that a point is off in any frame, as a share
 of the farthest that any goes."""

@@ -22,12 +22,22 @@ class NotInstalled(Exception):
 
 def node(script: str, *arguments: object, package: str) -> Any:
     """What ``js/SCRIPT``, which needs the npm ``package``, says: one JSON."""
+    return json.loads(_said([*_node(package), str(HERE / "js" / script), *map(str, arguments)]))
+
+
+def _node(package: str) -> list[str]:
     program = shutil.which("node")
     if program is None:
         raise NotInstalled("needs Node 20 or newer")
     if not (PACKAGES / package).is_dir():
         raise NotInstalled("run: npm ci --ignore-scripts --prefix tests/readers")
-    return json.loads(_said([program, str(HERE / "js" / script), *map(str, arguments)]))
+    return [program]
+
+
+def splat_transform(source: Path, target: Path) -> None:
+    """PlayCanvas' converter from one splat format to another, on the CPU."""
+    tool = PACKAGES / "@playcanvas" / "splat-transform" / "bin" / "cli.mjs"
+    _said([*_node("@playcanvas/splat-transform"), str(tool), "-q", "-w", "-g", "cpu", str(source), str(target)])
 
 
 def npm_version(package: str) -> str:

@@ -8,9 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from stages.exporting.sequence import numbered
 from stages.run_dir import RunDir
 from tests.readers.judge import BARS, Figures
-from tests.readers.outputs import creature_run, creature_with_bones, exported
+from tests.readers.outputs import FRAMES, creature_run, creature_with_bones, exported
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,13 @@ class Outputs:
     def skinned_glb(self) -> Path:
         """Joints and a skin."""
         return exported(self.bones, self.folder / "skinned.glb", "glb", skinned=True)
+
+    def sequence(self, suffix: str, up: str | None = None) -> list[Path]:
+        """The files of a general motion of Gaussians with harmonics."""
+        out = self.folder / f"splats{up or ''}{suffix}"
+        if not numbered(out, 0).exists():
+            exported(self.harmonics, out, "splat-sequence", up=up)
+        return [numbered(out, index) for index in range(FRAMES)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,14 @@ from tests.readers.outputs import MOTION, MeshTruth
 Array = np.ndarray[Any, Any]
 Figures = dict[str, float]
 
-BARS = {"up_deg": 0.5, "size": 0.01, "colors": 0.01, "motion": 0.01, "issues": 0.0, "opacities": 0.005, "shapes": 0.05}
-"""``up_deg``: how far the asset is turned, or 180 if mirrored. ``size``: of the sides of its box, a share. ``colors``:
-the worst mean of a part, in linear light, 0 to 1. ``motion``: the farthest that a point is off in any frame, as a share
-of the farthest that any goes."""
+BARS = {
+    "up_deg": 0.5, "facing_deg": 0.5, "size": 0.01, "colors": 0.01, "motion": 0.01,
+    "issues": 0.0, "opacities": 0.005, "shapes": 0.05,
+}  # fmt: skip
+"""``up_deg``, ``facing_deg``: how far up, and front about it, are from where they were; 180 if mirrored. ``size``: of
+the sides of the box, a share. ``colors``: of meshes the worst mean of a part, in linear light, of Gaussians the mean,
+as displayed; of 1, as ``opacities``. ``motion``: the farthest that a point is off in any frame, as a share of the
+farthest that any goes. ``shapes``: of covariances, the mean as a share. ``issues``: of a validator."""
 
 Y_UP = {"y": np.eye(3), "z": np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]), "-y": np.diag([1.0, -1, -1])}
 """From the axes of a program whose up is the key to those of y up."""
@@ -41,18 +45,20 @@ def judge_points(there: Array, truth: Array) -> Figures:
     """Upright, size and motion of points [T, P, 3], which move since the first frame."""
     assert there.shape == truth.shape, f"{there.shape}, not {truth.shape}"
     gone = np.linalg.norm(truth - truth[:1], axis=-1).max()
-    figures = {"up_deg": turned_deg(there[0], truth[0]), "size": off_size(there[0], truth[0])}
+    figures = turned_deg(there[0], truth[0]) | {"size": off_size(there[0], truth[0])}
     return figures | ({"motion": float(np.linalg.norm(there - truth, axis=-1).max() / gone)} if len(truth) > 1 else {})
 
 
-def turned_deg(there: Array, truth: Array) -> float:
-    """The angle of the rotation that takes ``truth`` [P, 3] best to ``there``; 180 where only a mirror does."""
+def turned_deg(there: Array, truth: Array) -> Figures:
+    """How the rotation that takes ``truth`` [P, 3] best to ``there`` turns up, and front about that; 180 where only a
+    mirror does."""
     products = (there - there.mean(axis=0)).T @ (truth - truth.mean(axis=0))
     left, sizes, right = np.linalg.svd(products)
     if np.linalg.det(left @ right) < 0 and sizes[2] > 1e-6 * sizes[0]:
-        return 180.0
+        return {"up_deg": 180.0, "facing_deg": 180.0}
     R = left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right
-    return float(np.rad2deg(2.0 * np.arcsin(min(1.0, np.linalg.norm(R - np.eye(3)) / np.sqrt(8.0)))))
+    up = np.arctan2(np.hypot(R[0, 1], R[2, 1]), R[1, 1])
+    return {"up_deg": float(np.rad2deg(up)), "facing_deg": float(abs(np.rad2deg(np.arctan2(R[0, 2], R[2, 2]))))}
 
 
 def off_size(there: Array, truth: Array) -> float:

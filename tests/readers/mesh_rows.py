@@ -10,10 +10,12 @@ from tests.readers.outputs import MOTION, SECONDS, mesh_truth
 from tests.readers.programs import node, npm_version
 from tests.readers.rows import Outputs, Row
 
+BABYLON = "@babylonjs/loaders"
 
-def _three(skinned: bool, outputs: Outputs) -> Figures:
+
+def _read(script: str, package: str, skinned: bool, outputs: Outputs) -> Figures:
     file = outputs.skinned_glb if skinned else outputs.glb
-    said = node("three_glb.mjs", file, MOTION, json.dumps(SECONDS), package="three")
+    said = node(script, file, MOTION, json.dumps(SECONDS), package=package)
     return judge_meshes(said, mesh_truth(outputs.bones if skinned else outputs.run))
 
 
@@ -31,6 +33,13 @@ MESH_ROWS = [
             format=format, reader="glTF validator", version=partial(npm_version, "gltf-validator"),
             measure=partial(_valid, skinned),
         ),
-        Row(format=format, reader="three.js", version=partial(npm_version, "three"), measure=partial(_three, skinned)),
+        Row(
+            format=format, reader="three.js", version=partial(npm_version, "three"),
+            measure=partial(_read, "three_glb.mjs", "three", skinned),
+        ),
+        Row(
+            format=format, reader="Babylon.js", version=partial(npm_version, BABYLON),
+            measure=partial(_read, "babylon.mjs", BABYLON, skinned),
+        ),
     )
 ]  # fmt: skip

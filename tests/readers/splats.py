@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,17 @@ class Splats:
     opacities: Array  # [N]
     colors: Array  # [N, 3]
     harmonics: Array | None = None  # [N, K, 3]
+
+    def select(self, which: Array) -> Splats:
+        """Some of them."""
+        shapes, harmonics = self.covariances, self.harmonics
+        return Splats(
+            means=self.means[which],
+            covariances=None if shapes is None else shapes[which],
+            opacities=self.opacities[which],
+            colors=self.colors[which],
+            harmonics=None if harmonics is None else harmonics[which],
+        )
 
 
 def covariances(quats: Array, scales: Array) -> Array:
@@ -66,38 +78,76 @@ def of_ply(path: Path) -> Splats:
     )
 
 
-def y_up(splats: Splats) -> Splats:
-    """Half a turn about x: of a program whose y axis points down. Harmonics are left alone: they are in axes of their
-    own, and turn with them."""
-    turn = np.diag([1.0, -1.0, -1.0])
-    return Splats(
+def of_nodes(said: dict[str, Any], index: int) -> Splats:
+    """What three.js or Babylon.js has of all nodes that are shown at the moment ``index``."""
+    found = []
+    for node in said["splats"]:
+        world = np.array(node["worlds"][index]).reshape(4, 4)
+        L = world[:3, :3]
+        if abs(np.linalg.det(L)) < 1e-9:
+            continue
+        means, shapes, colors = _of_rows(node) if "rows" in node else _of_arrays(node)
+        found.append((means @ L.T + world[:3, 3], L @ shapes @ L.T, colors / 255.0))
+    means, shapes, colors = (np.concatenate(column) for column in zip(*found, strict=True))
+    return Splats(means=means, covariances=shapes, opacities=colors[:, 3], colors=colors[:, :3])
+
+
+def _of_rows(node: dict[str, Any]) -> tuple[Array, Array, Array]:
+    """Of 32 bytes a Gaussian, as in a ``.splat``."""
+    fields = [("at", "<f4", 3), ("scale", "<f4", 3), ("color", "u1", 4), ("turn", "u1", 4)]
+    rows = np.frombuffer(base64.b64decode(node["rows"]), dtype=fields)
+    assert not node["flipY"]
+    shapes = covariances(rows["turn"].astype(float) - 127.5, rows["scale"].astype(float))
+    return rows["at"].astype(float), shapes, rows["color"].astype(float)
+
+
+def _of_arrays(node: dict[str, Any]) -> tuple[Array, Array, Array]:
+    def array(name: str, kind: str, width: int) -> Array:
+        return np.frombuffer(base64.b64decode(node[name]), kind).reshape(-1, width).astype(float)
+
+    upper = array("covariances", "<f4", 6)
+    shapes = upper[:, [0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(-1, 3, 3)
+    return array("means", "<f4", 3), shapes, array("colors", "u1", 4)
+
+
+def half_turned(splats: Splats, axis: str) -> Splats:
+    """Half a turn about ``axis``; harmonics turn along."""
+    flips = np.array([1.0 if name == axis else -1.0 for name in "xyz"])
+    turn = np.diag(flips)
+    harmonics = splats.harmonics
+    return replace(
+        splats,
         means=splats.means @ turn,
         covariances=None if splats.covariances is None else turn @ splats.covariances @ turn,
-        opacities=splats.opacities,
-        colors=splats.colors,
-        harmonics=None if splats.harmonics is None else splats.harmonics * signs(splats.harmonics.shape[1]),
+        harmonics=None if harmonics is None else harmonics * signs(flips)[: harmonics.shape[1]],
     )
 
 
-def signs(count: int) -> Array:
-    """[K, 1]: which harmonics (y z x, xy yz zz xz xx-yy, ...) half a turn about x turns around."""
-    signs = [-1, -1, 1, -1, 1, 1, -1, 1, -1, -1, -1, -1, 1, 1, 1]
-    return np.array(signs[:count], float)[:, None]
+def signs(flips: Array) -> Array:
+    """[15, 1]: which harmonics above degree 0 change their sign when the axes do as ``flips`` [3] says. Their
+    polynomials: y z x, xy yz zz xz xx-yy, y(3xx-yy) xyz y(..) z(..) x(..) z(xx-yy) x(xx-3yy)."""
+    x, y, z = flips
+    return np.array([y, z, x, x * y, y * z, 1, x * z, 1, y, x * y * z, y, z, x, z, x])[:, None]
 
 
-def judge_splats(there: list[Splats], truth: list[Splats]) -> Figures:
-    """Figures of T frames; Gaussians may come in any order, the same in all frames. All but ``up_deg`` are of the
-    asset as it is after half a turn, where only that puts it upright."""
-    first, meant = there[0], truth[0]
-    assert len(first.means) == len(meant.means), f"{len(first.means)} Gaussians, not {len(meant.means)}"
-    up_deg, order = 0.0, _matched(first.means, meant.means)
-    if order is None:
-        there = [y_up(frame) for frame in there]
-        up_deg, order = 180.0, _matched(there[0].means, meant.means)
+def judge_splats(there: list[Splats], truth: list[Splats], which: Array | None = None) -> Figures:
+    """Figures of T frames; Gaussians may come in any order, the same in all frames. All but where up
+    and front are is told of the asset after half a turn, where only that puts it as it was. ``which`` [N]
+    limits it to some Gaussians of ``truth``."""
+    assert len(there[0].means) == len(truth[0].means), f"{len(there[0].means)} Gaussians, not {len(truth[0].means)}"
+    axis, order = "", _matched(there[0].means, truth[0].means)
+    for other in "xyz":
+        if order is None:
+            axis, order = other, _matched(half_turned(there[0], other).means, truth[0].means)
     assert order is not None, "no Gaussian of its own for each of ours"
-    places = np.stack([frame.means[order] for frame in there]), np.stack([frame.means for frame in truth])
-    figures = judge_points(*places)
-    figures["up_deg"] = max(figures["up_deg"], up_deg)
+    there = [half_turned(frame, axis) if axis else frame for frame in there]
+    if which is not None:
+        order, truth = order[which], [frame.select(which) for frame in truth]
+    figures = judge_points(
+        np.stack([frame.means[order] for frame in there]), np.stack([frame.means for frame in truth])
+    )
+    if axis:
+        figures |= {"up_deg": 0.0 if axis == "y" else 180.0, "facing_deg": 180.0 if axis == "y" else 0.0}
     for frame, right in zip(there, truth, strict=True):
         for key, value in _off(frame, right, order).items():
             figures[key] = max(value, figures.get(key, 0.0))

@@ -38,9 +38,12 @@ def camera() -> Camera:
     )  # fmt: skip
 
 
-def show() -> dict[str, Any]:
-    """The same for a page."""
-    return {"position": camera().position.tolist(), "target": list(TARGET), "fov": FOV, "wait": WAIT}
+def show(behind: bool = False) -> dict[str, Any]:
+    """The same for a page; from the other side where a program has the asset face away."""
+    side = -1.0 if behind else 1.0
+    x, y, z = camera().position.tolist()
+    target = [side * TARGET[0], TARGET[1], side * TARGET[2]]
+    return {"position": [side * x, y, side * z], "target": target, "fov": FOV, "wait": WAIT}
 
 
 @contextmanager

@@ -46,6 +46,21 @@ class Outputs:
         return exported(self.bones, self.folder / "skinned.glb", "glb", skinned=True)
 
     @cached_property
+    def bvh(self) -> Path:
+        """Joints alone."""
+        return exported(self.bones, self.folder / "bones.bvh", "bvh")
+
+    @cached_property
+    def usd(self) -> Path:
+        """Gaussians with a sample a frame."""
+        return exported(self.harmonics, self.folder / "splat.usdc", "usd")
+
+    @cached_property
+    def usd_skel(self) -> Path:
+        """The skin of the rig, and its joints."""
+        return exported(self.bones, self.folder / "skel.usdc", "usd", skinned=True)
+
+    @cached_property
     def flipbook(self) -> Path:
         """Gaussians in glTF, a node a frame."""
         return exported(self.harmonics, self.folder / "flipbook.glb", "splat-glb")

@@ -10,8 +10,8 @@ from tests.bench.record import RESULTS
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "formats.md"
 BEGIN, END = "<!-- readers: made by python -m tests.readers.table -->", "<!-- end of readers -->"
-HEAD = """| format | read by | up | size | colours | motion | |
-| --- | --- | --- | --- | --- | --- | --- |"""
+HEAD = """| format | read by | opens | up | size | colours | motion | |
+| --- | --- | --- | --- | --- | --- | --- | --- |"""
 EXACT = 1e-4
 """Less is not told apart from nothing."""
 
@@ -22,15 +22,17 @@ def measured() -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """A line a row."""
-    return "\n".join([HEAD, *(f"| {' | '.join(_cells(row))} |" for row in rows)])
+    """A line a row, a format's together."""
+    formats = list(dict.fromkeys(row["format"] for row in rows))
+    ordered = sorted(rows, key=lambda row: formats.index(row["format"]))
+    return "\n".join([HEAD, *(f"| {' | '.join(_cells(row))} |" for row in ordered)])
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
     figures = row["figures"]
     reader = f"{row['reader']} {row['version']}{' (in CI)' if row['in_ci'] else ''}"
     return [
-        row["format"], reader, _up(figures), _share(figures, "size"), _color(figures), _share(figures, "motion"),
+        row["format"], reader, "yes", _up(figures), _share(figures, "size"), _color(figures), _share(figures, "motion"),
         _rest(row),
     ]  # fmt: skip
 

@@ -64,7 +64,7 @@ class VideosConfig:
     given: GivenVideos = field(default_factory=GivenVideos)
     follow: FollowConfig = field(default_factory=FollowConfig)
     sideways_weight: float = 3.0  # how little limbs swing to the sides where no camera sees it; needs a front
-    mirrored_weight: float = 1.0  # how much what is hidden moves as the body's other side; needs a front
+    mirrored_weight: float = 3.0  # how much what is hidden moves as the body's other side; needs a front
     hidden_weight: float = 1.0  # of the points prior for what is hidden; needs a prompt
     travel: str = "none"
     seconds: float | None = None  # that the motion lasts; None: as long as the first video

@@ -27,7 +27,7 @@ def finish(name: str, result: dict[str, Any], command: str | None = None) -> Non
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Many single results as CSV: a column a name; what is no plain text is written as JSON, an empty cell is no value."""
+    """Many single results as CSV, a column a name: what is no plain text as JSON, where there is no value nothing."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
@@ -45,6 +45,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         return []
     with path.open(newline="", encoding="utf-8") as file:
         return [{name: _value(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) and _value(value) is value else json.dumps(value)
 
 
 def _value(cell: Any) -> Any:

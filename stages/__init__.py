@@ -23,6 +23,6 @@ doctor              this machine                     nothing
 
 Imports point down, layer by layer: ground (``conventions``, ``errors``, ``events``, ``files``, ``settings``, ...),
 geometry, meshes, cameras and media, gaussians, raster, run_dir and skeletons, motion and priors, objectives, the parts
-of stages, stages, ``ablate``, the command line. ``tests/test_architecture.py`` lists every file's layer and holds the
-rule. Stages never import each other, but for ``ablate``, which runs others; they meet in the run directory.
+of stages, stages, ``ablate`` and ``batch``, the command line. ``tests/test_architecture.py`` lists every file's layer and holds the
+rule. Stages never import each other, but for ``ablate`` and ``batch``, which run others; they meet in the run directory.
 """

@@ -14,6 +14,7 @@ render              asset/, a motion                 renders/ or the path that w
 export              asset/, a motion                 the path that was asked for
 evaluate            asset/, a motion                 eval/metrics.json
 ablate              assets and sentences             a folder of runs, and tables
+batch               a table of jobs                  a folder of runs
 report              whole runs                       the page and tables that were asked for
 prefer              asset/, refined/ or motion/      a page for a study, and its key
 train_prior         assets/rigged, the zoo           a prior: a folder in diffusers' format

@@ -8,10 +8,11 @@ POINTS := # options of bench-points, such as --distill --processes 2 or --prior 
 GPU := # options of gpu, such as --again or the names of parts
 COUNT := 10000
 SEED := 0
+CAMPAIGN := all# or one, with options: "kill --count 20"
 PUBLISHED := # options of bench-published, such as --model THUDM/CogVideoX-5b
 ONE_THREAD := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: demo test test-slow pictures check bench bench-ablation bench-busy bench-evaluations bench-exact bench-exact-points bench-memory bench-orientation bench-points bench-published bench-raster bench-skeleton bench-step bench-undecided bench-verbs bench-views fuzz readers samples wheel clean gpu
+.PHONY: demo test test-slow pictures check bench bench-ablation bench-busy bench-evaluations bench-exact bench-exact-points bench-memory bench-orientation bench-points bench-published bench-raster bench-skeleton bench-step bench-undecided bench-verbs bench-views campaign fuzz readers samples wheel clean gpu
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -96,6 +97,9 @@ bench-verbs: $(STAMP)  ## what a judge of motions calls what distill makes of bo
 
 fuzz: $(STAMP)  ## damaged files for every reader: no traceback, hang or bomb; goes on where it was, the last line is JSON
 	@$(ONE_THREAD) $(BIN)/python -m tests.fuzz --count $(COUNT) --seed $(SEED)
+
+campaign: $(STAMP)  ## faults on purpose: kills, full disks, flipped bits (hours); each goes on where it was, the last line is JSON
+	@$(ONE_THREAD) $(BIN)/python -m tests.campaigns $(CAMPAIGN)
 
 readers: $(STAMP)  ## what we write, read by other people's programs (npm; Blender where ANIMUS3D_BLENDER_PYTHON says)
 	npm ci --ignore-scripts --no-fund --no-audit --prefix tests/readers

@@ -19,6 +19,7 @@ import typer
 from animus3d_cli.commands import (
     ablate,
     animate,
+    batch,
     distill,
     doctor,
     evaluate,
@@ -53,7 +54,7 @@ LESS_MEMORY = (
 EPILOG = (
     "Exit codes: 0 success, 1 unexpected error, 2 usage, 3 bad input, 4 an earlier stage is missing, 5 the run holds "
     "other settings, 6 the run is in use, 7 cannot write, 8 damaged checkpoint, 9 not available here, 10 not finite, "
-    "130 interrupted."
+    "11 some jobs of a batch have failed, 130 interrupted."
 )
 
 app = typer.Typer(
@@ -110,6 +111,7 @@ app.command("eval")(evaluate.command)
 app.command("report")(report.command)
 app.command("prefer")(prefer.command)
 app.command("ablate")(ablate.command)
+app.command("batch")(batch.command)
 app.command("status")(status.command)
 app.command("view")(view.command)
 app.command("doctor")(doctor.command)

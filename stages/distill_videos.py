@@ -7,8 +7,8 @@
 1. Load the asset, and the videos with their cameras.
 2. Track what each camera sees of the asset at rest through its video; say how far cameras agree.
 3. In every step the motion is compared with the tracks, and renders of it with frames of a video; regularizers say what
-   the videos leave open: it stays rigid nearby, limbs swing forwards and backwards, and with a sentence, what no camera
-   sees moves as the points prior would have it.
+   the videos leave open: it stays rigid nearby, limbs swing forwards and backwards, what no camera sees moves as the
+   body's other side, and with a sentence as the points prior would have it.
 4. Checkpoints, metrics and previews on the way; the motion at the end.
 """
 
@@ -24,6 +24,7 @@ from stages.distilling.following import FollowConfig, Following
 from stages.distilling.given import GivenVideos, drawn_videos, on_device, read_videos, shrunk
 from stages.distilling.hidden import hidden_like
 from stages.distilling.sideways import Sideways
+from stages.distilling.symmetry import Mirrored
 from stages.distilling.tracks import Tracks, estimated_tracks
 from stages.errors import BadInput
 from stages.events import Caution, Finished, Note, Progress, Report, Started, Wrote
@@ -63,6 +64,7 @@ class VideosConfig:
     given: GivenVideos = field(default_factory=GivenVideos)
     follow: FollowConfig = field(default_factory=FollowConfig)
     sideways_weight: float = 3.0  # how little limbs swing to the sides where no camera sees it; needs a front
+    mirrored_weight: float = 3.0  # how much what is hidden moves as the body's other side; needs a front
     hidden_weight: float = 1.0  # of the points prior for what is hidden; needs a prompt
     travel: str = "none"
     seconds: float | None = None  # that the motion lasts; None: as long as the first video
@@ -83,8 +85,8 @@ class VideosConfig:
     preview_every: int = 50
 
     def __post_init__(self) -> None:
-        check(self, sample=0, sideways_weight=0, hidden_weight=0, steps=1, render_px=16, learning_rate=0)
-        check(self, max_gaussians=1, checkpoint_every=1, preview_every=0)
+        check(self, sample=0, sideways_weight=0, mirrored_weight=0, hidden_weight=0, steps=1, render_px=16)
+        check(self, learning_rate=0, max_gaussians=1, checkpoint_every=1, preview_every=0)
         parse_travel(self.travel)
         if self.seconds is not None and not SHORTEST <= self.seconds <= LONGEST:
             raise BadInput(f"seconds must lie between {SHORTEST:g} and {LONGEST:g}, not {self.seconds:g}.")
@@ -198,6 +200,19 @@ def field_for(config: VideosConfig, guides: list[Guide]) -> MotionConfig:
     return MotionConfig(**{**vars(config.motion), "hexplane": hexplane, "skeleton": skeleton})
 
 
+def by_the_body(
+    config: VideosConfig, asset: Gaussians, tracks: list[Tracks], facing_deg: float | None
+) -> list[Regularizer]:
+    """Terms for what the videos leave open that a body with a front tells by itself."""
+    terms: list[Regularizer] = []
+    if config.sideways_weight and facing_deg is not None:
+        terms.append(Sideways(config.sideways_weight, asset, facing_deg))
+    if config.mirrored_weight and facing_deg is not None:
+        mirrored = Mirrored(config.mirrored_weight, asset, facing_deg, tracks)
+        terms += [mirrored] if mirrored.tells else []
+    return terms
+
+
 def left_open(
     run_dir: RunDir,
     config: VideosConfig,
@@ -208,10 +223,8 @@ def left_open(
     report: Report,
 ) -> list[Regularizer]:
     """Terms for what the videos leave open."""
-    terms: list[Regularizer] = []
     facing = run_dir.facing()
-    if config.sideways_weight and facing.degrees is not None:
-        terms.append(Sideways(config.sideways_weight, asset, facing.used_deg))
+    terms = by_the_body(config, asset, tracks, facing.degrees)
     if config.prompt and config.hidden_weight and not config.sample:
         prior = load_prior(POINTS, config.device)
         assert sees_points(prior)

@@ -10,7 +10,8 @@
     ├── CannotWrite             7   disk full, read-only, no permission
     ├── CorruptCheckpoint       8   a checkpoint or result in the run cannot be read
     ├── NotAvailable            9   a backend, package or model that is not on this machine
-    └── NotFinite              10   a result holds NaN or infinity
+    ├── NotFinite              10   a result holds NaN or infinity
+    └── SomeFailed             11   some jobs of a batch have failed; the others are done
 
 The number is the exit code of the command line. 0 is success, 2 a usage error, 130 an interruption (Ctrl-C, SIGTERM).
 """
@@ -87,6 +88,12 @@ class NotFinite(AnimusError):
     """A stage has made NaN or infinity, which never counts as done."""
 
     exit_code = 10
+
+
+class SomeFailed(AnimusError):
+    """Some jobs of a batch have failed; the others are done."""
+
+    exit_code = 11
 
 
 LONGEST = 300

@@ -33,7 +33,7 @@ from stages.settings import check
 from stages.training.own_bodies import own_bodies
 from stages.training.point_bank import MIN_BODIES, Examples, PointBank, read_bank, training_bodies, write_bank
 from stages.training.points import draw_batch, learning_rate_at, new_optimisers, training_loss
-from stages.zoo.bodies import bodies
+from stages.zoo.bodies import bodies_without
 from stages.zoo.folder import FolderClips
 
 
@@ -44,6 +44,7 @@ class TrainPointsConfig:
     steps: int = 4000
     seed: int = 0
     data: str = ""  # folder of one's own clips; the shipped bodies when empty
+    without: str = ""  # shipped bodies, or whole families of them, not to learn from: animal_Wolf,skeleton
     init: str = ""  # points prior whose weights and words training begins with; from scratch when empty
     num_examples: int = 24_000
     batch_size: int = 24
@@ -59,6 +60,8 @@ class TrainPointsConfig:
 
     def __post_init__(self) -> None:
         check(self, steps=1, num_examples=1, batch_size=1, num_points=1, learning_rate=0, checkpoint_every=1, minutes=0)
+        if self.data and self.without:
+            raise BadInput("`without` names shipped bodies, and `data` puts your own in their place.", "Leave one out.")
 
 
 PRESETS = {"default": TrainPointsConfig()}
@@ -88,7 +91,7 @@ def run(out: Path, config: TrainPointsConfig, report: Report, *, force: bool = F
     # 1. the bank of examples
     former = _former(config)
     examples = Examples(
-        own_bodies(source) if source else training_bodies(bodies()),
+        own_bodies(source) if source else training_bodies(bodies_without(config.without)),
         procedural=source is None,
         at_least=1 if source else MIN_BODIES,
         verbs=former.model.verbs if former else (),

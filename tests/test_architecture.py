@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS: tuple[set[str], ...] = (
     {
-        "__init__", "conventions", "errors", "events", "files", "assets", "settings", "tables", "threads", "memory",
-        "card",
+        "__init__", "conventions", "errors", "events", "files", "assets", "settings", "assignments", "tables",
+        "threads", "memory", "card",
     },
     {"geometry"},
     {"meshes"},
@@ -24,14 +24,14 @@ LAYERS: tuple[set[str], ...] = (
     {"run_dir", "skeletons", "captures"},
     {"motion", "priors", "zoo", "metrics"},
     {"objectives", "fitting", "moving", "facing", "guides"},
-    {"distilling", "training", "exporting", "reporting", "ablation", "evaluating", "viewing"},
+    {"distilling", "training", "exporting", "reporting", "ablation", "evaluating", "viewing", "jobs"},
     {
         "reconstruct", "reconstruct_photos", "fit_lora", "distill", "distill_videos", "refine", "render", "export",
         "evaluate", "train_prior", "train_points", "train_views", "rig", "track", "sample", "still", "status", "view",
         "doctor", "report",
         "prefer",
     },
-    {"ablate_variant"},
+    {"ablate_variant", "batch"},
     {"ablate"},
 )  # fmt: skip
 """What is in ``stages``, from the ground up. A file imports what lies below it; neighbours do not import each other,
@@ -63,7 +63,7 @@ OWNERS = {
     "viser": {"stages/view.py"},
     "jinja2": {"stages/reporting/page.py"},
     "typer": {"animus3d_cli"},
-    "rich": {"animus3d_cli/console.py", "animus3d_cli/metrics_table.py"},
+    "rich": {"animus3d_cli/console.py", "animus3d_cli/metrics_table.py", "animus3d_cli/batch_screen.py"},
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,14 @@ import typer
 from animus3d_cli import options
 from animus3d_cli.session import resolve_device
 from animus3d_cli.settings import build_config
+
+STAGES = {"points": "stages.train_points", "video": "stages.train_prior", "views": "stages.train_views"}
+NOT_OF = {
+    "points": ("--clips", "--preset", "--processes"),
+    "video": ("--minutes",),
+    "views": ("--preset", "--processes", "--minutes"),
+}
+"""Options that a kind does not know."""
 
 
 def command(
@@ -73,77 +82,28 @@ def command(
 
     Example: animus3d train-prior --out my-prior --init points --data my-goats --steps 500
     """
-    from animus3d_cli.console import Console
-    from stages.run_dir import RunDir
-
-    if kind == "points":
-        unused: dict[str, Any] = {"--clips": clips, "--preset": preset, "--processes": processes}
-        if given := [name for name, value in unused.items() if value is not None]:
-            raise typer.BadParameter("goes with --kind video only", param_hint=given[0])
-        if device not in ("auto", "cpu"):
-            raise typer.BadParameter("points are trained on the CPU", param_hint="--device")
-        flags: dict[str, Any] = {
-            "data": str(data) if data else None, "init": init, "steps": steps, "seed": seed, "minutes": minutes,
-        }  # fmt: skip
-        train_points(out, flags, settings or [], force=force)
-        return
-    if kind == "views":
-        unused = {"--preset": preset, "--processes": processes, "--minutes": minutes}
-        if given := [name for name, value in unused.items() if value is not None]:
-            raise typer.BadParameter("does not go with --kind views", param_hint=given[0])
-        flags = {
-            "num_clips": clips, "data": str(data) if data else None, "init": init, "steps": steps, "seed": seed,
-            "device": resolve_device(device),
-        }  # fmt: skip
-        train_views(out, flags, settings or [], force=force)
-        return
-    if kind != "video":
-        raise typer.BadParameter("is points, video or views", param_hint="--kind")
-    if clips is not None and clips < 64:
+    if kind not in STAGES:
+        raise typer.BadParameter(f"is {', '.join(STAGES)}", param_hint="--kind")
+    if kind == "points" and device not in ("auto", "cpu"):
+        raise typer.BadParameter("points are trained on the CPU", param_hint="--device")
+    if kind == "video" and clips is not None and clips < 64:
         raise typer.BadParameter("64 or more are needed for --kind video", param_hint="--clips")
-    from stages.train_prior import PRESETS
-    from stages.train_prior import run as train_prior
-
-    if minutes is not None:
-        raise typer.BadParameter("goes with --kind points only", param_hint="--minutes")
-    flags = {
+    given: dict[str, Any] = {"--clips": clips, "--preset": preset, "--processes": processes, "--minutes": minutes}
+    for name, value in given.items():
+        if value is not None and name in NOT_OF[kind]:
+            raise typer.BadParameter(f"does not go with --kind {kind}", param_hint=name)
+    flags: dict[str, Any] = {
         "num_clips": clips, "data": str(data) if data else None, "init": init, "steps": steps, "seed": seed,
-        "processes": processes, "device": resolve_device(device),
+        "minutes": minutes, "processes": processes, "device": None if kind == "points" else resolve_device(device),
     }  # fmt: skip
-    config = build_config(PRESETS, preset or "default", flags, settings or [])
-    console = Console()
-    try:
-        with RunDir(out).lock("train-prior"):
-            train_prior(out, config, console, force=force)
-    finally:
-        console.close()
-
-
-def train_points(out: Path, flags: dict[str, Any], settings: list[str], *, force: bool) -> None:
-    """``--kind points``."""
     from animus3d_cli.console import Console
     from stages.run_dir import RunDir
-    from stages.train_points import PRESETS, run
 
-    config = build_config(PRESETS, "default", flags, settings)
+    stage = importlib.import_module(STAGES[kind])
+    config = build_config(stage.PRESETS, preset or "default", flags, settings or [])
     console = Console()
     try:
         with RunDir(out).lock("train-prior"):
-            run(out, config, console, force=force)
-    finally:
-        console.close()
-
-
-def train_views(out: Path, flags: dict[str, Any], settings: list[str], *, force: bool) -> None:
-    """``--kind views``."""
-    from animus3d_cli.console import Console
-    from stages.run_dir import RunDir
-    from stages.train_views import PRESETS, run
-
-    config = build_config(PRESETS, "default", flags, settings)
-    console = Console()
-    try:
-        with RunDir(out).lock("train-prior"):
-            run(out, config, console, force=force)
+            stage.run(out, config, console, force=force)
     finally:
         console.close()

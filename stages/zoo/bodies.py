@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,23 @@ def bodies(held_out: bool = False) -> tuple[BodyEntry, ...]:
     Raises ``BadInput``: there is no manifest, which packages do not carry, or it is damaged.
     """
     return tuple(entry for entry in read_bodies() if (entry.held_out is not None) == held_out)
+
+
+def bodies_without(names: str) -> tuple[BodyEntry, ...]:
+    """The bodies to learn from but those that ``names`` says, comma-separated: files without their ending, or families.
+
+    Raises ``BadInput``: as ``bodies``, and where one of ``names`` is neither.
+    """
+    left_out = {name.strip() for name in names.split(",")} - {""}
+    entries = bodies()
+    known = {entry.file.removesuffix(".glb") for entry in entries} | {entry.family for entry in entries}
+    for name in sorted(left_out - known):
+        close = get_close_matches(name, sorted(known), n=1)
+        raise BadInput(
+            f"There is no body or family to learn from that is called {name!r}.",
+            f"Perhaps {close[0]!r} is meant." if close else "assets/bodies/manifest.json lists them.",
+        )
+    return tuple(entry for entry in entries if not left_out & {entry.file.removesuffix(".glb"), entry.family})
 
 
 def open_body(entry: BodyEntry) -> RiggedFile:

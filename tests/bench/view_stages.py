@@ -14,13 +14,12 @@ from torch import Tensor
 
 from stages.conventions import frame_times, step_generator
 from stages.distill import PRESETS
-from stages.distill_videos import VideosConfig, field_for
+from stages.distill_videos import VideosConfig, by_the_body, field_for
 from stages.distilling.clean_score import CleanScore, CleanScoreConfig
 from stages.distilling.distillation import Distillation
 from stages.distilling.draw_videos import Drawing
 from stages.distilling.following import Following
 from stages.distilling.given import shrunk
-from stages.distilling.sideways import Sideways
 from stages.distilling.tracks import Tracks, estimated_tracks
 from stages.gaussians import Frames, Gaussians
 from stages.guides import Guide
@@ -135,8 +134,7 @@ def fitted(
     )  # fmt: skip
     motion = new_motion(field_for(config, guides), asset, config.seed)
     regularizers = [*motion.regularizers(asset, config.regularizers)]
-    if config.sideways_weight:
-        regularizers.append(Sideways(config.sideways_weight, asset, FACING_DEG))
+    regularizers += by_the_body(config, asset, tracks, FACING_DEG)
     optimiser = torch.optim.Adam(motion.parameter_groups(config.learning_rate))
     for step in range(config.steps):
         loss = fit.step(motion, regularizers, step)["loss"]

@@ -18,12 +18,6 @@ from tests.campaigns.journal import Journal
 
 CAMPAIGNS = {
     "kill": "tests.campaigns.kill",
-    "disk_full": "tests.campaigns.disk_full",
-    "flips": "tests.campaigns.flips",
-    "race": "tests.campaigns.race",
-    "environment": "tests.campaigns.environment",
-    "memory": "tests.campaigns.memory",
-    "model_folder": "tests.campaigns.model_folder",
 }
 """Name -> module."""
 

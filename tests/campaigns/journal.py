@@ -24,6 +24,8 @@ class Journal:
                     self.known[answer.pop("key")] = answer
                 except (ValueError, KeyError):
                     continue  # the last line of a process that was killed
+            if not path.read_text().endswith("\n"):
+                path.write_text("".join(json.dumps({"key": key, **known}) + "\n" for key, known in self.known.items()))
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def answer(self, key: str, find: Callable[[], Answer]) -> Answer:

@@ -104,9 +104,10 @@ class Bases:
     def after(self, lines: tuple[str, ...]) -> Path:
         """A place in which ``lines`` have been run."""
         if lines not in self.made:
+            before = self.after(lines[:-1]) if lines else None
             place = self.folder / f"base_{len(self.made)}"
-            if lines:
-                copy(self.after(lines[:-1]), place)
+            if before is not None:
+                copy(before, place)
                 self.program.must(lines[-1], place)
             else:
                 place.mkdir(parents=True)

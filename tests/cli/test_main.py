@@ -22,7 +22,7 @@ from stages.events import Finished, Note, Progress, Started, Wrote
 
 COMMANDS = [
     "animate", "reconstruct", "fit-lora", "rig", "sample", "still", "distill", "refine", "track", "render", "export",
-    "eval", "report", "prefer", "ablate", "status", "view", "doctor", "priors", "train-prior",
+    "eval", "report", "prefer", "ablate", "batch", "status", "view", "doctor", "priors", "train-prior",
 ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from stages.assets import asset_path
 from stages.errors import BadInput
 from stages.skeletons.rigged import read_rigged
 from stages.skeletons.skeleton import skin
-from stages.zoo.bodies import FOLDER, BodyEntry, bodies, open_body, parse_manifest, read_bodies
+from stages.zoo.bodies import FOLDER, BodyEntry, bodies, bodies_without, open_body, parse_manifest, read_bodies
 from stages.zoo.body_measures import moves_away, posed, size
 from stages.zoo.pack_bodies import compact_body, farthest, manifest_text, pack, rest_pose
 
@@ -215,3 +215,15 @@ def test_a_manifest_that_is_none_or_mixes_families_is_refused() -> None:
     ):
         with pytest.raises(BadInput, match=culprit):
             parse_manifest(text, path)
+
+
+def test_bodies_and_families_are_left_out_by_name() -> None:
+    left = {entry.file for entry in bodies_without("animal_Wolf, skeleton")}
+    gone = {entry.file for entry in bodies()} - left
+    assert gone == {"animal_Wolf.glb", "mon18_Skeleton.glb"}
+
+
+def test_an_unknown_body_is_refused_with_the_nearest() -> None:
+    with pytest.raises(BadInput, match="animal_Wlf") as refused:
+        bodies_without("animal_Wlf")
+    assert "animal_Wolf" in refused.value.hint

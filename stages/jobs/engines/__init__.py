@@ -1,0 +1,1 @@
+"""What runs tasks in workers: this machine, Ray, SLURM. One library an engine, one importer a library."""

@@ -1,0 +1,89 @@
+"""Tasks in processes of this machine (``concurrent.futures``).
+
+Every slot is a pool of one process: when it dies, it is known which task it had, and the others go on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from threading import Thread
+
+from stages.jobs.engines.engine import Ended, Outcome, Task, Work, lost
+
+
+class Here:
+    """``slots`` processes, each with ``threads`` threads and, where there are ``cards``, one of them."""
+
+    def __init__(self, work: Work, slots: int, *, threads: int = 1, cards: int = 0) -> None:
+        self.slots = slots
+        self._work, self._threads, self._cards = work, threads, cards
+        self._pools: list[ProcessPoolExecutor | None] = [None] * slots
+        self._under_way: dict[Future[Outcome], tuple[Task, int]] = {}
+
+    def start(self, task: Task) -> None:
+        """See ``Engine``."""
+        busy = {slot for _, slot in self._under_way.values()}
+        slot = next(number for number in range(self.slots) if number not in busy)
+        try:
+            future = self._pool(slot).submit(self._work, task)
+        except BrokenProcessPool:  # it died between two tasks
+            self._drop(slot)
+            future = self._pool(slot).submit(self._work, task)
+        self._under_way[future] = task, slot
+
+    def wait(self, seconds: float) -> list[Ended]:
+        """See ``Engine``."""
+        ended = []
+        for future in wait(self._under_way, timeout=seconds, return_when=FIRST_COMPLETED).done:
+            task, slot = self._under_way.pop(future)
+            try:
+                ended.append(Ended(task, future.result()))
+            except BrokenProcessPool:
+                self._drop(slot)
+                ended.append(Ended(task, lost("its process was killed, or there was no memory left")))
+        return ended
+
+    def close(self) -> None:
+        """See ``Engine``."""
+        for slot in range(self.slots):
+            self._drop(slot)
+        self._under_way.clear()
+
+    def _pool(self, slot: int) -> ProcessPoolExecutor:
+        pool = self._pools[slot]
+        if pool is None:
+            card = slot % self._cards if self._cards else None
+            pool = ProcessPoolExecutor(1, get_context("spawn"), begin_worker, (self._threads, card))
+            self._pools[slot] = pool
+        return pool
+
+    def _drop(self, slot: int) -> None:
+        """End the process of a slot at once; the next task gets a new one."""
+        pool, self._pools[slot] = self._pools[slot], None
+        if pool is not None:
+            for process in list((pool._processes or {}).values()):  # 3.14 has kill_workers for that
+                process.kill()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def begin_worker(threads: int, card: int | None) -> None:
+    """Begin a worker: its threads, its card; it leaves interruptions to its parent, and ends when that does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if card is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(card)
+    import torch
+
+    torch.set_num_threads(threads)
+    parent = parent_process()
+    assert parent is not None
+
+    def leave() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=leave, daemon=True).start()

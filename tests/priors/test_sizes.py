@@ -19,7 +19,7 @@ HOLD = "more than its weights hold"
     ("part", "key", "value", "said"),
     [
         ("points", "width", 10**6, HOLD),
-        ("points", "width", 4000, "size mismatch"),
+        ("points", "width", 4000, "loading state_dict"),
         ("points", "num_layers", 10**12, HOLD),
         ("transformer", "num_layers", 999_999_999_999, HOLD),
         ("transformer", "num_layers", None, "weights are missing"),

@@ -29,6 +29,12 @@ PALETTE = (1024, 65536)
 """Entries of the palette of harmonics: an eighth of the Gaussians, within these limits; all of them where these are
 fewer. PlayCanvas takes about as many [ours]."""
 
+MOST_FOR_TREE = 9
+"""Numbers of a vector: harmonics of degree 1. [ours]"""
+
+ROWS = 2048
+"""Vectors whose distances are held together."""
+
 SMALLEST_DATE = (1980, 1, 1, 0, 0, 0)
 """Of the files in the zip: the same asset becomes the same bytes."""
 
@@ -138,8 +144,19 @@ def _palette(vectors: Array) -> tuple[Array, Array]:
         return distinct, labels.reshape(-1)
     entries = distinct[np.random.default_rng(0).permutation(len(distinct))[:size]]
     for _ in range(ROUNDS):
-        labels = cKDTree(entries).query(vectors)[1]
+        labels = _nearest(entries, vectors)
         counts = np.bincount(labels, minlength=size)
         sums = np.stack([np.bincount(labels, weights=column, minlength=size) for column in vectors.T], axis=1)
         entries = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], entries)
-    return entries, cKDTree(entries).query(vectors)[1]
+    return entries, _nearest(entries, vectors)
+
+
+def _nearest(entries: Array, vectors: Array) -> Array:
+    """Of each of ``vectors`` [N, D] the number of the nearest of ``entries`` [P, D]: by a tree, or, where that would
+    look at nearly all of them, by products."""
+    if entries.shape[1] <= MOST_FOR_TREE:
+        return np.asarray(cKDTree(entries).query(vectors)[1])
+    half = 0.5 * (entries * entries).sum(axis=1)
+    return np.concatenate(
+        [(half - vectors[start : start + ROWS] @ entries.T).argmin(axis=1) for start in range(0, len(vectors), ROWS)]
+    )

@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stages.batch.driver import JobEnded, Standing
+    from stages.jobs.standing import BatchStatus
 
 PLAIN_INTERVAL_S = 10.0
 """Seconds between lines where there is no terminal."""
+
+STYLES = {"running": "bold cyan", "failed": "bold red", "interrupted": "yellow"}
+"""States of jobs that ``status`` shows one by one, and their colours."""
+
+MOST_SHOWN = 40
+"""Jobs that ``status`` shows."""
 
 MOST_FAILED = 8
 """Failures that the table shows, the latest."""
@@ -114,6 +121,35 @@ class Lines:
         now["running"] = len(standing.running)
         eta = None if standing.eta_s is None else round(standing.eta_s, 1)
         print(json.dumps({"event": event, **now, "eta_s": eta, **more}), flush=True)
+
+
+def show_status(status: BatchStatus, *, as_json: bool) -> None:
+    """The screen of ``status`` for a batch: jobs that are not simply done or waiting, and counts of all."""
+    if as_json:
+        from dataclasses import asdict
+
+        print(json.dumps(asdict(status), indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    out = Console(highlight=False, soft_wrap=True)
+    told = ", ".join(f"{count} {state}" for state, count in status.counts.items() if count)
+    out.print(f"{status.folder}: {len(status.jobs)} jobs, {told}", markup=False)
+    rows = Table(
+        Column(no_wrap=True), Column(no_wrap=True), Column(), box=None, padding=(0, 1, 0, 0), show_header=False
+    )
+    shown = [job for job in status.jobs if job.state in STYLES]
+    for job in shown[:MOST_SHOWN]:
+        rows.add_row(Text(job.state, STYLES[job.state]), job.name, Text(": ".join(filter(None, [job.stage, job.why]))))
+    if shown:
+        out.print(rows)
+    if len(shown) > MOST_SHOWN:
+        out.print(f"... and {len(shown) - MOST_SHOWN} more: --json tells all of them", markup=False)
+    if status.running is not None:
+        out.print(f"animus3d batch is running (pid {status.running.pid} on {status.running.host}).", markup=False)
+    out.print(f"Next: {status.next}", markup=False)
 
 
 def _why(outcome: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ render              asset/, a motion                 renders/ or the path that w
 export              asset/, a motion                 the path that was asked for
 evaluate            asset/, a motion                 eval/metrics.json
 ablate              assets and sentences             a folder of runs, and tables
+batch               a table of jobs                  a folder of runs
 report              whole runs                       the page and tables that were asked for
 prefer              asset/, refined/ or motion/      a page for a study, and its key
 train_prior         assets/rigged, the zoo           a prior: a folder in diffusers' format
@@ -23,6 +24,7 @@ doctor              this machine                     nothing
 
 Imports point down, layer by layer: ground (``conventions``, ``errors``, ``events``, ``files``, ``settings``, ...),
 geometry, meshes, cameras and media, gaussians, raster, run_dir and skeletons, motion and priors, objectives, the parts
-of stages, stages, ``ablate`` and ``batch``, the command line. ``tests/test_architecture.py`` lists every file's layer and holds the
-rule. Stages never import each other, but for ``ablate`` and ``batch``, which run others; they meet in the run directory.
+of stages, stages, ``ablate`` and ``batch``, the command line. ``tests/test_architecture.py`` lists every file's layer
+and holds the rule. Stages never import each other, but for ``ablate`` and ``batch``, which run others; they meet in the
+run directory.
 """

@@ -32,6 +32,8 @@ def command(
     Videos side by side, contact sheets, what was measured with the best marked, what was logged on the way, settings
     that differ, and what made each run: one HTML file that needs no network, for screens, phones and paper.
 
+    Of a batch: every job with its video, and why some have failed.
+
     Reads whatever the runs hold, also unfinished ones, and writes FILE only; what is missing is shown with the command
     that makes it.
 

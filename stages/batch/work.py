@@ -23,6 +23,7 @@ from stages.files import write_json
 from stages.jobs.engines.engine import Outcome, Task
 from stages.jobs.folder import COMPLETE, BatchFolder, claim
 from stages.jobs.job import Job
+from stages.priors.load import keep_priors
 from stages.run_dir import RunDir
 
 
@@ -54,6 +55,7 @@ def job_task(job: Job, asset: str, where: dict[str, Any]) -> Task:
 def do(task: Task) -> Outcome:
     """Do a task, see ``stages.jobs.engines.engine``. Raises nothing but interruptions."""
     began, clock = time.monotonic(), Clock()
+    keep_priors()
     try:
         job = Job.of_json(task["job"])
         settings = settings_of(job.settings).saying(job.prompt).on(device_of(task["device"]), task["raster"])

@@ -12,10 +12,21 @@ from typing import Any
 import torch
 
 from stages.errors import BadInput, first_line
-from stages.priors.find import EMBEDDED_PIPELINE, POINTS_PIPELINE, find_prior, read_index
+from stages.priors.find import EMBEDDED_PIPELINE, POINTS_PIPELINE, find_prior, prior_fingerprint, read_index
+from stages.priors.lora import remove_adapter
 from stages.priors.points import PointsPrior
 from stages.priors.prior import Prior
 from stages.priors.profiles import PROFILES
+
+_kept: dict[str, tuple[tuple[Any, ...], Prior]] | None = None
+"""By device, the arguments with which the last prior was loaded, and that prior; None: none is kept."""
+
+
+def keep_priors() -> None:
+    """From now on this process keeps the last prior that it has loaded on each device, for the next who asks for the
+    same: a worker does many jobs. A compiled one is not kept."""
+    global _kept
+    _kept = {} if _kept is None else _kept
 
 
 def load_prior(
@@ -42,6 +53,29 @@ def load_prior(
     """
     if profile not in PROFILES:
         raise BadInput(f"There is no profile {profile!r}.", f"Choose one of: {', '.join(PROFILES)}.")
+    if _kept is None or compiled:
+        return _load(name, device, num_frames, size_px, min_frames, profile, compiled)
+    asked = (name, num_frames, size_px, min_frames, profile, prior_fingerprint(name))
+    known, prior = _kept.pop(str(device), (None, None))
+    if prior is None or known != asked:
+        del prior  # before the next one needs the memory
+        prior = _load(name, device, num_frames, size_px, min_frames, profile, compiled)
+    elif prior.denoiser is not None:
+        remove_adapter(prior.denoiser)
+    _kept[str(device)] = asked, prior
+    return prior
+
+
+def _load(
+    name: str,
+    device: torch.device | str,
+    num_frames: int | None,
+    size_px: int | None,
+    min_frames: int | None,
+    profile: str,
+    compiled: bool,
+) -> Prior:
+    """See ``load_prior``."""
     folder = find_prior(name)
     index = read_index(folder)
     if index.get("_class_name") == POINTS_PIPELINE:

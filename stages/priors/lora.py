@@ -57,6 +57,20 @@ def set_adapter(denoiser: nn.Module, *, enabled: bool) -> None:
                 parameter.requires_grad_(flag)  # PEFT freezes what it disables; training goes on across switches
 
 
+def remove_adapter(denoiser: nn.Module) -> None:
+    """Take the adapter off, if there is one: ``denoiser`` is as it was before ``add_adapter``."""
+    if not any("lora_" in name for name, _ in denoiser.named_parameters()):
+        return
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for module in list(denoiser.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, BaseTunerLayer):
+                setattr(module, name, child.get_base_layer())
+    if hasattr(denoiser, "peft_config"):
+        del denoiser.peft_config
+
+
 @contextmanager
 def adapter_on(denoiser: nn.Module | None) -> Iterator[None]:
     """Within the block ``denoiser`` is the adapted model; priors without weights (None) stay as they are."""
@@ -100,4 +114,4 @@ def load_adapter(denoiser: nn.Module, tensors: Mapping[str, Tensor], metadata: M
         )
 
 
-__all__ = ["TARGETS", "adapter_on", "adapter_tensors", "add_adapter", "load_adapter", "set_adapter"]
+__all__ = ["TARGETS", "adapter_on", "adapter_tensors", "add_adapter", "load_adapter", "remove_adapter", "set_adapter"]

@@ -10,7 +10,8 @@ import gc
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,6 +32,10 @@ from stages.priors.sampling import SamplingDefaults
 
 LARGE = 2 * 2**30
 """Bytes of weights from which a model is run in bfloat16 on a CPU too."""
+
+
+MOST_TEXTS = 64
+"""Prompts whose states are kept: those of T5 are megabytes each."""
 
 
 class PublishedModel(ABC):
@@ -156,26 +161,45 @@ class PublishedModel(ABC):
     @torch.no_grad()
     def encode_text(self, prompts: Sequence[str]) -> Text:
         """See ``VideoPrior.encode_text``; new prompts are read together, by an encoder that is dropped afterwards."""
+        if len(self._texts) >= MOST_TEXTS:
+            self._texts.clear()
         new = sorted({prompt for prompt in prompts if prompt not in self._texts})
         if new:
-            tokenizer = self._from_folder("tokenizer", transformers.AutoTokenizer)
-            tokens = tokenizer(
-                [" ".join(prompt.split()) for prompt in new],
-                padding="max_length",
-                truncation=True,
-                max_length=self.max_tokens,
-                return_tensors="pt",
-            )
-            encoder = self._load("text_encoder")
-            mask = tokens.attention_mask.to(self.device)
-            states = self.read_prompts(encoder, tokens.input_ids.to(self.device), mask)
-            for i, prompt in enumerate(new):
-                self._texts[prompt] = Text((prompt,), states=states[i : i + 1], mask=mask[i : i + 1])
-            del encoder
-            gc.collect()
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            with self._aside():
+                self._read(new)
         return Text.stack([self._texts[prompt] for prompt in prompts])
+
+    def _read(self, new: Sequence[str]) -> None:
+        """Read prompts, with an encoder that is dropped afterwards."""
+        tokenizer = self._from_folder("tokenizer", transformers.AutoTokenizer)
+        tokens = tokenizer(
+            [" ".join(prompt.split()) for prompt in new],
+            padding="max_length",
+            truncation=True,
+            max_length=self.max_tokens,
+            return_tensors="pt",
+        )
+        encoder = self._load("text_encoder")
+        mask = tokens.attention_mask.to(self.device)
+        states = self.read_prompts(encoder, tokens.input_ids.to(self.device), mask)
+        for i, prompt in enumerate(new):
+            self._texts[prompt] = Text((prompt,), states=states[i : i + 1], mask=mask[i : i + 1])
+        del encoder
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Within the block, parts that have been used already are not on the card: the text encoder may be as large."""
+        used = [] if self.compiled else [vars(self)[name] for name in ("denoiser", "vae") if name in vars(self)]
+        for part in used:
+            part.to("cpu")
+        try:
+            yield
+        finally:
+            for part in used:
+                part.to(self.device)
 
     def _check_clip(self) -> None:
         clip, rule, multiple = self.clip, self.frames_rule, self.size_multiple

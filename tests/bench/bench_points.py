@@ -3,20 +3,20 @@
 Every held-out body is asked for each motion that it makes itself and the prior knows, with three seeds: one sample, the
 mean of 16, the best of the six that ``sample`` shows, and with ``--distill`` all of ``distill``. What comes out is
 compared with the body's own trajectories, in all its Gaussians: the nearest clip of that verb, loops at their best
-shift. The judge of motions (``motion_judge``) names it. The last line is JSON; ``results/points.json`` keeps it with
-every single result.
+shift. The judge of motions (``motion_judge``) names it. The last line is JSON, kept in ``results/points.json``; every
+single result is in ``results/points_runs.csv``.
 
     --prior NAME        another prior than the shipped one: a folder
     --bodies A,B        only these, as in Cow,Koi
     --verbs A,B         only these
     --seeds N           fewer
-    --add               do what results/points.json lacks, and keep what it has
+    --add               do what results/points_runs.csv lacks, and keep what it has
     --samples N         in the mean, 16 unless given, at least six
     --gaussians N       of each body
     --distill           distil too; --work FOLDER keeps the runs, and a second start goes on with them
     --processes N       at a time
     --sheet FILE        draw a picture: of each body the truth above, what was made below
-    --no-record         leave results/points.json as it is
+    --no-record         leave results as they are
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ from tests.bench.motion_judge import CLASSES, WEIGHTS, load_judge, name_motion
 from tests.bench.motion_measures import compare, foot_slide, spread, stretching
 from tests.bench.point_tasks import NUM_GAUSSIANS, HeldOut, Task, held_out, tasks_of
 from tests.bench.points_figures import summary, table
-from tests.bench.record import RESULTS, finish
+from tests.bench.record import RESULTS, finish, read_rows, write_rows
 
+RUNS = "points_runs.csv"
 NUM_COMPARED = 6
 SLIDE_FRAMES = 48
 FRAME_PX, SHEET_FRAMES = 96, 8
@@ -111,7 +112,8 @@ def main() -> None:
     if said.no_record:
         print(json.dumps(figures), flush=True)
     else:
-        finish("points", figures | {"runs": found}, "make bench-points")
+        write_rows(RESULTS / RUNS, found)
+        finish("points", figures, "make bench-points")
 
 
 def parse() -> tuple[PointsBench, argparse.Namespace]:
@@ -132,10 +134,8 @@ def parse() -> tuple[PointsBench, argparse.Namespace]:
 
 
 def recorded() -> list[dict[str, Any]]:
-    """Every single result that ``results/points.json`` has."""
-    file = RESULTS / "points.json"
-    runs: list[dict[str, Any]] = json.loads(file.read_text())["runs"] if file.is_file() else []
-    return runs
+    """Every single result that there is."""
+    return read_rows(RESULTS / RUNS)
 
 
 def measure(config: PointsBench, known: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import platform
@@ -23,6 +24,38 @@ def finish(name: str, result: dict[str, Any], command: str | None = None) -> Non
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(result), flush=True)
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Many single results as CSV, a column a name: what is no plain text as JSON, where there is no value nothing."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            given = {name: value for name, value in row.items() if value is not None}
+            writer.writerow(
+                {name: v if isinstance(v, str) and _value(v) is v else json.dumps(v) for name, v in given.items()}
+            )
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """What ``write_rows`` wrote; nothing where there is no such file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{name: _value(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) and _value(value) is value else json.dumps(value)
+
+
+def _value(cell: Any) -> Any:
+    try:
+        return json.loads(cell)
+    except (TypeError, ValueError):
+        return cell
 
 
 def provenance(command: str) -> dict[str, Any]:

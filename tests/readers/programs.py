@@ -47,11 +47,21 @@ def npm_version(package: str) -> str:
 
 def blender(script: str, *arguments: object) -> Any:
     """What ``blender/SCRIPT`` says, run by a Python that has ``bpy``."""
+    said = _said([_blender(), str(HERE / "blender" / script), *map(str, arguments)])
+    return json.loads(next(line for line in said.splitlines() if line.startswith("{")))  # Blender prints lines too
+
+
+def blender_version() -> str:
+    """Of ``bpy``."""
+    said = _said([_blender(), "-c", "import bpy; print('bpy', bpy.app.version_string)"])
+    return next(line for line in said.splitlines() if line.startswith("bpy")).split()[1]
+
+
+def _blender() -> str:
     python = os.environ.get(BLENDER)
     if not python:
         raise NotInstalled(f"run: python3.11 -m venv V; V/bin/pip install bpy==5.0.1; export {BLENDER}=V/bin/python")
-    said = _said([python, str(HERE / "blender" / script), *map(str, arguments)])
-    return json.loads(said[said.index("{") :])  # Blender prints lines of its own before
+    return python
 
 
 def browser() -> str:

@@ -12,7 +12,7 @@ from tests.readers.mesh_rows import BABYLON
 from tests.readers.outputs import FPS, MOTION, SECONDS, splat_truth
 from tests.readers.programs import node, npm_version
 from tests.readers.rows import Outputs, Row
-from tests.readers.splat_rows import ASIDE, truth
+from tests.readers.splat_rows import ASIDE, Y_DOWN, truth
 from tests.readers.splats import judge_splats, of_gaussians, of_nodes
 
 ALONE = 0.99
@@ -89,6 +89,7 @@ SPLAT_GLB_ROWS = [
             ("Babylon.js", ".ply", {"expected": ASIDE}),
             ("Babylon.js", ".compressed.ply", {"expected": ASIDE}),
             ("Babylon.js", ".splat", {"expected": ASIDE}),
+            ("Babylon.js", ".spz", {"expected": {"up_deg": 180.0}, "says": Y_DOWN}),
         )
     ),
 ]  # fmt: skip

@@ -43,6 +43,8 @@ def _written_by_splat_transform(suffix: str, outputs: Outputs) -> Figures:
 ASIDE = {"facing_deg": 180.0}
 """Of programs that have y up by half a turn about z, where we take one about x."""
 
+Y_DOWN = "takes `.spz` for y down, against its specification: `--up -y`"
+
 
 def _row(format: str, measure: Any, **more: Any) -> Row:
     return Row(
@@ -58,7 +60,7 @@ SPLAT_ROWS = [
     ),
     _row(
         "`.spz`", partial(_read_by_splat_transform, ".spz", None), expected={"up_deg": 180.0},
-        says="takes `.spz` for y down, against its specification",
+        says=Y_DOWN,
     ),
     _row("`.spz --up -y`", partial(_read_by_splat_transform, ".spz", "-y"), expected=ASIDE),
     *(

@@ -61,12 +61,17 @@ def of_gaussians(gaussians: Gaussians) -> Splats:
 def of_ply(path: Path) -> Splats:
     """A PLY of INRIA's layout, read by plyfile alone."""
     data = PlyData.read(str(path))["vertex"].data
+    return of_columns({name: data[name] for name in data.dtype.names})
+
+
+def of_columns(data: dict[str, Array]) -> Splats:
+    """Of the columns of such a file."""
 
     def columns(*names: str) -> Array:
         return np.stack([data[name].astype(float) for name in names], axis=1)
 
-    rest = sorted((name for name in data.dtype.names if name.startswith("f_rest_")), key=lambda name: int(name[7:]))
-    harmonics = columns(*rest).reshape(len(data), 3, -1).transpose(0, 2, 1) if rest else None
+    rest = sorted((name for name in data if name.startswith("f_rest_")), key=lambda name: int(name[7:]))
+    harmonics = columns(*rest).reshape(len(data["x"]), 3, -1).transpose(0, 2, 1) if rest else None
     return Splats(
         means=columns("x", "y", "z"),
         covariances=covariances(

@@ -29,7 +29,10 @@ for (const name of ['updateData', 'updateDataAsync']) {
 const scene = new Scene(new NullEngine());
 new FreeCamera('camera', new Vector3(0, 0, -5), scene);
 const url = `data:application/octet-stream;base64,${Buffer.from(bytesOf(path)).toString('base64')}`;
-const loaded = await ImportMeshAsync(url, scene, { pluginExtension: path.slice(path.lastIndexOf('.')) });
+const loaded = await ImportMeshAsync(url, scene, {
+  pluginExtension: path.slice(path.lastIndexOf('.')),
+  pluginOptions: { splat: { spzLibraryUrl: '' } }, // its own reader, not a library from the web
+});
 const group = clip ? loaded.animationGroups.find(({ name }) => name === clip) : null;
 loaded.animationGroups.forEach((one) => one.stop());
 group?.start(true);

@@ -18,6 +18,7 @@ from tests.campaigns.journal import Journal
 
 CAMPAIGNS = {
     "kill": "tests.campaigns.kill",
+    "hostile_pages": "tests.campaigns.hostile_pages",
 }
 """Name -> module."""
 

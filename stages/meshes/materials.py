@@ -20,6 +20,9 @@ TRANSFORM = "KHR_texture_transform"
 UNLIT = "KHR_materials_unlit"
 STRENGTH = "KHR_materials_emissive_strength"
 OTHER_SOURCES = ("EXT_texture_webp", "EXT_texture_avif", "KHR_texture_basisu", "MSFT_texture_dds")
+KTX2 = b"\xabKTX 20\xbb"
+"""How files of that kind begin."""
+
 USED = {SPECULAR, TRANSFORM, UNLIT, STRENGTH, *OTHER_SOURCES, "KHR_mesh_quantization", "KHR_node_visibility"}
 """Extensions whose effect is seen here. Packed vertices and instances are made plain when a file is opened."""
 
@@ -179,8 +182,15 @@ def _pixels(file: GltfFile, image_id: int) -> Tensor | None:
             try:
                 pixels = read_pixels(Image.open(io.BytesIO(data)))
             except Exception:  # Pillow raises whatever its decoders do
-                image = file.gltf.images[image_id]
-                kind = f" ({image.mimeType})" if image.mimeType else ""
-                file.miss(f"a texture, {image.name or f'picture {image_id}'}{kind}, which cannot be read as a picture")
+                file.miss(_unread(file.gltf.images[image_id], image_id, data))
         file.decoded[image_id] = pixels
     return file.decoded[image_id]
+
+
+def _unread(image: Any, image_id: int, data: bytes) -> str:
+    """What is said of a picture that cannot be read."""
+    name = image.name or f"picture {image_id}"
+    if data.startswith(KTX2):
+        return f"a texture, {name}, packed as KTX2 (KHR_texture_basisu): gltf-transform ktxdecompress IN.glb OUT.glb"
+    kind = f" ({image.mimeType})" if image.mimeType else ""
+    return f"a texture, {name}{kind}, which cannot be read as a picture"

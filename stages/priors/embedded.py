@@ -33,6 +33,7 @@ from stages.priors.find import EMBEDDED_PIPELINE, find_prior, read_index
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Condition, SeesVideo, Text
 from stages.priors.sampling import SamplingDefaults
+from stages.priors.sizes import check_sizes
 from stages.priors.text import build_tokenizer, known_words
 from stages.priors.transformer import AnimusTransformer3DModel
 
@@ -201,6 +202,10 @@ def _load_part(folder: Path, part: str, index: Mapping[str, Any]) -> Any:
     if class_name not in _KNOWN:
         raise BadInput(f"{folder}/model_index.json names {class_name} as its {part}, which is not known here.")
     try:
-        return _KNOWN[class_name].from_pretrained(folder / part)
+        check_sizes(folder / part)
+        loaded = _KNOWN[class_name].from_pretrained(folder / part)
+        if isinstance(loaded, torch.nn.Module) and any(values.is_meta for values in loaded.parameters()):
+            raise ValueError("some of its weights are missing")
+        return loaded
     except Exception as error:  # safetensors, json and transformers each raise their own kinds for a damaged file
         raise BadInput(f"The {part} of the prior {folder} cannot be loaded: {first_line(error)}.") from None

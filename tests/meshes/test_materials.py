@@ -236,3 +236,17 @@ def test_a_missing_texture_is_named_whatever_else_is_missing(tmp_path: Path) -> 
     made.json["extensionsUsed"] = ["ACME_gloss"]
     said = load_mesh(made.write_glb(tmp_path / "a.glb")).unused
     assert any("ACME_gloss" in what for what in said) and any("names no picture" in what for what in said)
+
+
+def test_a_texture_packed_as_ktx2_is_named_with_the_way_out(tmp_path: Path) -> None:
+    """``packed`` is only how such a file begins; with a plain picture beside it that one is taken."""
+    made, packed = Gltf.square(), b"\xabKTX 20\xbb\r\n\x1a\n" + bytes(80)
+    made.textured(np.full((2, 2, 3), 200))
+    made.json["images"].append({"bufferView": made.view(packed), "mimeType": "image/ktx2"})
+    made.json["textures"] = [{"source": 0, "extensions": {"KHR_texture_basisu": {"source": 1}}}]
+    made.json["extensionsUsed"] = ["KHR_texture_basisu"]
+    assert not load_mesh(made.write_glb(tmp_path / "both.glb")).unused
+    del made.json["textures"][0]["source"]
+    made.json["extensionsRequired"] = ["KHR_texture_basisu"]
+    (said,) = load_mesh(made.write_glb(tmp_path / "packed.glb")).unused
+    assert "picture 1" in said and "KHR_texture_basisu" in said and "ktxdecompress" in said

@@ -1,4 +1,5 @@
-"""The table of readers, measured: ``make readers``. Results in ``tests/bench/results/readers.json``."""
+"""The table of readers, measured: ``make readers``. Results in ``tests/bench/results/readers.json``, from which the
+table in ``docs/formats.md`` is made."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.record import finish
+from tests.readers import table
 from tests.readers.all_rows import ROWS
 from tests.readers.programs import NotInstalled
 from tests.readers.rows import Outputs
@@ -31,11 +33,12 @@ def main() -> int:
             failed += bool(missed)
             print(f"{row.name}: {rounded}{' MISSED ' + ', '.join(missed) if missed else ''}", file=sys.stderr)
             about = {"format": row.format, "reader": row.reader, "version": row.version(), "says": row.says}
-            measured.append(about | {"figures": rounded, "missed": sorted(missed)})
+            measured.append(about | {"in_ci": row.in_ci, "figures": rounded})
     if failed:
         print(f"{failed} rows failed: nothing is written.", file=sys.stderr)
         return 1
     finish("readers", {"rows": measured}, "make readers")
+    table.main()
     return 0
 
 

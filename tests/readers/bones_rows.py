@@ -74,6 +74,6 @@ BONES_ROWS = [
         )
     ),
     Row(format="`bvh`", reader="three.js", version=partial(npm_version, "three"), measure=_three_bvh),
-    Row(format="`usd --skinned`", reader="OpenUSD", version=usd_version, measure=_openusd),
-    Row(format="`usd`", reader="OpenUSD", version=usd_version, measure=openusd_splat),
+    Row(format="`usd --skinned`", reader="OpenUSD", version=usd_version, measure=_openusd, in_ci=True),
+    Row(format="`usd`", reader="OpenUSD", version=usd_version, measure=openusd_splat, in_ci=True),
 ]  # fmt: skip

@@ -64,7 +64,10 @@ SPLAT_ROWS = [
     ),
     _row("`.spz --up -y`", partial(_read_by_splat_transform, ".spz", "-y"), expected=ASIDE),
     *(
-        _row(f"its `{suffix}`, read by us with `--up-axis -y`", partial(_written_by_splat_transform, suffix))
+        Row(
+            format=f"`{suffix}` of splat-transform", reader="animus3d `--up-axis -y`, splat-transform",
+            version=partial(npm_version, PLAYCANVAS), measure=partial(_written_by_splat_transform, suffix),
+        )
         for suffix in (".ply", ".compressed.ply", ".sog", ".spz")
     ),
 ]  # fmt: skip

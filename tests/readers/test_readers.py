@@ -13,15 +13,15 @@ from tests.readers.all_rows import ROWS
 from tests.readers.programs import NotInstalled
 from tests.readers.rows import Outputs, Row
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Outputs:
     return Outputs(tmp_path_factory.mktemp("outputs"))
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=() if row.in_ci else pytest.mark.slow, id=row.name) for row in ROWS]
+)
 def test_it_is_read_as_it_was_meant(row: Row, outputs: Outputs) -> None:
     try:
         figures = row.measure(outputs)

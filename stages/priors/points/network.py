@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from stages.files import write_tensors
 from stages.geometry.trajectories import NUM_FUNCTIONS
+from stages.priors.sizes import check_sizes
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 """Files of a network's folder."""
@@ -165,10 +166,12 @@ class AnimusPointsModel(nn.Module):
     @staticmethod
     def load(folder: Path) -> AnimusPointsModel:
         """The network in ``folder``, in the precision in which it was saved. Raises whatever json and safetensors raise
-        of damaged files, and torch of weights that are missing or of other shapes."""
+        of damaged files, ``check_sizes`` of what cannot be, and torch of weights that are missing or of other shapes.
+        """
+        check_sizes(folder)
         told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         config = NetworkConfig(**{name: value for name, value in told.items() if not name.startswith("_")})
-        with torch.random.fork_rng(devices=[]):  # what is drawn here the weights replace
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):  # what would be drawn here the weights replace
             network = AnimusPointsModel(config)
         network.load_state_dict(load_file(folder / WEIGHTS), assign=True)
         return network.eval()

@@ -17,8 +17,10 @@ def main(path: str, fps: int, frames: int) -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     scene = bpy.context.scene
     scene.render.fps = fps
+    first = 0
     if path.endswith(".bvh"):
-        bpy.ops.import_anim.bvh(filepath=path, frame_start=0, axis_forward="-Z", axis_up="Y")
+        first = 1  # it cannot begin earlier
+        bpy.ops.import_anim.bvh(filepath=path, frame_start=first, axis_forward="-Z", axis_up="Y")
     elif path.endswith(".glb"):
         bpy.ops.import_scene.gltf(filepath=path)
     else:
@@ -28,7 +30,7 @@ def main(path: str, fps: int, frames: int) -> None:
     bones = [(thing, bone.name) for thing in scene.objects if thing.type == "ARMATURE" for bone in thing.pose.bones]
     moments, heads = [], []
     for frame in range(frames):
-        scene.frame_set(frame)
+        scene.frame_set(first + frame)
         graph = bpy.context.evaluated_depsgraph_get()
         moments.append([placed(thing.evaluated_get(graph)) for thing in meshes])
         heads.append([head(thing.evaluated_get(graph), name) for thing, name in bones])

@@ -107,7 +107,7 @@ def test_the_last_file_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_errors_name_the_address(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="memory://none/a.ply"):
+    with pytest.raises(BadInput, match=r"memory://none/a\.ply"):
         fetch("memory://none/a.ply", tmp_path)
     with pytest.raises(NotAvailable, match="nosuch://bucket"):
         fetch("nosuch://bucket/a.ply", tmp_path)

@@ -96,8 +96,10 @@ def _make_asset(path: Path, job: Job, settings: JobSettings, clock: Clock) -> No
     with run.lock("batch"):
         if (path / COMPLETE).exists():
             return
-        with clock.of("fetch"):
-            file = fetch(job.file, path.parent.parent / "inputs") if is_url(job.file) else Path(job.file)
+        file = Path(job.file)
+        if is_url(job.file):
+            with clock.of("fetch"):
+                file = fetch(job.file, path.parent.parent / "inputs")
         with clock.of("reconstruct"):
             if is_capture(file):
                 reconstruct_photos.run(run, settings.photos, silent, file=file)

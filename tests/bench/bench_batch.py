@@ -30,7 +30,9 @@ def write_table(folder: Path, count: int) -> None:
     """Shipped splats reduced to ``GAUSSIANS``, and ``count`` jobs of them."""
     for name in ASSETS:
         write_ply(folder / f"{name}.ply", stand_in(read_ply(asset_path("splats", f"{name}.ply")), GAUSSIANS))
-    lines = ["asset,prompt,seed,steps,distill.num_samples,distill.sample_steps,render.frames,render.width,render.height"]
+    lines = [
+        "asset,prompt,seed,steps,distill.num_samples,distill.sample_steps,render.frames,render.width,render.height"
+    ]
     for number in range(count):
         asset = ASSETS[number % len(ASSETS)]
         prompt = PROMPTS[number // len(ASSETS) % len(PROMPTS)]

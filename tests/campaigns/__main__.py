@@ -18,6 +18,7 @@ from tests.campaigns.journal import Journal
 
 CAMPAIGNS = {
     "kill": "tests.campaigns.kill",
+    "batch": "tests.campaigns.batch",
     "disk_full": "tests.campaigns.disk_full",
     "flips": "tests.campaigns.flips",
     "race": "tests.campaigns.race",

@@ -31,7 +31,7 @@ def write_table(folder: Path, count: int) -> None:
     for name in ASSETS:
         write_ply(folder / f"{name}.ply", stand_in(read_ply(asset_path("splats", f"{name}.ply")), GAUSSIANS))
     lines = [
-        "asset,prompt,seed,steps,distill.num_samples,distill.sample_steps,render.frames,render.width,render.height"
+        "asset,prompt,seed,steps,distill.match.num_samples,distill.match.sample_steps,render.frames,render.width,render.height"
     ]
     for number in range(count):
         asset = ASSETS[number % len(ASSETS)]

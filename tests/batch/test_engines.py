@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 import signal
 from pathlib import Path
 
@@ -15,8 +14,8 @@ import pytest
 from stages.errors import BadInput, NotAvailable
 from stages.jobs.engines.here import Here
 from stages.jobs.engines.slurm import parse_options, script
-from tests.batch.small import begin, finished, line, write_inputs, write_jobs
-from tests.campaigns.tried import contents, differences
+from tests.batch.small import begin, finished, line, results, write_inputs, write_jobs
+from tests.campaigns.tried import differences
 
 has_submitit = importlib.util.find_spec("submitit") is not None
 has_ray = importlib.util.find_spec("ray") is not None
@@ -34,9 +33,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def same(place: Path, results: str) -> None:
-    shutil.rmtree(place / results / "slurm", ignore_errors=True)
-    assert differences(contents(place / "whole"), contents(place / results)) == []
+def same(place: Path, name: str) -> None:
+    assert differences(results(place / "whole"), results(place / name)) == []
 
 
 @needs_submitit

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import psutil
 
-from tests.batch.small import begin, finished, line, write_inputs, write_jobs
+from tests.batch.small import begin, finished, line, results, write_inputs, write_jobs
 from tests.campaigns.journal import Answer, Journal, summary
-from tests.campaigns.tried import contents, differences
+from tests.campaigns.tried import differences
 
 COUNT = 12
 JOBS = 8
@@ -40,25 +40,25 @@ class Kills:
         began = time.monotonic()
         finished("batch", "jobs.csv", "--workers", 2, "--out", "whole", cwd=folder)
         self.seconds = time.monotonic() - began
-        self.expected = contents(folder / "whole")
+        self.expected = results(folder / "whole")
 
     def one(self, way: str, rng: np.random.Generator) -> Answer:
         """One try."""
-        results = self.folder / "try"
-        shutil.rmtree(results, ignore_errors=True)
+        tried = self.folder / "try"
+        shutil.rmtree(tried, ignore_errors=True)
         engine = ("--engine", "ray") if way == "ray head" else ()
         command = ("batch", "jobs.csv", "--workers", 2, "--out", "try", *engine)
         process = begin(*command, cwd=self.folder)
-        while process.poll() is None and not list(results.glob("jobs/*/job.json")):
+        while process.poll() is None and not list(tried.glob("jobs/*/job.json")):
             time.sleep(0.05)
         after = float(rng.random()) * self.seconds / 2
         time.sleep(after)
         killed = _kill(process, way)
         process.communicate(timeout=600)
-        done = len(list(results.glob("jobs/*/complete.json")))
+        done = len(list(tried.glob("jobs/*/complete.json")))
         if process.returncode:  # else the batch itself has replaced what was killed
             finished(*command, cwd=self.folder)
-        why = differences(self.expected, contents(results))
+        why = differences(self.expected, results(tried))
         if not killed:
             why = ["it was not killed"]
         return {"well": not why, "way": way, "after_s": round(after, 2), "done_then": done, "why": why[:5]}

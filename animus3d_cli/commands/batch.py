@@ -129,7 +129,7 @@ def _show(jobs: Sequence[Job], folder: Path, engine: str, slurm: str) -> None:
 
         shown = script(parse_options(slurm), folder.absolute() / "slurm")
     there = BatchFolder(folder)
-    done = sum(there.is_done(job.name) for job in jobs)
+    done = sum(there.is_done(job) for job in jobs)
     print(f"{len(jobs)} jobs, {done} of them done already; nothing was begun.")
     if shown:
         print(shown)

@@ -124,6 +124,9 @@ class _Driver:
             while len(running) < self.engine.slots and (task := self.queue.next(self.engine.slots)) is not None:
                 running[task["id"]] = time.monotonic()
                 self.engine.start(task)
+            if not running:  # all that is left waits for another process
+                time.sleep(LOOK_S)
+                continue
             for ended in self.engine.wait(LOOK_S):
                 began = running.pop(ended.task["id"])
                 self.standing.seconds += ended.outcome.get("seconds", time.monotonic() - began)
@@ -137,7 +140,7 @@ class _Driver:
         standing.total = len(jobs)
         there = None if self.where["publish"] is None else published(str(self.where["publish"]))
         for job in jobs:
-            if self.folder.is_done(job.name) if there is None else job.name in there:
+            if self.folder.is_done(job) if there is None else job.name in there:
                 self.folder.forget_failure(job.name)
                 standing.done += 1
             elif self.folder.failure(job.name) is not None and not retry_failed:

@@ -24,7 +24,8 @@ class Ray:
         except ImportError:
             raise NotAvailable("The engine ray takes Ray, which is not installed.", GET_IT) from None
         self._ray = ray
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of a default to come
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it tells its makers
         own = {} if address else {"include_dashboard": False, "num_cpus": slots}
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)

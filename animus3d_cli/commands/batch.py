@@ -70,7 +70,7 @@ def command(
     raster: options.Raster = None,
     as_json: options.Json = False,
 ) -> None:
-    """Animate many assets by many sentences, and go on where it was interrupted.
+    """Animate many assets, each by many sentences.
 
     JOBS.csv has the columns asset and prompt, and any setting of the stages as a column: prior, seed, objective,
     distill.motion, render.frames, refined (true: refine too), video (mp4, webm, mov, gif, none). Every job is a run as

@@ -70,11 +70,7 @@ def command(
     raster: options.Raster = None,
     as_json: options.Json = False,
 ) -> None:
-<<<<<<< HEAD
     """Animate many assets by many sentences; resumes.
-=======
-    """Animate many assets, each by many sentences.
->>>>>>> batch
 
     JOBS.csv has the columns asset and prompt, and any setting of the stages as a column: prior, seed, objective,
     distill.motion, render.frames, refined (true: refine too), video (mp4, webm, mov, gif, none). Every job is a run as

@@ -18,17 +18,12 @@ from tests.campaigns.journal import Journal
 
 CAMPAIGNS = {
     "kill": "tests.campaigns.kill",
-<<<<<<< HEAD
-    "hostile_pages": "tests.campaigns.hostile_pages",
-=======
-    "batch": "tests.campaigns.batch",
     "disk_full": "tests.campaigns.disk_full",
     "flips": "tests.campaigns.flips",
     "race": "tests.campaigns.race",
     "environment": "tests.campaigns.environment",
-    "memory": "tests.campaigns.memory",
-    "model_folder": "tests.campaigns.model_folder",
->>>>>>> batch
+    "hostile_pages": "tests.campaigns.hostile_pages",
+    "batch": "tests.campaigns.batch",
 }
 """Name -> module."""
 

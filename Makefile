@@ -12,7 +12,7 @@ CAMPAIGN := all# or one, with options: "kill --count 20"
 PUBLISHED := # options of bench-published, such as --model THUDM/CogVideoX-5b
 ONE_THREAD := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: demo test test-slow pictures check bench bench-ablation bench-busy bench-evaluations bench-exact bench-exact-points bench-memory bench-orientation bench-points bench-published bench-raster bench-skeleton bench-step bench-undecided bench-verbs bench-views campaign fuzz readers samples wheel clean gpu
+.PHONY: demo test test-slow pictures check bench bench-ablation bench-busy bench-evaluations bench-exact bench-exact-points bench-memory bench-orientation bench-player bench-points bench-published bench-raster bench-skeleton bench-step bench-undecided bench-verbs bench-views campaign fuzz readers samples wheel clean gpu
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -76,6 +76,9 @@ bench-memory: $(STAMP)  ## memory of published models at true size, computed; th
 
 bench-orientation: $(STAMP)  ## how Gaussians turn and stretch, against the bodies' own deformation; the last line is JSON
 	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_orientation
+
+bench-player: $(STAMP)  ## the HTML player: bytes, dB, and seconds in headless Chromium; the last line is JSON
+	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_player
 
 bench-skeleton: $(STAMP)  ## bones: rigs, weights, distillation, physics (40 minutes); the last line is JSON
 	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_skeleton

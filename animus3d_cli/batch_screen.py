@@ -111,7 +111,8 @@ class Lines:
         if ended is not None:
             self._say(ended.outcome["state"], standing, job=ended.name, **_shown(ended.outcome))
         elif not standing.running and standing.done + standing.failed == standing.total:
-            self._say("finished", standing, seconds=round(time.monotonic() - standing.began, 1))
+            wall = round(time.monotonic() - standing.began, 1)
+            self._say("finished", standing, seconds=wall, inside_s=round(standing.seconds, 1))
 
     def close(self) -> None:
         """Nothing is left open."""

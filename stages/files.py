@@ -56,8 +56,8 @@ LONGEST_STEM = 80
 def part_of(path: Path) -> Path:
     """Where this process writes what will take the place of ``path``: beside it, hidden, of the same suffix. Removes
     what a killed process of this machine has left there."""
-    host = hashlib.sha256(f"{socket.gethostname()}/{path.name}".encode()).hexdigest()[:8]
-    stem = path.stem.encode()[:LONGEST_STEM].decode(errors="ignore")
+    host = hashlib.sha256(f"{socket.gethostname()}/".encode() + os.fsencode(path.name)).hexdigest()[:8]
+    stem = os.fsencode(path.stem)[:LONGEST_STEM].decode(errors="ignore")
     before, after = f".{stem}.{host}.", f"{PART}{path.suffix}"
     try:
         names = os.listdir(path.parent)
@@ -86,6 +86,12 @@ def alive(pid: int) -> bool:
     except (OSError, OverflowError):  # it is another user's, or no number of a process
         return True
     return True
+
+
+def readable(text: str) -> str:
+    """``text`` as UTF-8 can hold it: half a surrogate pair, as stands for a byte of a file's name that is no UTF-8,
+    becomes the sign for what cannot be shown."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 @contextmanager
@@ -119,7 +125,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
     puts metadata in a random order, here the header's names are sorted. Not in one piece: use ``replacing``."""
     from safetensors.torch import save
 
-    data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, dict(metadata or {}))
+    told = {name: readable(text) for name, text in (metadata or {}).items()}  # a prompt may hold anything
+    data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, told)
     length = int.from_bytes(data[:8], "little")
     header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from animus3d_cli import options
+
+if TYPE_CHECKING:
+    from stages.jobs.engines.engine import Engine
+    from stages.jobs.job import Job
+
+ENGINES = ("here", "ray", "slurm")
+SUBMITTED = 64
+"""Jobs of SLURM that wait or run at a time, unless --workers says it."""
 
 
 def command(
@@ -22,11 +31,38 @@ def command(
         Path | None,
         typer.Option("--prompts", metavar="FILE", help="... with every line of this file.", show_default=False),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the runs go.")] = Path("results"),
+    out: Annotated[
+        str, typer.Option("--out", metavar="FOLDER|URL", help="Where the runs go; or s3://..., where they are copied.")
+    ] = "results",
+    local: Annotated[
+        Path | None,
+        typer.Option(
+            "--work", metavar="FOLDER", help="Where they are made, with --out URL. Default: ./batch", show_default=False
+        ),
+    ] = None,
+    engine: Annotated[str, typer.Option("--engine", metavar="here|ray|slurm", help="What runs the jobs.")] = "here",
+    ray_address: Annotated[
+        str | None,
+        typer.Option("--ray-address", help="Of a running cluster. Default: one of this machine", show_default=False),
+    ] = None,
+    slurm: Annotated[
+        str,
+        typer.Option(
+            "--slurm",
+            metavar="NAME=VALUE,...",
+            help="Parameters of sbatch: partition=gpu,time=30 (minutes); tasks=10: so many in one job of SLURM.",
+        ),
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, with --engine slurm the sbatch script; no more.")
+    ] = False,
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", min=1, help="Jobs at a time. Default: one a graphics card, else one a core", show_default=False
+            "--workers",
+            min=1,
+            help="Jobs at a time. Default: one a graphics card, else one a core; 64 jobs of SLURM",
+            show_default=False,
         ),
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do the jobs again that have failed.")] = False,
@@ -34,50 +70,90 @@ def command(
     raster: options.Raster = None,
     as_json: options.Json = False,
 ) -> None:
-    """Animate many assets by many sentences, and go on where it was interrupted.
+    """Animate many assets by many sentences; resumes.
 
     JOBS.csv has the columns asset and prompt, and any setting of the stages as a column: prior, seed, objective,
     distill.motion, render.frames, refined (true: refine too), video (mp4, webm, mov, gif, none). Every job is a run as
     any other, in FOLDER/jobs; what its asset needs before (reconstruct, rig, fit-lora) is made once for all its jobs.
     A job that fails says why and does not stop the others. The same command goes on, and begins nothing that is done.
 
-    Reads JOBS.csv and the assets, writes FOLDER.
+    Reads JOBS.csv and the assets, files or URLs, writes FOLDER.
 
     Example: animus3d batch jobs.csv --out results
-    """
-    import torch
 
+    Example: animus3d batch jobs.csv --out results --engine slurm --slurm partition=gpu,gpus_per_node=1,time=30
+    """
     from animus3d_cli.batch_screen import Lines, Screen
     from animus3d_cli.console import Console
     from stages.batch import driver
     from stages.batch.settings import sets, settings_of
-    from stages.batch.work import do
     from stages.errors import BadInput
     from stages.events import silent
     from stages.gaussians.formats import READERS
-    from stages.jobs.engines.here import Here
-    from stages.jobs.table import product, read_table
+    from stages.jobs.table import is_url, product, read_table
     from stages.reconstruct import MESHES
-    from stages.threads import choose
 
     if (table is None) == (assets is None or prompts is None) or (table is not None and (assets or prompts)):
         raise BadInput(
             "batch needs a table, or --assets and --prompts.", "For example: animus3d batch jobs.csv --out results"
         )
+    if engine not in ENGINES:
+        raise typer.BadParameter(f"choose one of: {', '.join(ENGINES)}", param_hint="--engine")
     if table is not None:
         jobs = read_table(table, sets, settings_of)
     else:
         assert assets is not None and prompts is not None
         jobs = product(assets, prompts, (*READERS, *MESHES), settings_of)
-    cards = torch.cuda.device_count() if device == "auto" and torch.cuda.is_available() else 0
-    cores = choose().count
-    slots = workers or cards or cores
-    engine = Here(do, slots, threads=max(1, cores // slots), cards=cards)
+    folder = (local or Path("batch")) if is_url(out) else Path(out)
+    if dry_run:
+        _show(jobs, folder, engine, slurm)
+        return
+    console = silent if as_json else Console()
     screen = Lines() if as_json else Screen()
     try:
         driver.run(
-            out, jobs, engine, silent if as_json else Console(), screen.tell, device=device, raster=raster,
-            retry_failed=retry_failed,
+            folder, jobs, _engine(engine, folder, workers, device, ray_address, slurm), console, screen.tell,
+            device=device, raster=raster, publish=out if is_url(out) else None, retry_failed=retry_failed,
         )  # fmt: skip
     finally:
         screen.close()
+
+
+def _show(jobs: Sequence[Job], folder: Path, engine: str, slurm: str) -> None:
+    """What would be done."""
+    from stages.jobs.folder import BatchFolder
+
+    shown = ""
+    if engine == "slurm":
+        from stages.jobs.engines.slurm import parse_options, script
+
+        shown = script(parse_options(slurm), folder.absolute() / "slurm")
+    there = BatchFolder(folder)
+    done = sum(there.is_done(job) for job in jobs)
+    print(f"{len(jobs)} jobs, {done} of them done already; nothing was begun.")
+    if shown:
+        print(shown)
+
+
+def _engine(name: str, folder: Path, workers: int | None, device: str, ray_address: str | None, slurm: str) -> Engine:
+    """The engine of that name. Raises ``NotAvailable``, ``BadInput``."""
+    from stages.batch.work import do
+
+    if name == "ray":
+        from stages.jobs.engines.ray import Ray
+
+        return Ray(do, workers, ray_address)
+    if name == "slurm":
+        from stages.jobs.engines.slurm import Slurm, parse_options
+
+        options = parse_options(slurm)
+        return Slurm(do, workers or SUBMITTED * options.tasks, options, folder.absolute() / "slurm")
+    import torch
+
+    from stages.jobs.engines.here import Here
+    from stages.threads import choose
+
+    cards = torch.cuda.device_count() if device == "auto" and torch.cuda.is_available() else 0
+    cores = choose().count
+    slots = workers or cards or cores
+    return Here(do, slots, threads=max(1, cores // slots), cards=cards)

@@ -18,7 +18,8 @@ from stages.files import writing
 from stages.jobs.engines.engine import Ended, Engine, Outcome, Task
 from stages.jobs.folder import COMPLETE, BatchFolder
 from stages.jobs.job import Job
-from stages.run_dir.lock import hold
+from stages.jobs.storage import published
+from stages.run_dir.lock import forget_holder, hold
 
 TRIES = 3
 """Times that a worker may die over a task before that is the task's fault."""
@@ -72,9 +73,11 @@ def run(
     *,
     device: str = "auto",
     raster: str | None = None,
+    publish: str | None = None,
     retry_failed: bool = False,
 ) -> Standing:
-    """Do all jobs that are not done yet; returns how it ended. The engine is closed.
+    """Do all jobs that are not done yet; returns how it ended. The engine is closed. ``publish`` is a URL below which
+    the run of every job that is done is copied; what is there need not be here.
 
     Raises:
         RunLocked: another batch is running in ``out``.
@@ -86,7 +89,9 @@ def run(
         out.mkdir(parents=True, exist_ok=True)
     try:
         with hold(out, "batch", report):
-            standing = _Driver(folder, engine, tell).run(jobs, device, raster, retry_failed=retry_failed)
+            where: dict[str, object] = {"results": str(out.absolute()), "device": device, "raster": raster}
+            where["publish"] = None if publish is None else f"{publish.rstrip('/')}/jobs"
+            standing = _Driver(folder, engine, tell, where).run(jobs, retry_failed=retry_failed)
     except RunLocked as error:
         raise RunLocked(error.what, error.hint.replace("--run", "--out")) from None
     finally:
@@ -102,24 +107,26 @@ def run(
 class _Driver:
     """One start of a batch."""
 
-    def __init__(self, folder: BatchFolder, engine: Engine, tell: Tell) -> None:
-        self.folder, self.engine, self.tell = folder, engine, tell
+    def __init__(self, folder: BatchFolder, engine: Engine, tell: Tell, where: dict[str, object]) -> None:
+        self.folder, self.engine, self.tell, self.where = folder, engine, tell, where
         self.standing = Standing(total=0, workers=engine.slots)
         self.tries: Counter[str] = Counter()
         self.since: dict[str, float] = {}  # task's id -> since when its run has been another's
         self.queue = Queue([], {}, lambda name: False)
 
-    def run(self, jobs: Sequence[Job], device: str, raster: str | None, *, retry_failed: bool) -> Standing:
+    def run(self, jobs: Sequence[Job], *, retry_failed: bool) -> Standing:
         self.folder.put_jobs(jobs)
         todo = self._look(jobs, retry_failed=retry_failed)
-        where: dict[str, object] = {"results": str(self.folder.path.absolute()), "device": device, "raster": raster}
-        self.queue = Queue(todo, where, lambda name: (self.folder.asset_of(name) / COMPLETE).exists())
+        self.queue = Queue(todo, self.where, lambda name: (self.folder.asset_of(name) / COMPLETE).exists())
         self.tell(self.standing, None)
         running = self.standing.running
         while running or not self.queue.empty:
             while len(running) < self.engine.slots and (task := self.queue.next(self.engine.slots)) is not None:
                 running[task["id"]] = time.monotonic()
                 self.engine.start(task)
+            if not running:  # all that is left waits for another process
+                time.sleep(LOOK_S)
+                continue
             for ended in self.engine.wait(LOOK_S):
                 began = running.pop(ended.task["id"])
                 self.standing.seconds += ended.outcome.get("seconds", time.monotonic() - began)
@@ -131,8 +138,9 @@ class _Driver:
         """The jobs that are to be done; counts the others."""
         todo, standing = [], self.standing
         standing.total = len(jobs)
+        there = None if self.where["publish"] is None else published(str(self.where["publish"]))
         for job in jobs:
-            if self.folder.is_done(job.name):
+            if self.folder.is_done(job) if there is None else job.name in there:
                 self.folder.forget_failure(job.name)
                 standing.done += 1
             elif self.folder.failure(job.name) is not None and not retry_failed:
@@ -153,6 +161,7 @@ class _Driver:
             outcome = {"state": "failed", "stage": "", "code": RunLocked.exit_code, **_said(outcome)}
         elif state == "lost":
             self.tries[task["id"]] += 1
+            forget_holder(self.folder.path / task["id"])  # it may have been on another host
             if self.tries[task["id"]] < TRIES:
                 self.queue.again(task)
                 return

@@ -17,7 +17,7 @@ class Queue:
 
     Args:
         jobs: those that are to be done.
-        where: what every task says besides: "results", "device", "raster".
+        where: what every task says besides: "results", "device", "raster", "publish".
         made: whether an asset of that name is there already.
     """
 

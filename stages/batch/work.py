@@ -23,6 +23,8 @@ from stages.files import write_json
 from stages.jobs.engines.engine import Outcome, Task
 from stages.jobs.folder import COMPLETE, BatchFolder, claim
 from stages.jobs.job import Job
+from stages.jobs.storage import fetch, publish
+from stages.jobs.table import is_url
 from stages.priors.load import keep_priors
 from stages.run_dir import RunDir
 
@@ -63,7 +65,11 @@ def do(task: Task) -> Outcome:
         if task["kind"] == "asset":
             _make_asset(folder.asset_of(task["name"]), job, settings, clock)
         else:
-            _do_job(folder.run_of(task["name"]), folder.asset_of(task["asset"]), job, settings, clock)
+            run = folder.run_of(task["name"])
+            _do_job(run, folder.asset_of(task["asset"]), job, settings, clock)
+            if task["publish"] is not None:
+                with clock.of("publish"):
+                    publish(run, f"{task['publish']}/{job.name}")
     except RunLocked as error:
         return {"state": "busy", "what": error.what, "hint": error.hint}
     except AnimusError as error:
@@ -86,10 +92,14 @@ def _failed(stage: str, code: int, what: str, hint: str) -> Outcome:
 
 def _make_asset(path: Path, job: Job, settings: JobSettings, clock: Clock) -> None:
     """``reconstruct``, and ``rig`` and ``fit-lora`` where the jobs need them."""
-    run, file = RunDir(path), Path(job.file)
+    run = RunDir(path)
     with run.lock("batch"):
         if (path / COMPLETE).exists():
             return
+        file = Path(job.file)
+        if is_url(job.file):
+            with clock.of("fetch"):
+                file = fetch(job.file, path.parent.parent / "inputs")
         with clock.of("reconstruct"):
             if is_capture(file):
                 reconstruct_photos.run(run, settings.photos, silent, file=file)

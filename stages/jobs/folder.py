@@ -60,9 +60,12 @@ class BatchFolder:
         except (KeyError, TypeError):
             raise CorruptCheckpoint(f"{self.path / MANIFEST} does not hold jobs.", "Remove it.") from None
 
-    def is_done(self, name: str) -> bool:
-        """Whether a job has been done."""
-        return (self.run_of(name) / COMPLETE).exists()
+    def is_done(self, job: Job) -> bool:
+        """Whether a job has been done: this one, and not another of its name."""
+        run = self.run_of(job.name)
+        with suppress(CorruptCheckpoint):
+            return (run / COMPLETE).exists() and read_json(run / JOB) == job.identity
+        return False
 
     def failure(self, name: str) -> dict[str, Any] | None:
         """Why a job has failed: ``{"stage", "what", "hint", "code"}``; None when it has not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,12 +61,11 @@ def _job(folder: BatchFolder, job: Job) -> JobStatus:
     run = folder.run_of(job.name)
     about: dict[str, Any] = {"name": job.name, "run": str(run), "asset": job.asset, "prompt": job.prompt}
     about["settings"] = job.settings
-    try:
-        done = read_json(run / COMPLETE)
-    except CorruptCheckpoint as error:
-        return JobStatus(**about, state="failed", why=str(error), code=error.exit_code)
-    if done is not None:
-        return JobStatus(**about, state="done", seconds=done.get("seconds"))
+    if folder.is_done(job):
+        with suppress(CorruptCheckpoint):
+            done = read_json(run / COMPLETE) or {}
+            return JobStatus(**about, state="done", seconds=done.get("seconds"))
+        return JobStatus(**about, state="done")
     if run.is_dir() and lock_holder(run) is not None:
         return JobStatus(**about, state="running", stage=_stage(run))
     why = folder.failure(job.name)

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from stages.events import Report, Wrote
-from stages.files import replacing
+from stages.files import readable, replacing
 from stages.tables import Table, as_text
 
 PAGES = (".html", ".htm")
@@ -37,7 +37,7 @@ TEMPLATES.filters["base64"] = base64_text
 
 def fill(template: str, **values: Any) -> str:
     """The page that ``template`` makes of ``values``; every text in them is escaped."""
-    return TEMPLATES.get_template(template).render(**values)
+    return readable(TEMPLATES.get_template(template).render(**values))
 
 
 def write_tables(table: Table, paths: list[Path], report: Report) -> None:
@@ -47,7 +47,7 @@ def write_tables(table: Table, paths: list[Path], report: Report) -> None:
         BadInput: a suffix that no table has.
         CannotWrite: a file cannot be written; what was there before is kept.
     """
-    texts = [(path, as_text(table, path.suffix)) for path in paths]
+    texts = [(path, readable(as_text(table, path.suffix))) for path in paths]
     for path, text in texts:
         with replacing(path, ELSEWHERE) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="")

@@ -100,6 +100,13 @@ def lock_holder(run: Path) -> Holder | None:
     return None
 
 
+def forget_holder(run: Path) -> None:
+    """Remove the claim that a command of another host has left, which is known to have died."""
+    holder = read_holder(run)
+    if holder is not None and not holder.here:
+        _beside(run).unlink(missing_ok=True)
+
+
 def read_holder(run: Path) -> Holder | None:
     """What ``.lock.json`` says; None where there is none, or not a whole one."""
     try:

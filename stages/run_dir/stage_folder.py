@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import CorruptCheckpoint, NotFinite, SettingsDiffer, first_line
-from stages.files import PART, file_hash, read_json, replacing, to_disk, write_json, write_tensors, writing
+from stages.files import PART, file_hash, read_json, readable, replacing, to_disk, write_json, write_tensors, writing
 from stages.run_dir.layout import FORMAT, FORMER_NAMES
 from stages.run_dir.provenance import made_with
 
@@ -271,8 +271,12 @@ class StageFolder:
 
 def _load(path: Path, hint: str) -> tuple[dict[str, Any], dict[str, str]]:
     from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load
 
     try:
+        if readable(str(path)) != str(path):  # the library opens no file whose name is no UTF-8
+            data = path.read_bytes()
+            return load(data), json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             if os.name == "nt":  # a file that tensors are mapped from cannot be replaced or removed there

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.files import readable
 from stages.geometry.rotations import matrix_quaternions
 from stages.skeletons.picture import bone_colors
 from stages.skeletons.rig import Joints
@@ -126,7 +127,7 @@ class BonesOnPage:
         self.links.points = _links(joints, matrices)
         if named and not self.labels:
             self.labels = [
-                self.scene.add_label(f"/joints/{number}", name, font_screen_scale=0.8, anchor="center-left")
+                self.scene.add_label(f"/joints/{number}", readable(name), font_screen_scale=0.8, anchor="center-left")
                 for number, name in enumerate(joints.names)
             ]
         if named:

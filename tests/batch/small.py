@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stages.gaussians.formats.ply import write_ply
+from tests.campaigns.tried import contents
 from tests.gaussians.test_ply import splat
 from tests.priors.points.tiny import save_tiny
 
@@ -35,6 +37,13 @@ def write_jobs(folder: Path, lines: Sequence[str]) -> Path:
     path = folder / "jobs.csv"
     path.write_text("\n".join([HEADS, *lines]) + "\n", encoding="utf-8")
     return path
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """What is in the folder of a batch, but for times, for what submitit keeps, and for the commit: files that change
+    while tests run make that another one."""
+    found = {name: data for name, data in contents(folder).items() if not name.startswith("slurm/")}
+    return {name: re.sub(rb'"commit": [^,}]*', b"", data) for name, data in found.items()}
 
 
 def begin(*arguments: object, cwd: Path) -> subprocess.Popen[str]:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from stages.jobs.folder import BatchFolder
-from tests.batch.small import begin, finished, line, write_inputs, write_jobs
+from tests.batch.small import begin, finished, line, results, write_inputs, write_jobs
 from tests.campaigns.tried import contents, differences
 
 COMMAND = ("batch", "jobs.csv", "--workers", "2")
@@ -51,8 +51,8 @@ def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return [child for child in found if "spawn_main" in " ".join(child.cmdline())]
 
 
-def same_as_undisturbed(place: Path, results: str) -> None:
-    assert differences(contents(place / "whole"), contents(place / results)) == []
+def same_as_undisturbed(place: Path, name: str) -> None:
+    assert differences(results(place / "whole"), results(place / name)) == []
 
 
 def test_every_job_is_a_run_and_told_to_programs(place: Path) -> None:
@@ -101,12 +101,12 @@ def test_killed_with_its_workers_it_goes_on_to_the_same_bytes(place: Path) -> No
     until(lambda: list(motion.glob("checkpoints/*/state.json")) or process.poll() is not None)
     kill_all(process)
     assert process.returncode == -signal.SIGKILL
-    done = [name for name in ("a0", "a1", "a2", "b0") if BatchFolder(place / "killed").is_done(name)]
-    assert len(done) < 4
+    assert len(list((place / "killed").glob("jobs/*/complete.json"))) < 4
     finished(*COMMAND, "--out", "killed", cwd=place, code=11)
     same_as_undisturbed(place, "killed")
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_killed_driver_leave_and_the_next_one_goes_on(place: Path) -> None:
     process = begin(*COMMAND, "--out", "driver", cwd=place)
     until(lambda: list((place / "driver").glob("jobs/*/motion")) or process.poll() is not None)
@@ -119,26 +119,18 @@ def test_the_workers_of_a_killed_driver_leave_and_the_next_one_goes_on(place: Pa
     same_as_undisturbed(place, "driver")
 
 
-def test_a_killed_worker_is_replaced(place: Path) -> None:
+def test_a_killed_worker_is_replaced_and_a_second_batch_is_refused(place: Path) -> None:
     process = begin(*COMMAND, "--out", "worker", cwd=place)
     until(lambda: list((place / "worker").glob("jobs/*/motion")) or process.poll() is not None)
-    victim = workers_of(process)[0]
-    victim.kill()
+    workers_of(process)[0].kill()
+    _, err = finished(*COMMAND, "--out", "worker", cwd=place, code=6)
+    assert "worker" in err and "--out" in err and err.count("\n") == 1
     out, err = process.communicate(timeout=300)
     assert process.returncode == 11, out + err
     same_as_undisturbed(place, "worker")
 
 
-def test_a_second_batch_on_the_folder_is_refused(place: Path) -> None:
-    process = begin(*COMMAND, "--out", "two", cwd=place)
-    until((place / "two" / "batch.json").exists)
-    _, err = finished(*COMMAND, "--out", "two", cwd=place, code=6)
-    assert "two" in err and "--out" in err and err.count("\n") == 1
-    process.communicate(timeout=300)
-    assert process.returncode == 11
-    same_as_undisturbed(place, "two")
-
-
+@pytest.mark.slow
 def test_interrupted_it_says_so_and_goes_on(place: Path) -> None:
     process = begin(*COMMAND, "--out", "interrupted", cwd=place)
     until(lambda: list((place / "interrupted").glob("jobs/*/motion")) or process.poll() is not None)

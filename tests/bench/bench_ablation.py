@@ -2,7 +2,7 @@
 
 Ten bodies, each with the bank of clips of its own cycle, three seeds, every variant of ``stages.ablation`` that an
 exact prior can tell apart: it has no LoRA, since its static branch is exact already, and says no flow. Results are
-added to ``results/ablation_exact.json`` one by one, so that a second start goes on; the last line is JSON: the mean of
+added to ``results/ablation_exact.csv`` one by one, so that a second start goes on; the last line is JSON: the mean of
 each figure with its interval, and the verdict on each ordering.
 
 In pixels this prior makes up its mind at once: what is left to ask is what it says while it has not. ``--latent-px 8``
@@ -40,7 +40,7 @@ from stages.raster.film import film
 from stages.settings import with_settings
 from stages.zoo.rigs import find_rig
 from tests.bench.exact import NUM_FRAMES, SIZE_PX, World, build_world, distilled, exact_config, moved
-from tests.bench.record import RESULTS, provenance
+from tests.bench.record import RESULTS, provenance, read_rows, write_rows
 
 TASKS = {
     "wolf": "walk", "deer": "walk", "horse": "walk", "shibainu": "walk", "fox": "walk", "stegosaurus": "walk",
@@ -69,6 +69,7 @@ CONTROLS = (
 """The first two because the null prompt of this prior is a mixture with the clips that stand still, so that guidance
 away from it might do a static branch's work; the third because the noise from which inversion starts is fixed too; the
 last because the preset for published models has it, chosen on one body: ``full blurred --steps 600 --seeds 1``."""
+NAMED = ("task", "seed", "variant")
 OURS = [*(variant for variant in VARIANTS if variant.name not in NOT_HERE), *CONTROLS]
 
 
@@ -84,7 +85,7 @@ def main() -> None:
     parser.add_argument("--timestep-min", type=float, default=TIMESTEP_MIN)
     wanted = parser.parse_args()
     log = log_of(wanted.steps, wanted.latent_px, wanted.timestep_min)
-    runs = json.loads(log.read_text())["runs"] if log.exists() else []
+    runs = read_runs(log)
     done = {(run["task"], run["seed"], run["variant"]) for run in runs}
     jobs = [(task, seed, name) for seed in range(wanted.seeds) for task in TASKS for name in wanted.names]
     jobs = [(*job, wanted.steps, wanted.latent_px, wanted.timestep_min) for job in jobs if job not in done]
@@ -92,13 +93,16 @@ def main() -> None:
         for result in pool.map(run, *zip(*jobs, strict=True)) if jobs else ():
             print(result, flush=True)
             runs.append(result)
-            record = {
-                "runs": runs,
-                "provenance": provenance(" ".join(["python -m tests.bench.bench_ablation", *sys.argv[1:]])),
-            }
-            log.write_text(json.dumps(record, indent=1) + "\n")
+            write_rows(log, [{**{name: run[name] for name in NAMED}, **run["metrics"]} for run in runs])
+            made_by = provenance(" ".join(["python -m tests.bench.bench_ablation", *sys.argv[1:]]))
+            log.with_suffix(".json").write_text(json.dumps({"provenance": made_by}, indent=1) + "\n")
     table = summary(runs, OURS, list(runs[0]["metrics"]))
     print(json.dumps({"table": table, "orderings": orderings(table, OURS)}))
+
+
+def read_runs(log: Path) -> list[dict[str, Any]]:
+    """The runs that there are already: what they are called, and their metrics."""
+    return [{**{name: row.pop(name) for name in NAMED}, "metrics": row} for row in map(dict, read_rows(log))]
 
 
 def log_of(steps: int, latent_px: int, timestep_min: float) -> Path:
@@ -106,7 +110,7 @@ def log_of(steps: int, latent_px: int, timestep_min: float) -> Path:
     unusual = [f"_{steps}_steps"] * (steps != STEPS)
     unusual += [f"_{latent_px}px"] * (latent_px != 1)
     unusual += [f"_from_{timestep_min}"] * (timestep_min != TIMESTEP_MIN)
-    return RESULTS / f"ablation_exact{''.join(unusual)}.json"
+    return RESULTS / f"ablation_exact{''.join(unusual)}.csv"
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""The HTML player's page: ``python -m tests.bench.bench_player``.
+"""The HTML player's page: ``make bench-player``.
 
 Two shipped bodies that move by their own clips, 10,000 Gaussians in 31 frames: how large the page is; how far pictures
 of what it stores are from pictures of the clip itself (the worst of ``FRAMES`` x ``AZIMUTHS``, 512 pixels, white), and
@@ -161,7 +161,7 @@ def main() -> None:
     missed = [
         name for name, one in found if one["megabytes"] > BARS["megabytes"] or one["stored_db"] < BARS["stored_db"]
     ]
-    finish("player", {**result, "missed": missed}, "python -m tests.bench.bench_player")
+    finish("player", {**result, "missed": missed})
 
 
 if __name__ == "__main__":

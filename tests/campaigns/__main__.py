@@ -18,6 +18,12 @@ from tests.campaigns.journal import Journal
 
 CAMPAIGNS = {
     "kill": "tests.campaigns.kill",
+    "disk_full": "tests.campaigns.disk_full",
+    "flips": "tests.campaigns.flips",
+    "race": "tests.campaigns.race",
+    "environment": "tests.campaigns.environment",
+    "hostile_pages": "tests.campaigns.hostile_pages",
+    "batch": "tests.campaigns.batch",
 }
 """Name -> module."""
 

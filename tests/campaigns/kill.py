@@ -27,6 +27,9 @@ ACTIONS = ("kill before", "kill after", "kill halfway")
 AGAIN = 0.3
 """Share of tries in which the second command is killed, too."""
 
+BEGINNINGS = 5
+"""How often a try begins anew where the command came to its end before the moment of its kill."""
+
 
 class Straight:
     """What a stage does without interruption: its files, its seconds, its calls of each kind."""
@@ -59,13 +62,16 @@ class Kills:
     def one(self, name: str, way: str, rng: np.random.Generator) -> Answer:
         """One try."""
         tried, straight = STAGES[name], self.straight(name)
-        copy(self.bases.after(tried.before), self.place)
-        killed = []
-        for _ in range(2 if rng.random() < AGAIN else 1):
-            how = self.kill(tried, straight, way, rng)
-            if how is None:
+        killed: list[str] = []
+        for _ in range(BEGINNINGS):
+            copy(self.bases.after(tried.before), self.place)
+            for _ in range(2 if rng.random() < AGAIN else 1):
+                how = self.kill(tried, straight, way, rng)
+                if how is None:
+                    break
+                killed.append(how)
+            if killed:
                 break
-            killed.append(how)
         said = self.program.run(tried.line, self.place)
         wrong = differences(straight.files, contents(self.place))
         why = wrong if said.code == 0 else [f"exit code {said.code}: {said.err.strip()}"]

@@ -15,6 +15,7 @@ from pathlib import Path
 from stages.exporting.player.encode import encode
 from stages.exporting.player.poster import poster
 from stages.exporting.recording import Recording
+from stages.files import readable
 
 FOLDER = Path(__file__).parent
 ENGINE = ("unpack.js", "neighbours.js", "deformation_small.js", "deformation.js", "engine.js")
@@ -27,7 +28,7 @@ def player_page(recording: Recording) -> str:
     style, engine, seen = _text(("style.css",)), script(ENGINE), script(SEEN)
     values = {
         "POLICY": policy([engine, seen], style),
-        "TITLE": html.escape(shown(recording.title)),
+        "TITLE": html.escape(readable(recording.title)).replace("\0", "\ufffd"),
         "STYLE": style,
         "POSTER": base64.b64encode(poster(recording)).decode("ascii"),
         "HEADER": json.dumps(header).replace("<", "\\u003c"),  # so that no title can end the script element
@@ -46,12 +47,6 @@ def player_page(recording: Recording) -> str:
 def script(names: tuple[str, ...]) -> str:
     """The files called ``names`` as one script."""
     return f'\n"use strict";\n{_text(names)}'
-
-
-def shown(text: str) -> str:
-    """``text`` that any encoding can hold: half a surrogate pair, as of a file name that is no UTF-8, and NUL become
-    the sign for what cannot be shown."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
 
 
 def policy(scripts: list[str], style: str) -> str:

@@ -1,0 +1,102 @@
+"""kill -9 of a batch: of its driver, of a worker, of both at once, or of Ray's head, at a random moment.
+
+Then the same command again, until it ends by itself; every file of the results must be the same as without, to the
+byte, times aside. Ray's head is tried where Ray is installed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from tests.batch.small import begin, finished, line, results, write_inputs, write_jobs
+from tests.campaigns.journal import Answer, Journal, summary
+from tests.campaigns.tried import differences
+
+COUNT = 12
+JOBS = 8
+WAYS = ("driver", "worker", "both", *(["ray head"] if importlib.util.find_spec("ray") else []))
+"""What is killed."""
+
+
+class Kills:
+    """A table of small jobs, and what an undisturbed batch makes of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        write_inputs(folder)
+        names = [("a.ply", "walk"), ("b.ply", "jump")]
+        write_jobs(folder, [line(folder, *names[at % 2], seed=at, steps=6, name=f"job{at}") for at in range(JOBS)])
+        began = time.monotonic()
+        finished("batch", "jobs.csv", "--workers", 2, "--out", "whole", cwd=folder)
+        self.seconds = time.monotonic() - began
+        self.expected = results(folder / "whole")
+
+    def one(self, way: str, rng: np.random.Generator) -> Answer:
+        """One try."""
+        tried = self.folder / "try"
+        shutil.rmtree(tried, ignore_errors=True)
+        engine = ("--engine", "ray") if way == "ray head" else ()
+        command = ("batch", "jobs.csv", "--workers", 2, "--out", "try", *engine)
+        process = begin(*command, cwd=self.folder)
+        while process.poll() is None and not list(tried.glob("jobs/*/job.json")):
+            time.sleep(0.05)
+        after = float(rng.random()) * self.seconds / 2
+        time.sleep(after)
+        killed = _kill(process, way)
+        process.communicate(timeout=600)
+        done = len(list(tried.glob("jobs/*/complete.json")))
+        if process.returncode:  # else the batch itself has replaced what was killed
+            finished(*command, cwd=self.folder)
+        why = differences(self.expected, results(tried))
+        if not killed:
+            why = ["it was not killed"]
+        return {"well": not why, "way": way, "after_s": round(after, 2), "done_then": done, "why": why[:5]}
+
+
+def _kill(process: subprocess.Popen[str], way: str) -> bool:
+    """Kill what ``way`` says; whether there was something to kill."""
+    if process.poll() is not None:
+        return False
+    if way == "both":
+        os.killpg(process.pid, signal.SIGKILL)
+        return True
+    if way == "driver":
+        process.kill()
+        return True
+    below = psutil.Process(process.pid).children(recursive=True)
+    wanted = {
+        "worker": lambda one: "spawn_main" in " ".join(one.cmdline()),
+        "ray head": lambda one: "gcs_server" in one.name(),
+    }[way]
+    found = [one for one in below if wanted(one)]
+    for one in found[:1]:
+        one.kill()
+    return bool(found)
+
+
+def run(journal: Journal, count: int, seed: int) -> dict[str, Any]:
+    """``count`` tries over ``WAYS`` in turn."""
+    answers = {}
+    with tempfile.TemporaryDirectory() as folder:
+        kills: Kills | None = None
+        for number in range(count):
+            way = WAYS[number % len(WAYS)]
+            key = f"{number} {way}"
+            if key not in journal.known:
+                kills = kills or Kills(Path(folder))
+                rng, made = np.random.default_rng([seed, number]), kills
+                answers[key] = journal.answer(key, lambda way=way, rng=rng, made=made: made.one(way, rng))  # type: ignore[misc]
+            else:
+                answers[key] = journal.known[key]
+    return {**summary(answers), "jobs": JOBS, "ways": list(WAYS)}

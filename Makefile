@@ -107,7 +107,7 @@ campaign: $(STAMP)  ## faults on purpose: kills, full disks, flipped bits (hours
 readers: $(STAMP)  ## what we write, read by other people's programs (npm; Blender where ANIMUS3D_BLENDER_PYTHON says)
 	npm ci --ignore-scripts --no-fund --no-audit --prefix tests/readers
 	@$(ONE_THREAD) $(BIN)/python -m tests.readers
-	$(ONE_THREAD) $(BIN)/python -m pytest -m slow tests/readers
+	$(ONE_THREAD) $(BIN)/python -m pytest -m slow tests/readers tests/exporting/test_other_programs.py
 
 samples: $(STAMP)  ## make the sample splats again from assets/rigged
 	$(BIN)/python -m stages.zoo.samples

@@ -1,16 +1,15 @@
 """Skinned files in other programs, where they are installed: Khronos' glTF validator, and Blender.
 
-    npm install gltf-validator            NODE_PATH=.../node_modules
-    python3.11 -m venv V; V/bin/pip install bpy          ANIMUS3D_BLENDER_PYTHON=V/bin/python
+    npm ci --ignore-scripts --prefix tests/readers
+    python3.11 -m venv V; V/bin/pip install bpy==5.0.1          ANIMUS3D_BLENDER_PYTHON=V/bin/python
 
+or ``make readers``, which reads all other formats too (``tests/readers``).
 Blender has an environment of its own: its numpy is older than ours.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -24,14 +23,10 @@ from stages.exporting.skinned_stand_in import skin_stand_in
 from tests.exporting.motions import ASSETS, Reader, arm, some_motion
 from tests.exporting.test_skinned import AS_IT_IS, CLOSE, FILES, FRAMES, TURNED, exported
 from tests.exporting.test_skinned_mesh import RIGGED, of_rigged, scene, written
+from tests.readers.programs import BLENDER, NotInstalled, node
 
 __all__ = ["scene"]
 
-VALIDATE = """
-const validator = require('gltf-validator'), fs = require('fs');
-validator.validateBytes(new Uint8Array(fs.readFileSync(process.argv[1])), {maxIssues: 0})
-  .then(report => console.log(JSON.stringify(report.issues.messages)));
-"""
 FPS = 12
 
 pytestmark = pytest.mark.slow
@@ -46,11 +41,11 @@ def stand_in() -> bytes:
 
 def issues(path: Path) -> Counter[tuple[int, str]]:
     """How many errors (0), warnings (1) and remarks of each kind the validator has."""
-    node = shutil.which("node")
-    if node is None or subprocess.run([node, "-e", "require('gltf-validator')"], capture_output=True).returncode:
-        pytest.skip("needs Node and its package gltf-validator, see NODE_PATH")
-    answer = subprocess.run([node, "-e", VALIDATE, str(path)], capture_output=True, text=True, check=True)
-    return Counter((issue["severity"], issue["code"]) for issue in json.loads(answer.stdout))
+    try:
+        found = node("validate.mjs", path, package="gltf-validator")
+    except NotInstalled as error:
+        pytest.skip(str(error))
+    return Counter((severity, code) for severity, code, _ in found)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -82,9 +77,9 @@ NEW_BONES = [f"new bones {name}" for name in RIGGED]
     "name", ["rigged/Horse", "rigged/Knight", "rigged/Fox", "rigged/ShibaInu", "stand-in", *NEW_BONES]
 )
 def test_blender_has_bones_and_vertices_where_we_have_them(name: str, tmp_path: Path) -> None:
-    python = os.environ.get("ANIMUS3D_BLENDER_PYTHON")
+    python = os.environ.get(BLENDER)
     if not python:
-        pytest.skip("needs a Python with bpy, see ANIMUS3D_BLENDER_PYTHON")
+        pytest.skip(f"needs a Python with bpy, see {BLENDER}")
     if name in NEW_BONES:
         data = of_rigged(name.removeprefix("new bones "), TURNED, loop=True)[0]
     else:

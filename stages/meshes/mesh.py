@@ -110,6 +110,6 @@ def refuse_splat(file: GltfFile) -> None:
     """Raise ``BadInput`` for a file of Gaussians, which has no triangles."""
     if has_splats(file.gltf):
         raise BadInput(
-            f"{file.path} holds Gaussians (KHR_gaussian_splatting), which are not read from glTF.",
-            "Save the splat as .ply or .spz.",
+            f"{file.path} holds Gaussians (KHR_gaussian_splatting), and a mesh is asked for.",
+            "Gaussians are read by: animus3d reconstruct FILE",
         )

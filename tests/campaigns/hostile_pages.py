@@ -27,7 +27,7 @@ from tests.exporting.browser import chromium, watched
 from tests.exporting.runs import small_splat
 from tests.priors.points.tiny import save_tiny
 
-COUNT = 400
+COUNT = 300
 """Tries, over all places."""
 
 WAIT_MS = 150

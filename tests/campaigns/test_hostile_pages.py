@@ -36,6 +36,10 @@ def test_titles_of_the_player(at_work: tuple[Any, Workshop], text: str) -> None:
     assert one(*at_work, "credit of a page", text) == {"well": True}
 
 
+def test_a_long_name_of_a_number_does_not_widen_a_report(at_work: tuple[Any, Workshop]) -> None:
+    assert one(*at_work, "metrics in a report", "x" * 10_000) == {"well": True}
+
+
 def test_what_runs_is_seen(at_work: tuple[Any, Workshop], tmp_path: Path) -> None:
     """A page that does not escape is found out, by each of its faults."""
     page = tmp_path / "page.html"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,13 @@ from tests.priors.tiny_models import save_model, small_clips
 
 
 class Trap:
-    """Whoever unpickles it makes a file."""
+    """Whoever unpickles it makes a folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return open, (str(self.path), "w")
+        return os.mkdir, (str(self.path),)
 
 
 def lay_trap(folder: Path, stem: str, trap: Path) -> None:
@@ -73,8 +75,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def copied(whole: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
-    import shutil
-
     return lambda family: Path(shutil.copytree(whole[family], tmp_path / family))
 
 

@@ -246,6 +246,7 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         inputs=inputs,
         total_steps=total,
         force=force,
+        report=report,
     )
     if begin.done:
         report(Note("distill is already done with these settings; nothing to do (--force does it again)."))

@@ -123,7 +123,12 @@ def run(run_dir: RunDir, config: VideosConfig, report: Report, *, force: bool = 
     elif prompt:
         inputs["prior"] = prior_fingerprint(POINTS)
     begin = folder.begin(
-        config=asdict(config), defaults=asdict(VideosConfig()), inputs=inputs, total_steps=config.steps, force=force
+        config=asdict(config),
+        defaults=asdict(VideosConfig()),
+        inputs=inputs,
+        total_steps=config.steps,
+        force=force,
+        report=report,
     )
     if begin.done:
         report(Note("distill is already done with these settings; nothing to do (--force does it again)."))

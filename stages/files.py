@@ -110,9 +110,23 @@ def replacing(path: Path, hint: str = IN_A_RUN) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write JSON in one piece. Raises ``NotFinite`` for a NaN or an infinity in it."""
+SEAL = "seal"
+"""The key under which a JSON file keeps a short hash of its other content."""
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """``value`` with its seal."""
+    plain = {key: item for key, item in value.items() if key != SEAL}
+    text = json.dumps(json.loads(json.dumps(plain, default=str)), sort_keys=True)
+    return {**plain, SEAL: hashlib.sha256(text.encode()).hexdigest()[:16]}
+
+
+def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any], *, seal: bool = False) -> None:
+    """Write JSON in one piece; with ``seal`` an object whose damage ``read_json`` will find. Raises ``NotFinite`` for a
+    NaN or an infinity in it."""
     try:
+        if seal and isinstance(value, Mapping):
+            value = sealed(value)
         text = json.dumps(value, indent=2, default=str, allow_nan=False)
     except ValueError:
         raise NotFinite(f"{path} would hold a value that is NaN or infinite; it was not written.") from None
@@ -136,7 +150,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in ``path``; None when there is no such file. Raises ``CorruptCheckpoint`` when it is not JSON."""
+    """The object in ``path``; None when there is no such file. Raises ``CorruptCheckpoint`` when it is not JSON, or not
+    what its seal says, if it has one."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -147,6 +162,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
         ) from None
     if not isinstance(value, dict):
         raise CorruptCheckpoint(f"{path} is not a JSON object.", "Remove it, or start again with --force.")
+    if SEAL in value and sealed(value)[SEAL] != value[SEAL]:
+        raise CorruptCheckpoint(
+            f"{path} is damaged: it is not what was written.",
+            f'Remove it, or start again with --force; if you have edited it, remove its "{SEAL}".',
+        )
     return value
 
 

@@ -89,6 +89,7 @@ def run(run_dir: RunDir, config: FitLoraConfig, report: Report, *, force: bool =
         inputs=inputs,
         total_steps=config.steps,
         force=force,
+        report=report,
     )
     if begin.done:
         report(Note("fit-lora is already done with these settings; nothing to do (--force does it again)."))

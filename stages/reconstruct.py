@@ -63,7 +63,7 @@ PRESETS = {"default": ReconstructConfig()}
 def run(run: RunDir, config: ReconstructConfig, report: Report, *, file: Path, force: bool = False) -> None:
     """Make ``file`` the asset of the run. Raises ``BadInput``, ``SettingsDiffer`` (the run has another asset)."""
     gaussians = load_asset(file, config, report)
-    if run.put_asset(gaussians, str(file), force=force):
+    if run.put_asset(gaussians, str(file), force=force, report=report):
         report(Wrote(run.canonical_ply, f"{gaussians.num_gaussians} Gaussians, SH degree {gaussians.sh_degree}"))
         keep_facing(run, gaussians, config.facing, report)
     elif not keep_facing(run, gaussians, config.facing, report, force=force):

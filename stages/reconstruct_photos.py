@@ -113,7 +113,7 @@ def run(run: RunDir, config: PhotosConfig, report: Report, *, file: Path, force:
     for settings in (tracked, usual):
         del settings["facing"]  # the fit does not depend on it
     begin = folder.begin(
-        config=tracked, defaults=usual, total_steps=config.steps, force=force,
+        config=tracked, defaults=usual, total_steps=config.steps, force=force, report=report,
         inputs={"photos": fingerprint(capture), "file": str(file)},
     )  # fmt: skip
     if begin.done:
@@ -181,7 +181,7 @@ def refuse_other_asset(run: RunDir, folder: StageFolder, steps: int, force: bool
 
 def put(run: RunDir, gaussians: Gaussians, file: Path, facing: str, report: Report, force: bool) -> None:
     """Make the result the asset of the run, if it is not already."""
-    if run.put_asset(gaussians, str(file), force=force, fitted=True):
+    if run.put_asset(gaussians, str(file), force=force, fitted=True, report=report):
         report(Wrote(run.canonical_ply, f"{gaussians.num_gaussians} Gaussians, SH degree {gaussians.sh_degree}"))
         keep_facing(run, gaussians, facing, report)
     elif not keep_facing(run, gaussians, facing, report, force=force):

@@ -115,6 +115,7 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
         inputs=inputs,
         total_steps=config.steps,
         force=force,
+        report=report,
     )
     if begin.done:
         report(Note("refine is already done with these settings; nothing to do (--force does it again)."))

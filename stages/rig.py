@@ -28,7 +28,7 @@ from stages.moving.truth import find_asset
 from stages.raster import choose
 from stages.run_dir import RunDir
 from stages.run_dir.layout import RIG
-from stages.run_dir.stage_folder import StageFolder
+from stages.run_dir.stage_folder import Begin, StageFolder
 from stages.settings import check
 from stages.skeletons.bone_heat import bone_heat
 from stages.skeletons.file_rig import rig_of_file
@@ -84,8 +84,7 @@ def run(run_dir: RunDir, config: RigConfig, report: Report, *, force: bool = Fal
         raise BadInput(
             f"{source or 'The asset'} has no skeleton.", "Use --skeleton auto, or name the file: --mesh FILE"
         )
-    if folder.is_complete() and not force:
-        begin(folder, config, inputs, force=False)
+    if folder.is_complete() and not force and begin(folder, config, inputs, report, force=False).done:
         report(Note("rig is already done with these settings; nothing to do (--force does it again)."))
         return
     report(Started("rig", 1))
@@ -100,7 +99,7 @@ def run(run_dir: RunDir, config: RigConfig, report: Report, *, force: bool = Fal
         rig = Rig(joints=joints, skin=skin, found="auto" if kind == "auto" else "hand")
         told = {"pose": config.pose} if config.pose else {}
     # 2.
-    begin(folder, config, inputs, force=force)  # now that nothing is left that may fail: a former rig goes
+    begin(folder, config, inputs, report, force=force)  # now that nothing is left that may fail: a former rig goes
     with replacing(folder.path / SKELETON) as temporary:
         temporary.write_text(joints_text(rig.joints), encoding="utf-8")
     report(Wrote(folder.path / SKELETON, f"{len(rig.joints)} joints, {HOW[rig.found]}"))
@@ -114,9 +113,11 @@ def run(run_dir: RunDir, config: RigConfig, report: Report, *, force: bool = Fal
 HOW = {"file": "of the file", "auto": "found from its shape", "hand": "as given"}
 
 
-def begin(folder: StageFolder, config: RigConfig, inputs: dict[str, str], *, force: bool) -> None:
+def begin(folder: StageFolder, config: RigConfig, inputs: dict[str, str], report: Report, *, force: bool) -> Begin:
     """Make the folder ready. Raises ``SettingsDiffer``: it holds a rig that was made otherwise."""
-    folder.begin(config=asdict(config), defaults=asdict(RigConfig()), inputs=inputs, total_steps=1, force=force)
+    return folder.begin(
+        config=asdict(config), defaults=asdict(RigConfig()), inputs=inputs, total_steps=1, force=force, report=report
+    )
 
 
 def source_mesh(run_dir: RunDir, config: RigConfig) -> Path | None:

@@ -104,6 +104,7 @@ def run(run_dir: RunDir, config: SampleConfig, report: Report, *, force: bool = 
         inputs=inputs,
         total_steps=config.count,
         force=force,
+        report=report,
     )
     if begin.done:
         report(Note("sample is already done with these settings; nothing to do (--force does it again)."))

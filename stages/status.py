@@ -20,9 +20,13 @@ from stages.files import read_json
 from stages.run_dir import RunDir, resolve_run_path
 from stages.run_dir.layout import BY_FOLDER, FIT, MADE_BY
 from stages.run_dir.lock import Holder, lock_holder
+from stages.run_dir.soundness import RESULT, damaged
 
 FLAGS = ("prompt", "steps", "seed", "prior", "profile", "device", "raster", "object", "skeleton", "mesh", "pose")
 """Settings that are typed as --NAME; others as --set NAME=VALUE."""
+
+DAMAGED = "is damaged: it is not what was written."
+PLY = "canonical.ply"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +93,12 @@ def _outcome(run: RunDir, command: str, folder: str, pattern: str, holder: Holde
 
 def _asset(run: RunDir, holder: Holder | None) -> StageStatus:
     """``reconstruct``: complete when the run has an asset; from photos it has steps and checkpoints before."""
-    asset = _outcome(run, "reconstruct", "asset", "canonical.ply", holder)
+    asset = _outcome(run, "reconstruct", "asset", PLY, holder)
+    if asset.state == "complete" and run.asset_is_damaged():
+        made_from = {"file": str(run.source())} if run.source() else None
+        return replace(asset, state="damaged", problem=f"{run.canonical_ply} {DAMAGED}", read=made_from)
+    if asset.state == "complete" and run.picture_is_damaged():
+        asset = replace(asset, problem=f"{run.facing_png} {DAMAGED}")
     fit = _stage(run, FIT.folder, "reconstruct", {}, holder)
     if fit.state == "not begun" or (asset.state == "complete" and fit.state != "complete"):
         return asset
@@ -125,10 +134,14 @@ def _stage(run: RunDir, name: str, command: str, hashes: Mapping[str, str], hold
     result = run.stage(name).result_path(BY_FOLDER[name].result)
     if not result.exists():
         return replace(status, state="damaged", problem=f"{result} is not there.")
+    bad = damaged(folder, complete)
+    results = [name for name in bad if name.endswith(RESULT)]
+    if results:
+        return replace(status, state="damaged", problem=f"{folder / results[0]} {DAMAGED}")
     old = [key for key, value in (status.read or {}).items() if hashes.get(key, value) != value]
     if old:
         return replace(status, state="outdated", problem=f"made from another {' and '.join(old)}")
-    return status
+    return replace(status, problem=f"{folder / bad[0]} {DAMAGED}") if bad else status
 
 
 def _next(path: Path, stages: list[StageStatus]) -> str:
@@ -141,12 +154,13 @@ def _next(path: Path, stages: list[StageStatus]) -> str:
     asset = at["asset"]
     if asset.state != "complete":
         file = shlex.quote((asset.read or {}).get("file", "")) if asset.read else "FILE"
-        again = " --force" if asset.state == "damaged" else ""
+        again = " --force" if asset.state == "damaged" and not asset.problem.endswith(f"{PLY} {DAMAGED}") else ""
         return f"animus3d reconstruct {file}{_typed(asset.changed or {})}{where}{again}"
     for name in MADE_BY:
         stage = at[name]
         if stage.state in ("interrupted", "outdated", "damaged"):
-            again = "" if stage.state == "interrupted" else " --force"
+            mended = stage.state == "interrupted" or f"{RESULT} {DAMAGED}" in stage.problem  # by the same command
+            again = "" if mended else " --force"
             return f"animus3d {stage.command}{_typed(stage.changed or {})}{where}{again}"
     if at["motion"].state == "not begun":
         bones = " --motion skeleton" if at["rig"].state == "complete" else ""

@@ -90,7 +90,12 @@ def run(run_dir: RunDir, config: TrackConfig, report: Report, *, force: bool = F
     inputs = {"asset": run_dir.asset_hash(), source: run_dir.stage(source).result_hash(BY_FOLDER[source].result)}
     steps = config.physics.iterations
     begin = folder.begin(
-        config=asdict(config), defaults=asdict(TrackConfig()), inputs=inputs, total_steps=steps, force=force
+        config=asdict(config),
+        defaults=asdict(TrackConfig()),
+        inputs=inputs,
+        total_steps=steps,
+        force=force,
+        report=report,
     )
     if begin.done:
         report(Note("track is already done with these settings; nothing to do (--force does it again)."))

@@ -82,7 +82,7 @@ def run(out: Path, config: TrainPointsConfig, report: Report, *, force: bool = F
     source = FolderClips(Path(config.data)) if config.data else None
     inputs = {"init": prior_fingerprint(config.init)} if config.init else {}
     inputs |= {"data": source.fingerprint()} if source else {}
-    begin = work.begin(config=kept, inputs=inputs, total_steps=config.steps, force=force)
+    begin = work.begin(config=kept, inputs=inputs, total_steps=config.steps, force=force, report=report)
     if begin.done:
         report(Note(f"{out} is already trained for {config.steps} steps with these settings."))
         return out

@@ -112,7 +112,7 @@ def run(out: Path, config: TrainPriorConfig, report: Report, *, force: bool = Fa
     inputs = {"init": prior_fingerprint(config.init)} if config.init else {}
     if source is not None:
         inputs["data"] = source.fingerprint()
-    begin = work.begin(config=asdict(config), inputs=inputs, total_steps=config.steps, force=force)
+    begin = work.begin(config=asdict(config), inputs=inputs, total_steps=config.steps, force=force, report=report)
     if begin.done:
         report(Note(f"{out} is already trained for {config.steps} steps with these settings."))
         return out

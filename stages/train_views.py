@@ -92,7 +92,7 @@ def run(out: Path, config: TrainViewsConfig, report: Report, *, force: bool = Fa
     work = StageFolder(out / "training")
     inputs = {"data": source.fingerprint()}
     inputs |= {"init": prior_fingerprint(config.init)} if config.init else {}
-    begin = work.begin(config=asdict(config), inputs=inputs, total_steps=config.steps, force=force)
+    begin = work.begin(config=asdict(config), inputs=inputs, total_steps=config.steps, force=force, report=report)
     if begin.done:
         report(Note(f"{out} is already trained for {config.steps} steps with these settings."))
         return out

@@ -30,6 +30,7 @@ from stages.errors import BadInput, first_line
 from stages.files import strip_local_path
 from stages.priors.autoencoder import PatchAutoencoder
 from stages.priors.find import EMBEDDED_PIPELINE, find_prior, read_index
+from stages.priors.hub import class_of
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Condition, SeesVideo, Text
 from stages.priors.sampling import SamplingDefaults
@@ -198,14 +199,20 @@ def autocast(device: torch.device) -> Any:
 
 
 def _load_part(folder: Path, part: str, index: Mapping[str, Any]) -> Any:
-    class_name = (index.get(part) or ["", "nothing"])[1]
+    class_name = class_of(index, part)[1] or "nothing"
     if class_name not in _KNOWN:
         raise BadInput(f"{folder}/model_index.json names {class_name} as its {part}, which is not known here.")
+    kind = _KNOWN[class_name]
+    has_weights = hasattr(kind, "state_dict")
+    options = {"use_safetensors": True, "output_loading_info": True} if has_weights else {}
     try:
         check_sizes(folder / part)
-        loaded = _KNOWN[class_name].from_pretrained(folder / part)
-        if isinstance(loaded, torch.nn.Module) and any(values.is_meta for values in loaded.parameters()):
-            raise ValueError("some of its weights are missing")
-        return loaded
+        loaded = kind.from_pretrained(folder / part, **options)
     except Exception as error:  # safetensors, json and transformers each raise their own kinds for a damaged file
         raise BadInput(f"The {part} of the prior {folder} cannot be loaded: {first_line(error)}.") from None
+    if not has_weights:
+        return loaded
+    module, said = loaded
+    if lacking := sorted({name for name, _ in module.named_parameters()} & set(said["missing_keys"])):
+        raise BadInput(f"The {part} of the prior {folder} cannot be loaded: its weights lack {lacking[0]}.")
+    return module

@@ -63,13 +63,16 @@ def read_index(folder: Path) -> dict[str, Any]:
     """
     index_file = folder / INDEX
     try:
-        return json.loads(index_file.read_text(encoding="utf-8"))
+        found = json.loads(index_file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadInput(
             f"{folder} is not a video prior: it has no model_index.json.", "See: animus3d train-prior --help"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{index_file} cannot be read: {first_line(error)}.") from None
+    if not isinstance(found, dict):
+        raise BadInput(f"{index_file} is not an index: it holds no names and values.")
+    return found
 
 
 def find_prior(name: str) -> Path:

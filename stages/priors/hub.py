@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from stages.errors import BadInput
 
 INDEX = "model_index.json"
 PARTS = (
@@ -48,25 +50,48 @@ def download_again(name: str, part: str) -> str:
 
 def parts_of(index: dict[str, Any]) -> list[str]:
     """Those ``PARTS`` that a model has."""
-    return [part for part in PARTS if (index.get(part) or [None])[0]]
+    return [part for part in PARTS if class_of(index, part)[1]]
+
+
+def class_of(index: Mapping[str, Any], part: str) -> tuple[str, str] | tuple[None, None]:
+    """Library and class of a part, as a model's index names them; None where it has no such part.
+
+    Raises:
+        BadInput: the index says something else there.
+    """
+    said = index.get(part)
+    if said is None or said == [None, None]:
+        return None, None
+    if isinstance(said, list) and len(said) == 2 and all(isinstance(word, str) for word in said):
+        return said[0], said[1]
+    raise BadInput(f"A {INDEX} names no library and class as its {part}, but {str(said)[:100]}.", "Download it again.")
 
 
 def missing_files(folder: Path) -> list[Path]:
     """Configs and weights that a model's index asks for and its folder does not have; none if the index is damaged."""
     index = _json(folder / INDEX)
-    return [file for part in parts_of(index) for file in missing_of_part(folder / part, index[part][0])]
+    return [file for part in parts_of(index) for file in missing_of_part(folder / part, str(index[part][0]))]
 
 
 def missing_of_part(folder: Path, library: str) -> list[Path]:
-    """Its config and its weights, every shard of them, as far as they are not there."""
+    """Its config and its weights, every shard of them, as far as they are not there.
+
+    Raises:
+        BadInput: a shard is named that lies outside the folder.
+    """
     needed = [CONFIGS[folder.name]] if folder.name in CONFIGS else ["config.json", *_weights(folder, library)]
     return [folder / name for name in needed if not (folder / name).exists()]
 
 
 def _weights(folder: Path, library: str) -> list[str]:
     stem = "model" if library == "transformers" else "diffusion_pytorch_model"
-    shards = _json(folder / f"{stem}.safetensors.index.json").get("weight_map", {})
-    return sorted(set(shards.values())) or [f"{stem}.safetensors"]
+    index = folder / f"{stem}.safetensors.index.json"
+    shards = _json(index).get("weight_map", {})
+    names = list(shards.values()) if isinstance(shards, dict) else []
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name or "\\" in name:
+            raise BadInput(f"{index} names weights that are no file beside it: {str(name)[:200]!r}.", "Do not use it.")
+    return sorted(set(names)) or [f"{stem}.safetensors"]
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
 from stages.errors import BadInput, NotAvailable, first_line
-from stages.priors.hub import SAVE_AS_SAFETENSORS, download_again, has_pickles_only, missing_of_part
+from stages.priors.hub import SAVE_AS_SAFETENSORS, class_of, download_again, has_pickles_only, missing_of_part
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Condition, SeesVideo, Text
 from stages.priors.profiles import PROFILES
@@ -215,11 +215,11 @@ class PublishedModel(ABC):
 
     def _load(self, part: str) -> Any:
         """A part's module with its weights, frozen, on the device."""
-        library, class_name = self.index.get(part) or (None, None)
+        library, class_name = class_of(self.index, part)
         if class_name is None:
             raise BadInput(f"{self.folder / 'model_index.json'} names no {part}, which this model needs.")
         kind = getattr(diffusers if library == "diffusers" else transformers, class_name, None)
-        if kind is None:
+        if not (isinstance(kind, type) and issubclass(kind, (diffusers.ModelMixin, transformers.PreTrainedModel))):
             raise BadInput(
                 f"{self.folder / 'model_index.json'} names {class_name} as its {part}, which is not known here."
             )
@@ -234,9 +234,9 @@ class PublishedModel(ABC):
                 )
             raise _incomplete(file)
         has_weights = part not in ("tokenizer", "image_processor")
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {"trust_remote_code": False} if library == "transformers" else {}
         if has_weights:
-            options = {"use_safetensors": True, "output_loading_info": True}
+            options |= {"use_safetensors": True, "output_loading_info": True}
             options["torch_dtype" if _is_diffusers(kind) else "dtype"] = self.dtype
         try:
             loaded = kind.from_pretrained(self.folder / part, **options)

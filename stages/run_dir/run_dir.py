@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.errors import BadInput, CorruptCheckpoint, MissingStage, NotFinite, SettingsDiffer
-from stages.events import Report, silent
+from stages.events import Caution, Report, silent
 from stages.files import file_hash, read_json, write_json, writing
 from stages.run_dir.layout import FIT, FORMAT, MADE_BY, PIPELINE, TAKEN_OVER
 from stages.run_dir.lock import hold
@@ -91,7 +91,9 @@ class RunDir:
 
     def put_facing(self, facing: Facing) -> None:
         """Keep where the asset faces."""
-        write_json(self.path / "asset" / FACING, {"degrees": facing.degrees, "confidence": facing.confidence})
+        write_json(
+            self.path / "asset" / FACING, {"degrees": facing.degrees, "confidence": facing.confidence}, seal=True
+        )
 
     def stage(self, name: str) -> StageFolder:
         """The folder of a stage: "reconstruction", "lora", "motion" or "refined"."""
@@ -122,12 +124,36 @@ class RunDir:
         return [key for key, value in read.items() if now.get(key, value) != value]
 
     def load_asset(self) -> Gaussians:
-        """The canonical asset. Raises ``MissingStage`` when the run has none."""
+        """The canonical asset.
+
+        Raises:
+            MissingStage: the run has none.
+            CorruptCheckpoint: it is not the one that ``run.json`` tells of.
+        """
         from stages.gaussians.formats.ply import read_ply
 
         if not self.canonical_ply.exists():
             raise MissingStage(f"{self.path} has no asset.", "Run first: animus3d reconstruct FILE, or name the .ply.")
+        self._check_asset()
         return read_ply(self.canonical_ply)
+
+    def asset_is_damaged(self) -> bool:
+        """Whether the asset is another than ``run.json`` says; not so where it says nothing."""
+        said = (read_json(self.path / "run.json") or {}).get("asset")
+        return said is not None and self.canonical_ply.exists() and self.asset_hash() != said
+
+    def picture_is_damaged(self) -> bool:
+        """Whether the picture of the asset is not as it was written."""
+        said = (read_json(self.path / "asset" / FACING) or {}).get("preview")
+        return said is not None and (not self.facing_png.exists() or file_hash(self.facing_png) != said)
+
+    def _check_asset(self) -> None:
+        if self.asset_is_damaged():
+            file = (read_json(self.path / "run.json") or {}).get("source", "FILE")
+            raise CorruptCheckpoint(
+                f"{self.canonical_ply} is damaged: it is not what was written.",
+                f"Make it again, the rest stays: animus3d reconstruct {file} --run {self.path}",
+            )
 
     def source(self) -> Path | None:
         """The file that the asset was made from; None when that is not recorded.
@@ -151,8 +177,12 @@ class RunDir:
         """Short hash of the canonical asset's file."""
         return file_hash(self.canonical_ply)
 
-    def put_asset(self, gaussians: Gaussians, source: str, *, force: bool, fitted: bool = False) -> bool:
+    def put_asset(
+        self, gaussians: Gaussians, source: str, *, force: bool, fitted: bool = False, report: Report = silent
+    ) -> bool:
         """Make ``gaussians`` the asset of the run; False when it already is. ``fitted``: ``reconstruction/`` made it.
+
+        Where it is the asset of the run and its file is damaged, the file is written again, and ``report`` is told.
 
         Raises:
             SettingsDiffer: the run has another asset and ``force`` is not set. With ``force`` the asset is replaced and
@@ -172,8 +202,13 @@ class RunDir:
             write_ply(candidate, gaussians)
             same = self.canonical_ply.exists() and file_hash(candidate) == self.asset_hash()
             if same:
-                if (read_json(self.path / "run.json") or {}).get("asset") != self.asset_hash():
+                if not self._tells_of(self.canonical_ply):
                     self._write_manifest(source)  # a command was killed just before it did
+                return False
+            if self.canonical_ply.exists() and self._tells_of(candidate):
+                report(Caution(f"{self.canonical_ply} was damaged and is made again; what was made from it stays."))
+                with writing(self.canonical_ply):
+                    candidate.replace(self.canonical_ply)
                 return False
             if self.canonical_ply.exists() and not force:
                 known = (read_json(self.path / "run.json") or {}).get("source", "another file")
@@ -193,6 +228,10 @@ class RunDir:
         self._write_manifest(source)
         return True
 
+    def _tells_of(self, asset: Path) -> bool:
+        """Whether ``run.json`` is about this asset."""
+        return (read_json(self.path / "run.json") or {}).get("asset") == file_hash(asset)
+
     def _write_manifest(self, source: str, file: Path | None = None) -> None:
         """``source`` as it was named; ``file`` is where it is, when that is not the same."""
         write_json(
@@ -207,6 +246,7 @@ class RunDir:
                 "python": platform.python_version(),
                 "machine": platform.machine(),
             },
+            seal=True,
         )
 
     def copy_from(self, source: RunDir, before: str) -> None:

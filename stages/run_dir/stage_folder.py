@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -23,27 +24,27 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import CorruptCheckpoint, NotFinite, SettingsDiffer, first_line
-from stages.files import PART, file_hash, read_json, readable, replacing, to_disk, write_json, write_tensors, writing
+from stages.events import Caution, Report, silent
+from stages.files import (
+    PART,
+    file_hash,
+    read_json,
+    readable,
+    replacing,
+    sealed,
+    to_disk,
+    write_json,
+    write_tensors,
+    writing,
+)
+from stages.run_dir.compared import changed, differences, flat
 from stages.run_dir.layout import FORMAT, FORMER_NAMES
 from stages.run_dir.provenance import made_with
+from stages.run_dir.soundness import FILES, check, hashes_of, leave_damaged_checkpoints, result_is_damaged
 
-UNTRACKED = (
-    "steps",
-    "checkpoint_every",
-    "preview_every",
-    "device",
-    "raster",
-    "processes",
-    "compile",
-    "profile",
-    "file",
-    "given.videos",
-    "given.cameras",
-    "given.masks",
-    "bank",
-)
-"""Settings and inputs that are ignored when deciding whether a result is still valid: ``steps`` is an absolute target,
-``file`` and ``given`` say where the same content lay, the rest how it is computed."""
+METRICS = "metrics.jsonl"
+KEEP = 2
+"""How many checkpoints stay."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,11 @@ class StageFolder:
         total_steps: int,
         force: bool,
         defaults: Mapping[str, Any] | None = None,
+        report: Report = silent,
     ) -> Begin:
         """Decide between nothing to do, going on, and starting. The caller holds the run's lock.
+
+        A damaged result is made again, a damaged checkpoint gives way to the one before; ``report`` is told of both.
 
         ``defaults`` are settings as they are when nothing is asked for: what differs from them is noted in
         ``config.json`` too, for those who read it. A setting that a folder does not know, as it is of an earlier
@@ -79,9 +83,10 @@ class StageFolder:
         Raises:
             SettingsDiffer: the folder holds this stage with other settings or inputs, or is interrupted beyond
                 ``total_steps``, and ``force`` is not set.
+            CorruptCheckpoint: all checkpoints are damaged.
         """
-        settings = _flat(json.loads(json.dumps(config, default=str)))
-        usual = None if defaults is None else _flat(json.loads(json.dumps(defaults, default=str)))
+        settings = flat(json.loads(json.dumps(config, default=str)))
+        usual = None if defaults is None else flat(json.loads(json.dumps(defaults, default=str)))
         wanted: dict[str, Any] = {"format": FORMAT, "settings": settings, "inputs": dict(inputs)}
         present = read_json(self.path / "config.json") if self._has_work() else None
         if present is not None and not force and present.get("format", 1) < FORMAT:
@@ -90,10 +95,10 @@ class StageFolder:
                 "Use --force to do it again; it can still be rendered and exported as it is.",
             )
         if present is not None and not force:
-            differences = _differences(present, wanted, usual)
-            if differences:
+            found = differences(present, wanted, usual)
+            if found:
                 raise SettingsDiffer(
-                    f"{self.path} was made with other settings: {'; '.join(differences)}.",
+                    f"{self.path} was made with other settings: {'; '.join(found)}.",
                     "Use --force to do it again, or --run NEW --from THIS_RUN to keep both.",
                 )
         if force and self.path.exists():
@@ -101,15 +106,22 @@ class StageFolder:
                 shutil.rmtree(self.path)
         complete = read_json(self.path / "complete.json")
         if present is not None and complete is not None and complete.get("steps", 0) >= total_steps:
-            return Begin(done=True)
+            if not result_is_damaged(self.path, complete, report):
+                return Begin(done=True)
+            with writing(self.path):
+                (self.path / "complete.json").unlink()
+        elif complete is not None and FILES in complete:  # its files will not be as they were any more
+            write_json(self.path / "complete.json", {k: v for k, v in complete.items() if k != FILES}, seal=True)
         self._tidy(keep_progress=present is not None)
+        leave_damaged_checkpoints([self._checkpoint(step) for step in self._checkpoint_steps()], report)
         resume = self.last_checkpoint()
         if resume > total_steps:
             raise SettingsDiffer(
                 f"{self.path} has already reached step {resume}, beyond --steps {total_steps}.",
                 f"Use --steps {resume} or more, or --force to start again.",
             )
-        write_json(self.path / "config.json", {**wanted, **_changed(settings, usual)})
+        write_json(self.path / "config.json", {**wanted, **changed(settings, usual)}, seal=True)
+        self._check_metrics(resume, report)
         self._truncate_metrics(resume)
         return Begin(done=False, resume_step=resume)
 
@@ -129,21 +141,22 @@ class StageFolder:
             "seconds": round(time.time() - self._started, 1),
             "finished": time.strftime("%FT%TZ", time.gmtime()),
             "made_with": made_with(settings.get("device", "cpu")),
+            FILES: hashes_of(self.path),
         }
-        write_json(self.path / "complete.json", record)
+        write_json(self.path / "complete.json", record, seal=True)
 
-    def save_checkpoint(self, step: int, tensors: Mapping[str, Any], state: Mapping[str, Any], keep: int = 2) -> None:
-        """Write ``checkpoints/step_NNNNNN`` beside, then rename it; the ``keep`` latest stay."""
+    def save_checkpoint(self, step: int, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        """Write ``checkpoints/step_NNNNNN`` beside, then rename it; the ``KEEP`` latest stay."""
         self._check_finite(tensors, step)
-        final = self.path / "checkpoints" / f"step_{step:06d}"
+        final = self._checkpoint(step)
         temporary = final.with_name(f".{final.name}.{os.getpid()}.part")
         with writing(final):
             temporary.mkdir(parents=True, exist_ok=True)
             try:
                 weights = temporary / "state.safetensors"
                 write_tensors(weights, tensors)
-                record = {"step": step, "sha256": file_hash(weights), **state}
-                (temporary / "state.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
+                record = {"step": step, "sha256": file_hash(weights), METRICS: self._metrics(), **state}
+                (temporary / "state.json").write_text(json.dumps(sealed(record)) + "\n", encoding="utf-8")
                 for file in temporary.iterdir():
                     to_disk(file)
                 self._metrics_to_disk()  # whoever goes on from the checkpoint keeps the lines before it
@@ -152,8 +165,7 @@ class StageFolder:
                 to_disk(final.parent)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
-        for old in self._checkpoint_steps()[:-keep]:
-            shutil.rmtree(self.path / "checkpoints" / f"step_{old:06d}", ignore_errors=True)
+        self._prune()
 
     def load_checkpoint(self, step: int | None = None) -> tuple[int, dict[str, Any], dict[str, Any]]:
         """``(step, tensors, state)`` of a checkpoint, the latest by default.
@@ -163,7 +175,7 @@ class StageFolder:
                 the same command go on from the checkpoint before.
         """
         step = self._checkpoint_steps()[-1] if step is None else step
-        folder = self.path / "checkpoints" / f"step_{step:06d}"
+        folder = self._checkpoint(step)
         hint = f"Remove {folder} to go on from the checkpoint before, or start again with --force."
         state = read_json(folder / "state.json")
         weights = folder / "state.safetensors"
@@ -180,7 +192,9 @@ class StageFolder:
         return path
 
     def read_result(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
-        """``(tensors, metadata)`` of a result. Raises ``CorruptCheckpoint`` when it cannot be read."""
+        """``(tensors, metadata)`` of a result. Raises ``CorruptCheckpoint`` when it cannot be read or is not what was
+        written."""
+        check(self.result_path(name))
         return _load(self.result_path(name), "Make it again with --force.")
 
     def result_path(self, name: str) -> Path:
@@ -203,14 +217,14 @@ class StageFolder:
         for name, value in scalars.items():
             if not math.isfinite(value):
                 raise self._not_finite(name, step)
-        path = self.path / "metrics.jsonl"
+        path = self.path / METRICS
         with writing(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **scalars}) + "\n")
 
     def _metrics_to_disk(self) -> None:
         """What ``log_metrics`` has appended, on the disk."""
-        if (self.path / "metrics.jsonl").exists():
-            to_disk(self.path / "metrics.jsonl")
+        if (self.path / METRICS).exists():
+            to_disk(self.path / METRICS)
             to_disk(self.path)
 
     def _check_finite(self, tensors: Mapping[str, Any], step: int | None = None) -> None:
@@ -240,6 +254,14 @@ class StageFolder:
         names = (p.name for p in (self.path / "checkpoints").glob("step_*"))
         return sorted(int(name[len("step_") :]) for name in names if re.fullmatch(r"step_\d+", name))
 
+    def _checkpoint(self, step: int) -> Path:
+        return self.path / "checkpoints" / f"step_{step:06d}"
+
+    def _prune(self) -> None:
+        """Remove all checkpoints but the ``KEEP`` latest."""
+        for old in self._checkpoint_steps()[:-KEEP]:
+            shutil.rmtree(self._checkpoint(old), ignore_errors=True)
+
     def _has_work(self) -> bool:
         """Whether there is more than the settings of a try that failed before its first step."""
         return any(path.name != "config.json" for path in self.path.glob("*"))
@@ -249,13 +271,28 @@ class StageFolder:
         with writing(self.path):
             for leftover in (*self.path.glob(f".*{PART}*"), *self.path.glob(f"checkpoints/.*{PART}*")):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            self._prune()  # a process may have been killed before it did
             if not keep_progress:
                 shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
                 (self.path / "complete.json").unlink(missing_ok=True)
 
+    def _metrics(self, length: int | None = None) -> list[int | str]:
+        """The length of ``metrics.jsonl``, or of its first ``length`` bytes, and their short hash."""
+        try:
+            content = (self.path / METRICS).read_bytes()[:length]
+        except OSError:
+            content = b""
+        return [len(content), hashlib.sha256(content).hexdigest()[:16]]
+
+    def _check_metrics(self, step: int, report: Report) -> None:
+        """Tell where lines are not those of which the checkpoint of ``step`` knows: what is lost is a curve."""
+        kept = (read_json(self._checkpoint(step) / "state.json") or {}).get(METRICS)
+        if kept is not None and self._metrics(kept[0]) != kept:
+            report(Caution(f"{self.path / METRICS} is damaged: what it told of the steps before may be wrong."))
+
     def _truncate_metrics(self, step: int) -> None:
         """Drop lines after ``step``: they will be written again."""
-        path = self.path / "metrics.jsonl"
+        path = self.path / METRICS
         if not path.exists():
             return
         kept = []
@@ -284,38 +321,3 @@ def _load(path: Path, hint: str) -> tuple[dict[str, Any], dict[str, str]]:
             return tensors, file.metadata() or {}
     except (SafetensorError, OSError, ValueError) as error:
         raise CorruptCheckpoint(f"{path} cannot be read: {first_line(error)}.", hint) from None
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as ``group.field`` -> value."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def _changed(settings: Mapping[str, Any], usual: Mapping[str, Any] | None) -> dict[str, Any]:
-    """``{"changed": {name: value}}`` of what is not as ``usual``; nothing where that is not known."""
-    if usual is None:
-        return {}
-    return {"changed": {name: value for name, value in settings.items() if usual.get(name) != value}}
-
-
-def _differences(present: Mapping[str, Any], wanted: Mapping[str, Any], usual: Mapping[str, Any] | None) -> list[str]:
-    """Lines ``name: old -> new`` for every setting and input that differs and makes another result. A setting that
-    names an input, as ``prior`` does, is compared by the input's fingerprint, not by its name; one that is missing is
-    taken to have been as ``usual``."""
-    lines = []
-    inputs = present.get("inputs", {})
-    same = {key for key, value in wanted["inputs"].items() if inputs.get(key) == value}
-    for group in ("settings", "inputs"):
-        old, new = present.get(group, {}), wanted[group]
-        if group == "settings":
-            old = {**{key: value for key, value in (usual or {}).items() if key in new}, **old}
-        for key in sorted({*old, *new}.difference(UNTRACKED, same)):
-            if old.get(key) != new.get(key):
-                lines.append(f"{key}: {old.get(key)!r} -> {new.get(key)!r}")
-    return lines

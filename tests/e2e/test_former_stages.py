@@ -54,7 +54,7 @@ def test_a_stage_of_format_1_is_refused_in_one_line_and_done_again_with_force(
     go(said.append)
     assert [type(event) for event in said] == [Note]  # nothing to do
     config = json.loads((folder.path / "config.json").read_text())
-    assert config.pop("format") == 2
+    assert config.pop("format") == 2 and config.pop("seal")
     (folder.path / "config.json").write_text(json.dumps(config))
     before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
 

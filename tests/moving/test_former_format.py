@@ -27,6 +27,7 @@ def former_run(folder: Path, asset: Gaussians) -> tuple[RunDir, HexPlane]:
     run = RunDir(folder)
     run.put_asset(asset, "goat.ply", force=True)
     manifest = json.loads((folder / "run.json").read_text())
+    del manifest["seal"]
     (folder / "run.json").write_text(json.dumps(manifest | {"format": 1}))
     field = moving_field(asset)
     tensors = field.tensors()

@@ -294,7 +294,7 @@ def test_a_stage_of_an_earlier_format_asks_for_force(tmp_path: Path) -> None:
     begin(folder)
     folder.finish(10)
     config = json.loads((folder.path / "config.json").read_text())
-    assert config.pop("format") == 2
+    assert config.pop("format") == 2 and config.pop("seal")
     (folder.path / "config.json").write_text(json.dumps(config))
     with pytest.raises(SettingsDiffer) as told:
         begin(folder)

@@ -11,6 +11,7 @@ from stages.priors.families.ltx import LTXPrior
 from stages.priors.families.skyreels import SkyReelsPrior
 from stages.priors.families.unet3d import UNet3DPrior
 from stages.priors.families.wan import WanPrior
+from stages.priors.hub import class_of
 from stages.priors.multiview import MVVDMPrior
 from stages.priors.published import PublishedPrior
 
@@ -33,7 +34,7 @@ def family_of(name: str, index: dict[str, Any]) -> type[PublishedPrior] | type[M
         NotAvailable: it is of none that is known here.
     """
     for part in ("transformer", "unet"):
-        class_name = (index.get(part) or ["", None])[1]
+        class_name = class_of(index, part)[1]
         if class_name in FAMILIES:
             return FAMILIES[class_name]
     raise NotAvailable(

@@ -38,7 +38,9 @@ def shifted_run(folder: Path, shift: float) -> RunDir:
     run = moving_run(folder, small_splat(), prompt="a jumping goat")
     field = HexPlane(CONFIG, *normalised(small_splat()).bounds())
     field.decoder[-1].bias.data[0] = shift  # type: ignore[union-attr,operator,index]
-    run.stage("motion").write_result("motion.safetensors", field.tensors(), field.metadata() | {"prompt": "a goat"})
+    motion = run.stage("motion")
+    motion.write_result("motion.safetensors", field.tensors(), field.metadata() | {"prompt": "a goat"})
+    motion.finish(1)
     return run
 
 

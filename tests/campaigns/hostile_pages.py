@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from stages.files import write_json
 from stages.gaussians.formats.ply import write_ply
 from stages.run_dir import RunDir
 from stages.run_dir.layout import MOTION
@@ -92,10 +93,8 @@ class Workshop:
         stage = RunDir(self.fresh(name, "moving")).stage("motion")
         tensors, metadata = stage.read_result(MOTION.result)
         stage.write_result(MOTION.result, tensors, metadata | {"prompt": text})
-        path = stage.path / "config.json"
-        config = json.loads(path.read_text())
-        config["settings"]["prompt"] = text
-        path.write_text(json.dumps(config))
+        stage.finish(1)
+        set_settings(stage.path, {"prompt": text})
         return RunDir(self.place / name).path
 
     def exported(self, run: Path, *words: object, out: str = "page.html") -> Path:
@@ -139,6 +138,14 @@ def _report_name(shop: Workshop, text: str) -> Shown:
     return Shown(shop.reported(shop.fresh("other", "moving"), shop.fresh(name, "moving")), ".clips", name)
 
 
+def set_settings(stage: Path, settings: dict[str, Any]) -> None:
+    """Settings in a stage's ``config.json``, as if they had been written by the stage."""
+    path = stage / "config.json"
+    config = json.loads(path.read_text())
+    config["settings"] |= settings
+    write_json(path, config, seal=True)
+
+
 def _report_asset(shop: Workshop, text: str) -> Shown:
     name = f"{as_name(text)}.ply"
     shutil.copy(shop.folder / "goat.ply", shop.place / name)
@@ -148,10 +155,7 @@ def _report_asset(shop: Workshop, text: str) -> Shown:
 
 def _report_setting(shop: Workshop, text: str) -> Shown:
     run = shop.fresh("run", "moving")
-    path = run / "motion" / "config.json"
-    config = json.loads(path.read_text())
-    config["settings"] |= {f"name {text}": 1, "value": text, "list": [text]}
-    path.write_text(json.dumps(config))
+    set_settings(run / "motion", {f"name {text}": 1, "value": text, "list": [text]})
     return Shown(shop.reported(run), "body", text)
 
 

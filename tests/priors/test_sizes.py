@@ -22,7 +22,7 @@ HOLD = "more than its weights hold"
         ("points", "width", 4000, "loading state_dict"),
         ("points", "num_layers", 10**12, HOLD),
         ("transformer", "num_layers", 999_999_999_999, HOLD),
-        ("transformer", "num_layers", None, "weights are missing"),
+        ("transformer", "num_layers", None, "its weights lack"),
         ("text_encoder", "vocab_size", 2**32, HOLD),
     ],
 )

@@ -110,6 +110,11 @@ class NetworkConfig:
     num_octaves: int = 6  # of the Fourier features of a position
 
 
+def _embedding(count: int, width: int) -> nn.Embedding:
+    """``nn.Embedding(count, width)``, which imports torch's compiler when it is built without memory (a second)."""
+    return nn.Embedding.from_pretrained(torch.randn(count, width), freeze=False)
+
+
 class AnimusPointsModel(nn.Module):
     """Predicts clean trajectories."""
 
@@ -117,9 +122,9 @@ class AnimusPointsModel(nn.Module):
         super().__init__()
         self.config, width = config, config.width
         channels = 3 * NUM_FUNCTIONS
-        self.words = nn.Embedding(len(config.verbs) + 1, width)
-        self.ways = nn.Embedding(len(config.manners) + 1, width)
-        self.repeats = nn.Embedding(2, width)
+        self.words = _embedding(len(config.verbs) + 1, width)
+        self.ways = _embedding(len(config.manners) + 1, width)
+        self.repeats = _embedding(2, width)
         self.embed_time = _TimeEmbedding(width)
         self.condition = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.place = nn.Linear(3 + 6 * config.num_octaves, width)

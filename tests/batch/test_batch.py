@@ -83,6 +83,7 @@ def test_again_nothing_is_done_again(place: Path) -> None:
     assert all(before[path] == time for path, time in now.items())
 
 
+@pytest.mark.slow
 def test_retry_failed_does_those_again(place: Path, tmp_path: Path) -> None:
     write_inputs(tmp_path, ("a",))
     write_jobs(tmp_path, [line(tmp_path, "late.ply", name="late")])
@@ -141,6 +142,7 @@ def test_interrupted_it_says_so_and_goes_on(place: Path) -> None:
     same_as_undisturbed(place, "interrupted")
 
 
+@pytest.mark.slow
 def test_a_name_that_is_taken_is_refused_and_the_run_stays(place: Path, tmp_path: Path) -> None:
     write_inputs(tmp_path, ("a",))
     write_jobs(tmp_path, [line(tmp_path, "a.ply", name="one")])

@@ -19,7 +19,8 @@ HOLD = "more than its weights hold"
     ("part", "key", "value", "said"),
     [
         ("points", "width", 10**6, HOLD),
-        ("points", "width", 4000, "loading state_dict"),
+        ("points", "num_octaves", 4000, "num_octaves 4000, more than"),
+        ("points", "width", 4000, "has width 4000, and its weights 32"),
         ("points", "num_layers", 10**12, HOLD),
         ("transformer", "num_layers", 999_999_999_999, HOLD),
         ("transformer", "num_layers", None, "its weights lack"),

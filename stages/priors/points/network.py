@@ -110,11 +110,6 @@ class NetworkConfig:
     num_octaves: int = 6  # of the Fourier features of a position
 
 
-def _embedding(count: int, width: int) -> nn.Embedding:
-    """``nn.Embedding(count, width)``, which imports torch's compiler when it is built without memory (a second)."""
-    return nn.Embedding.from_pretrained(torch.randn(count, width), freeze=False)
-
-
 class AnimusPointsModel(nn.Module):
     """Predicts clean trajectories."""
 
@@ -122,9 +117,9 @@ class AnimusPointsModel(nn.Module):
         super().__init__()
         self.config, width = config, config.width
         channels = 3 * NUM_FUNCTIONS
-        self.words = _embedding(len(config.verbs) + 1, width)
-        self.ways = _embedding(len(config.manners) + 1, width)
-        self.repeats = _embedding(2, width)
+        self.words = nn.Embedding(len(config.verbs) + 1, width)
+        self.ways = nn.Embedding(len(config.manners) + 1, width)
+        self.repeats = nn.Embedding(2, width)
         self.embed_time = _TimeEmbedding(width)
         self.condition = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.place = nn.Linear(3 + 6 * config.num_octaves, width)
@@ -176,7 +171,14 @@ class AnimusPointsModel(nn.Module):
         check_sizes(folder)
         told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         config = NetworkConfig(**{name: value for name, value in told.items() if not name.startswith("_")})
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):  # what would be drawn here the weights replace
+        weights = load_file(folder / WEIGHTS)
+        width = next((values.shape[-1] for name, values in weights.items() if name == "words.weight"), None)
+        if config.width != width:
+            raise ValueError(f"{CONFIG} has width {config.width}, and its weights {width}")
+        largest = max(max(values.shape, default=0) for values in weights.values())
+        if config.num_octaves > largest:  # before a layer of that size asks for memory
+            raise ValueError(f"{CONFIG} has num_octaves {config.num_octaves}, more than its weights hold")
+        with torch.random.fork_rng(devices=[]):  # what is drawn here the weights replace
             network = AnimusPointsModel(config)
-        network.load_state_dict(load_file(folder / WEIGHTS), assign=True)
+        network.load_state_dict(weights, assign=True)
         return network.eval()

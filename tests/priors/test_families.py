@@ -369,7 +369,6 @@ def test_says_the_same_elsewhere_and_in_bfloat16(
     assert (other - exact).norm() < most * exact.norm()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler itself
 def test_compiled_it_says_the_same_with_the_adapter_on_and_off(folders: dict[str, Path]) -> None:

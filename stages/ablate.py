@@ -18,14 +18,12 @@ All of it goes on where it stopped. It runs other stages, each in a run director
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from functools import partial
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, get_context
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import torch
@@ -41,6 +39,7 @@ from stages.events import Caution, Finished, Progress, Report, Started, Wrote, s
 from stages.files import replacing, write_json
 from stages.run_dir import RunDir
 from stages.tables import as_text
+from stages.threads import leave_with_parent
 
 
 def run(
@@ -144,14 +143,7 @@ def _each(
 def _begin(threads: int) -> None:
     """Worker initialiser: cap the threads; exit when the parent dies."""
     torch.set_num_threads(threads)
-    parent = parent_process()
-    assert parent is not None
-
-    def leave() -> None:
-        parent.join()
-        os._exit(1)
-
-    Thread(target=leave, daemon=True).start()
+    leave_with_parent()
 
 
 def run_job(

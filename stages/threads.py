@@ -14,7 +14,9 @@ import math
 import os
 import sys
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from pathlib import Path
+from threading import Thread
 
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
 """How the OpenMP of GNU (which PyTorch's own wheels carry) and that of Intel and LLVM are told to sleep."""
@@ -74,3 +76,15 @@ def settle() -> Threads:
     os.environ.setdefault("OMP_NUM_THREADS", str(chosen.count))
     os.environ.setdefault("MKL_NUM_THREADS", str(chosen.count))
     return chosen
+
+
+def leave_with_parent() -> None:
+    """Have this process, which ``multiprocessing`` has started, end as soon as the one that started it does."""
+    parent = parent_process()
+    assert parent is not None
+
+    def leave() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=leave, daemon=True).start()

@@ -9,10 +9,10 @@ import os
 import signal
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
-from threading import Thread
+from multiprocessing import get_context
 
 from stages.jobs.engines.engine import Ended, Outcome, Task, Work, lost
+from stages.threads import leave_with_parent
 
 
 class Here:
@@ -79,11 +79,4 @@ def begin_worker(threads: int, card: int | None) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    parent = parent_process()
-    assert parent is not None
-
-    def leave() -> None:
-        parent.join()
-        os._exit(1)
-
-    Thread(target=leave, daemon=True).start()
+    leave_with_parent()

@@ -94,7 +94,9 @@ class Screen:
         for name, why in self._failed[-MOST_FAILED:]:
             rows.add_row(Text("failed", "bold red"), name, Text(why))
         bar = ProgressBar(total=max(1, standing.total), completed=standing.done + standing.failed, width=40)
-        return Group(bar, Text(counts(standing)), rows)
+        head = Table.grid(padding=(0, 1))  # a bar alone does not end its line
+        head.add_row(bar, Text(counts(standing)))
+        return Group(head, rows)
 
 
 class Lines:

@@ -46,6 +46,8 @@ INTERRUPTED = 130
 VERBOSE = "--verbose"
 NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG)
 """What the system says when a disk is full or not ours, wherever a stage meets it."""
+NO_MEMORY = "can't allocate memory"
+"""What torch says of the main memory."""
 LESS_MEMORY = (
     "Try --profile 24gb, smaller clips (--set size_px=PIXELS), or in distill and refine fewer Gaussians "
     "(--set max_gaussians=NUMBER)."
@@ -171,12 +173,29 @@ def _exit_for(error: Exception, verbose: bool) -> None:
 
         print_error(NotAvailable("The graphics card has too little memory for this.", LESS_MEMORY))
         sys.exit(NotAvailable.exit_code)
+    if _memory_is_full(error):
+        from animus3d_cli.console import print_error
+
+        print_error(NotAvailable("There was too little memory for this.", LESS_MEMORY))
+        sys.exit(NotAvailable.exit_code)
     if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
         print(f"animus3d: Cannot write {error.filename or 'an output'}: {first_line(error)}.", file=sys.stderr)
         sys.exit(CannotWrite.exit_code)
     more = "" if verbose else f" The same command with {VERBOSE} shows where."
     print(f"animus3d: unexpected {type(error).__name__}: {first_line(error)}.{more}", file=sys.stderr)
     sys.exit(1)
+
+
+def _memory_is_full(error: BaseException) -> bool:
+    """Whether ``error``, or what it came from, is the word of Python, numpy, torch or the system for that."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, MemoryError) or NO_MEMORY in str(seen):
+            return True
+        if isinstance(seen, OSError) and seen.errno == errno.ENOMEM:
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 if __name__ == "__main__":

@@ -18,15 +18,11 @@ All of it goes on where it stopped. It runs other stages, each in a run director
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from stages import reconstruct, rig
 from stages.ablate_variant import AblateConfig, base_of, moves_bones, run_variant, settings_of
@@ -34,12 +30,13 @@ from stages.ablation import result_tables
 from stages.ablation.orderings import orderings, summary
 from stages.ablation.tasks import Task
 from stages.ablation.variants import FULL, Variant
-from stages.errors import BadInput, NotFinite, SettingsDiffer
+from stages.errors import AnimusError, BadInput, NotAvailable, NotFinite, SettingsDiffer, error_of
 from stages.events import Caution, Finished, Progress, Report, Started, Wrote, silent
 from stages.files import replacing, write_json
+from stages.jobs.engines.engine import Engine, Outcome, Work
+from stages.jobs.engines.engine import Task as EngineTask
 from stages.run_dir import RunDir
 from stages.tables import as_text
-from stages.threads import leave_with_parent
 
 
 def run(
@@ -49,13 +46,15 @@ def run(
     config: AblateConfig,
     report: Report,
     *,
-    processes: int = 1,
+    engine: Engine | None = None,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Write ``OUT/ablation.json`` and the tables; returns what the former holds.
+    """Write ``OUT/ablation.json`` and the tables; returns what the former holds. The work is done in this process, or
+    by an ``engine`` whose workers do what ``worker`` says.
 
     Raises:
         BadInput: no seed, or whatever a stage raises for an asset.
+        NotAvailable: a worker of the engine has gone.
         NotFinite: every variant of every task has diverged.
         SettingsDiffer: ``out`` holds runs with other settings and ``force`` is not set.
     """
@@ -72,12 +71,13 @@ def run(
     # 1. and 2.
     jobs = [(task, seed) for seed in range(config.seeds) for task in tasks]
     report(Started("ablate", len(jobs) * len(variants)))
-    results: list[dict[str, Any]] = []
-    work = partial(run_job, out, variants=variants, config=config, force=force)
-    for found in _each(work, jobs, processes):
-        results += found
-        report(Progress(len(results)))
+    in_turn = (run_job(out, job, variants=variants, config=config, force=force) for job in jobs)
+    found: dict[int, list[dict[str, Any]]] = {}
+    for number, results in enumerate(in_turn) if engine is None else _each(engine, jobs):
+        found[number] = results
+        report(Progress(sum(map(len, found.values()))))
     report(Finished("ablate"))
+    results = [one for number in sorted(found) for one in found[number]]
     failed = failures(results)
     for line in failed:
         report(Caution(line))
@@ -123,27 +123,46 @@ def write_tables(out: Path, made: dict[str, Any], report: Report) -> None:
         report(Wrote(path, "the means with their intervals" + (", the orderings" if suffix == ".md" else "")))
 
 
-def _each(
-    work: Callable[[tuple[Task, int]], list[dict[str, Any]]], jobs: Iterable[tuple[Task, int]], processes: int
-) -> Iterator[list[dict[str, Any]]]:
-    """The results of every job, in this process or in several that share its threads."""
-    if processes == 1:
-        yield from map(work, jobs)
-        return
-    threads = max(1, torch.get_num_threads() // processes)
-    with ProcessPoolExecutor(processes, get_context("spawn"), _begin, (threads,)) as pool:
-        try:
-            yield from pool.map(work, jobs)
-        except BaseException:
-            for process in active_children():
-                process.terminate()
-            raise
+def worker(out: Path, variants: Sequence[Variant], config: AblateConfig, *, force: bool) -> Work:
+    """What an engine's workers do with the tasks of ``run``; it can be pickled, as engines do."""
+    return partial(_work, out, variants, config, force)
 
 
-def _begin(threads: int) -> None:
-    """Worker initialiser: cap the threads; exit when the parent dies."""
-    torch.set_num_threads(threads)
-    leave_with_parent()
+def _work(out: Path, variants: Sequence[Variant], config: AblateConfig, force: bool, task: EngineTask) -> Outcome:
+    """``run_job`` as an engine has it done. Raises nothing that is meant for a person."""
+    try:
+        found = run_job(out, (Task(**task["task"]), task["seed"]), variants=variants, config=config, force=force)
+    except AnimusError as error:
+        return {"state": "failed", "what": error.what, "hint": error.hint, "code": error.exit_code}
+    return {"state": "done", "results": found}
+
+
+def _each(engine: Engine, jobs: Sequence[tuple[Task, int]]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """The number of every job and its results, as they come; the engine is closed afterwards."""
+    waiting = [
+        {"id": str(number), "task": asdict(task), "seed": seed} for number, (task, seed) in reversed([*enumerate(jobs)])
+    ]
+    under_way = 0
+    try:
+        while waiting or under_way:
+            while waiting and under_way < engine.slots:
+                engine.start(waiting.pop())
+                under_way += 1
+            for ended in engine.wait(1.0):
+                under_way -= 1
+                yield int(ended.task["id"]), _results(ended.outcome)
+    finally:
+        engine.close()
+
+
+def _results(outcome: Outcome) -> list[dict[str, Any]]:
+    """What a worker found; raises what it raised."""
+    if outcome["state"] == "lost":
+        raise NotAvailable(f"A worker has gone: {outcome['what']}.", "The same command goes on.")
+    if outcome["state"] == "failed":
+        raise error_of(outcome["code"], outcome["what"], outcome["hint"])
+    found: list[dict[str, Any]] = outcome["results"]
+    return found
 
 
 def run_job(

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
-from stages.conventions import step_generator
+from stages.conventions import DEFAULT_NUM_FRAMES, step_generator
 from stages.distilling.distillation import Distillation, ObjectiveConfig
 from stages.distilling.drawn import read_samples
 from stages.distilling.match import MatchConfig
@@ -40,6 +40,7 @@ from stages.motion.timing import LONGEST, SHORTEST, USUAL_SECONDS, Timing, timin
 from stages.moving.asset import MovingAsset
 from stages.moving.rig import load_rig
 from stages.moving.travel import parse_travel, travelling
+from stages.needs import require
 from stages.priors.find import EMBEDDED, POINTS, preset_of, prior_fingerprint
 from stages.priors.load import load_prior
 from stages.priors.points import sees_points
@@ -220,6 +221,10 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
     check_prompt(config)
     if not config.score.weight:
         check_objectives(config)
+    require(
+        run_dir, MOTION, force=force, most=config.max_gaussians, frames=config.num_frames or DEFAULT_NUM_FRAMES,
+        prior=config.prior, device=config.device,
+    )  # fmt: skip
     # 1. what it works on
     in_file = run_dir.load_asset()
     placement = Placement.of(in_file)

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 
-from stages.conventions import frame_times
+from stages.conventions import DEFAULT_NUM_FRAMES, frame_times
 from stages.distilling.drawn import read_video_samples
 from stages.distilling.following import FollowConfig, Following
 from stages.distilling.given import GivenVideos, drawn_videos, on_device, read_videos, shrunk
@@ -42,6 +42,7 @@ from stages.motion.timing import LONGEST, SHORTEST, Timing
 from stages.moving.asset import MovingAsset
 from stages.moving.rig import load_rig
 from stages.moving.travel import parse_travel, travelling
+from stages.needs import require
 from stages.priors.find import POINTS, prior_fingerprint
 from stages.priors.load import load_prior
 from stages.priors.points import sees_points
@@ -106,6 +107,7 @@ def run(run_dir: RunDir, config: VideosConfig, report: Report, *, force: bool = 
     """
     if not config.given.videos and not config.sample:
         raise BadInput("There is no video to follow.", "Give --video FILE, or --sample NUMBER.")
+    require(run_dir, MOTION, force=force, most=config.max_gaussians, frames=DEFAULT_NUM_FRAMES, device=config.device)
     # 1. what it works on
     in_file = run_dir.load_asset()
     placement = Placement.of(in_file)

@@ -29,6 +29,7 @@ PACKAGES = {
     "numpy": "everything but help and status",
     "safetensors": "results and checkpoints",
     "filelock": "one command on a run at a time",
+    "psutil": "how much memory is left",
     "plyfile": "splats",
     "trimesh": "reconstruct of a mesh other than glTF",
     "pygltflib": "reconstruct of a glTF mesh, and train-prior",

@@ -106,3 +106,9 @@ def first_line(error: Exception) -> str:
     said = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
     line = str(said).splitlines()[0].rstrip(".: ")
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
+
+
+def error_of(code: int, what: str, hint: str) -> AnimusError:
+    """The error of that exit code, as it was raised in another process."""
+    kinds = (kind for kind in AnimusError.__subclasses__() if kind.exit_code == code)
+    return next(kinds, AnimusError)(what, hint)

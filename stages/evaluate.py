@@ -42,6 +42,7 @@ from stages.metrics.video import is_dynamic, smoothness
 from stages.motion.regularizers import arap, tv3d
 from stages.moving.asset import MovingAsset, load_moving_asset
 from stages.moving.truth import true_motion
+from stages.needs import require_frames
 from stages.raster.film import Filmed, Shot, film
 from stages.run_dir import RunDir
 from stages.settings import check
@@ -135,6 +136,7 @@ def run(
         BadInput: a setting, a checkpoint, the reference set or the truth cannot be used.
         NotAvailable: a network that was asked for is not on this machine.
     """
+    require_frames(run, "eval", config.frames, "--set frames={}")
     tools = tools or prepare(config, [run])
     asset = load_moving_asset(run, config.source, config.device, report)
     metrics = against_truth(asset, config) | on_gaussians(asset, config)  # a wrong truth is told before the work

@@ -28,6 +28,7 @@ from stages.files import replacing, writing
 from stages.gaussians.formats import UP, splat_suffix
 from stages.geometry.rotations import UPRIGHT
 from stages.moving.asset import MovingAsset, load_moving_asset
+from stages.needs import require_frames
 from stages.run_dir import RunDir
 from stages.run_dir.layout import RIG
 
@@ -94,6 +95,7 @@ def run(run: RunDir, config: ExportConfig, report: Report, *, out: Path, mesh: P
     _check(config, out, mesh)
     asset = replace(load_moving_asset(run, config.source, "cpu", report), loop=config.loop)
     times = asset.times(asset.num_frames(config.frames, config.fps))
+    require_frames(run, "export", len(times))
     if config.skinned or config.format == "bvh":
         return _export_bones(run, asset, times, config, report, out=out, mesh=mesh)
     if config.format == "glb":

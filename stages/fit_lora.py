@@ -23,6 +23,7 @@ from stages.facing.keep import facing_input
 from stages.gaussians import Gaussians
 from stages.gaussians.normalised import normalised
 from stages.media.preview import write_preview
+from stages.needs import require
 from stages.objectives.sampling import ddim_denoise
 from stages.priors.find import EMBEDDED, POINTS, preset_of, prior_fingerprint
 from stages.priors.load import load_prior
@@ -78,6 +79,7 @@ PRESETS = {
 
 def run(run_dir: RunDir, config: FitLoraConfig, report: Report, *, force: bool = False) -> None:
     """Write ``lora/adapter.safetensors`` into the run. Raises ``MissingStage`` when the run has no asset."""
+    require(run_dir, LORA, force=force, prior=config.prior, device=config.device)
     asset = normalised(run_dir.load_asset()).to(config.device)
     folder = run_dir.stage(LORA.folder)
     facing_deg = run_dir.facing().used_deg

@@ -29,6 +29,7 @@ from stages.gaussians.facing import AUTO, parse_facing
 from stages.gaussians.formats import READERS, is_mesh, read_splat, splat_format
 from stages.gaussians.normalised import snap_scales
 from stages.gaussians.transform import centre, looks_upside_down, mirror, rescale, turn_upright
+from stages.needs import require_file
 from stages.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ PRESETS = {"default": ReconstructConfig()}
 
 def run(run: RunDir, config: ReconstructConfig, report: Report, *, file: Path, force: bool = False) -> None:
     """Make ``file`` the asset of the run. Raises ``BadInput``, ``SettingsDiffer`` (the run has another asset)."""
+    require_file(file)
     gaussians = load_asset(file, config, report)
     if run.put_asset(gaussians, str(file), force=force, report=report):
         report(Wrote(run.canonical_ply, f"{gaussians.num_gaussians} Gaussians, SH degree {gaussians.sh_degree}"))

@@ -37,6 +37,7 @@ from stages.motion.kinds import checkpoint_tensors, load_motion
 from stages.motion.regularizers import RegularizerConfig
 from stages.motion.sequence import MotionSequence
 from stages.moving.bank import EXACT_VIEWS, exact_views
+from stages.needs import require
 from stages.priors.find import EMBEDDED, POINTS, preset_of, prior_fingerprint
 from stages.priors.load import load_prior
 from stages.priors.points import sees_points
@@ -96,6 +97,10 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
         MissingStage: there is no motion to refine.
         BadInput: the motion was joined of several.
     """
+    require(
+        run_dir, REFINED, force=force, most=config.max_gaussians, frames=config.num_frames, prior=config.prior,
+        device=config.device,
+    )  # fmt: skip
     in_file = run_dir.load_asset()
     placement = Placement.of(in_file)
     asset = stand_in(placement.normalised(in_file), config.max_gaussians).to(config.device)

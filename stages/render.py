@@ -28,17 +28,15 @@ from stages.exporting.sequence import numbered, write_sequence
 from stages.media.colours import parse_background
 from stages.media.contact_sheet import write_png
 from stages.media.video import ENCODED, WRITERS, check_size, even
-from stages.memory import memory_bytes
 from stages.moving.asset import MovingAsset, load_moving_asset
 from stages.moving.clip import load_clip, names_clip
+from stages.needs import AT_ONCE, require_pictures
 from stages.raster import choose, render
 from stages.raster.backdrop import AUTO, visible_background
 from stages.raster.ground import above_ground, ground_layer
 from stages.run_dir import RunDir
 
 FORMATS = (*WRITERS, ".png", ".ply")
-BATCH = 8
-"""Frames rendered together: bounds memory."""
 
 SIDE_PX = 512
 """Of the picture, where neither the command nor the camera's file says it."""
@@ -89,7 +87,8 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
     if config.background == AUTO:
         background = visible_background(asset.gaussians, report)
     standing = travel(asset, times, config)
-    check_memory(standing, config, out)
+    if suffix != ".ply":
+        require_frames(run, standing, config, out)
     if config.camera is not None and config.width is None and file_size(config.camera) is not None:
         report(Note(f"{standing[0].width} x {standing[0].height}, as {config.camera} says; --size says otherwise."))
     cameras = follow(standing, body_path(asset, times, config)[0]) if config.follow else standing
@@ -148,23 +147,14 @@ def check(config: RenderConfig, out: Path) -> Tensor | None:
     return background
 
 
-def check_memory(cameras: list[Camera], config: RenderConfig, out: Path) -> None:
-    """Raise ``BadInput`` when the frames, one a camera, would not fit into the machine's memory, or not into such a
-    video."""
-    if out.suffix.lower() == ".ply":
-        return
-    frames, height = len(cameras), cameras[0].height
-    width = cameras[0].width * (2 if config.compare else 1)
-    needed = 2.0 * frames * width * height * 4 * (4 if config.background == "transparent" else 3)  # joined once more
-    there = memory_bytes()
-    if there is not None and needed > there:
-        raise BadInput(
-            f"{frames} frames of {width} x {height} need {needed / 1e9:,.0f} GB of memory, and this "
-            f"machine has {there / 1e9:,.0f} GB.",
-            "Choose a smaller --size, or fewer --frames.",
-        )
+def require_frames(run: RunDir, cameras: list[Camera], config: RenderConfig, out: Path) -> None:
+    """Raise when the frames, one a camera, would not fit into such a video (``BadInput``), or not into what is left of
+    the memory (``NotAvailable``)."""
+    width, height = cameras[0].width, cameras[0].height
     if out.suffix.lower() in ENCODED:
-        check_size(out, width, height)
+        check_size(out, width * (2 if config.compare else 1), height)
+    channels = 4 if config.background == "transparent" else 3
+    require_pictures(run, len(cameras), width, height, channels * (4 if config.compare else 1))  # two, and joined
 
 
 def travel(asset: MovingAsset, times: Tensor, config: RenderConfig) -> list[Camera]:
@@ -206,7 +196,7 @@ def body_path(asset: MovingAsset, times: Tensor, config: RenderConfig) -> tuple[
     """How far the middle of the body's box goes to all sides, but not up and down, smoothed: [T, 3]; and the box
     ``(low, high)``, each [3], of all that the body passes through relative to that."""
     body, boxes = asset.gaussians.body, []
-    for some in times.split(BATCH):
+    for some in times.split(AT_ONCE):
         means = asset.at(some).means[:, body]
         boxes.append(torch.stack([means.amin(dim=1), means.amax(dim=1)], dim=1))
     box = torch.cat(boxes)  # [T, 2, 3]
@@ -228,11 +218,12 @@ def render_frames(
     """Render in batches; alpha is un-premultiplied for formats that store it."""
     rasterizer = choose(config.device, config.raster, report)
     ground = asset.ground if config.ground else None
-    frames = []
+    first, channels = cameras[0], 4 if background is None else 3
+    frames = torch.empty(len(times), first.height, first.width, channels)  # once, not in parts that are joined
     report(Started("render", len(times)))
-    for start in range(0, len(times), BATCH):
-        moved = asset.at(times[start : start + BATCH])
-        views = cameras[start : start + BATCH]
+    for start in range(0, len(times), AT_ONCE):
+        moved = asset.at(times[start : start + AT_ONCE])
+        views = cameras[start : start + AT_ONCE]
         backdrop = None if background is None else background.to(config.device)
         if ground is not None and backdrop is not None:
             moved = above_ground(moved, ground.height)
@@ -240,12 +231,12 @@ def render_frames(
         images = render(moved, views, rasterizer, background=backdrop)
         if background is None:
             color = images.rgb / images.alpha.clamp(min=1e-6)
-            frames.append(torch.cat([color.clamp(0.0, 1.0), images.alpha], dim=-1).cpu())
+            frames[start : start + AT_ONCE] = torch.cat([color.clamp(0.0, 1.0), images.alpha], dim=-1)
         else:
-            frames.append(images.rgb.clamp(0.0, 1.0).cpu())
+            frames[start : start + AT_ONCE] = images.rgb.clamp(0.0, 1.0)
         report(Progress(start + len(views)))
     report(Finished("render"))
-    return torch.cat(frames)
+    return frames
 
 
 @torch.no_grad()

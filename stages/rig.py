@@ -25,6 +25,7 @@ from stages.media.contact_sheet import write_png
 from stages.meshes.gltf import SUFFIXES
 from stages.meshes.placement import find_placement
 from stages.moving.truth import find_asset
+from stages.needs import require
 from stages.raster import choose
 from stages.run_dir import RunDir
 from stages.run_dir.layout import RIG
@@ -69,6 +70,7 @@ def run(run_dir: RunDir, config: RigConfig, report: Report, *, force: bool = Fal
             given cannot be used. A rig that the run had stays.
         NotAvailable: finding joints takes a package that is not installed.
     """
+    require(run_dir, RIG, force=force)
     asset = run_dir.load_asset()
     facing_deg = run_dir.facing().used_deg
     folder = run_dir.stage(RIG.folder)

@@ -34,6 +34,7 @@ from stages.gaussians.stand_in import stand_in
 from stages.media.contact_sheet import contact_sheet, write_png
 from stages.media.video import write_mp4
 from stages.moving.bank import EXACT_VIEWS, exact_views
+from stages.needs import require
 from stages.priors.find import prior_fingerprint
 from stages.priors.load import load_prior
 from stages.priors.points import PointsPrior, PointView, sees_points
@@ -89,6 +90,7 @@ def run(run_dir: RunDir, config: SampleConfig, report: Report, *, force: bool = 
     """
     if not config.prompt.strip():
         raise BadInput("sample needs a sentence.", 'For example: animus3d sample --prompt "a walking goat"')
+    require(run_dir, SAMPLES, force=force, most=config.max_gaussians, prior=config.prior, device=config.device)
     # 1. what is asked
     placement = Placement.of(in_file := run_dir.load_asset())
     asset = stand_in(placement.normalised(in_file), config.max_gaussians).to(config.device)

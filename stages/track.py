@@ -28,6 +28,7 @@ from stages.motion.skeletal import SkeletalMotion, SkeletonConfig
 from stages.motion.timing import Timing
 from stages.moving.asset import MovingAsset, latest_motion, load_moving_asset
 from stages.moving.travel import travel_of
+from stages.needs import require
 from stages.raster import choose, render
 from stages.raster.film import Shot, cameras_around
 from stages.raster.ground import Ground, ground_layer
@@ -73,6 +74,7 @@ def run(run_dir: RunDir, config: TrackConfig, report: Report, *, force: bool = F
         NotAvailable: the simulator is not installed.
         NotFinite: the simulated body has burst.
     """
+    require(run_dir, TRACKED, force=force)
     # 1.
     source = config.source
     if source == "auto":

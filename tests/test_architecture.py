@@ -24,7 +24,7 @@ LAYERS: tuple[set[str], ...] = (
     {"run_dir", "skeletons", "captures"},
     {"motion", "priors", "zoo", "metrics"},
     {"objectives", "fitting", "moving", "facing", "guides"},
-    {"distilling", "training", "exporting", "reporting", "ablation", "evaluating", "viewing", "jobs"},
+    {"distilling", "training", "exporting", "reporting", "ablation", "evaluating", "viewing", "jobs", "needs"},
     {
         "reconstruct", "reconstruct_photos", "fit_lora", "distill", "distill_videos", "refine", "render", "export",
         "evaluate", "train_prior", "train_points", "train_views", "rig", "track", "sample", "still", "status", "view",
@@ -62,6 +62,7 @@ OWNERS = {
     "tensorboard": {"stages/media"},
     "viser": {"stages/view.py"},
     "fsspec": {"stages/jobs/storage.py"},
+    "psutil": {"stages/memory.py"},
     "ray": {"stages/jobs/engines/ray.py"},
     "submitit": {"stages/jobs/engines/slurm.py"},
     "jinja2": {"stages/reporting/page.py"},

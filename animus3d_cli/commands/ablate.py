@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from animus3d_cli import options
+from animus3d_cli import engines, options
 from animus3d_cli.session import preset_for, resolve_device
 from animus3d_cli.settings import build_config
 
@@ -51,7 +51,18 @@ def command(
             show_default=False,
         ),
     ] = None,
-    processes: Annotated[int, typer.Option("--processes", min=1, help="Runs at a time; they share the cores.")] = 1,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            min=1,
+            help="Runs at a time; here they share the cores. Default: 1, or what the engine has room for",
+            show_default=False,
+        ),
+    ] = None,
+    engine: engines.Name = "here",
+    ray_address: engines.RayAddress = None,
+    slurm: engines.Slurm = "",
     device: options.Device = "auto",
     raster: options.Raster = None,
     settings: options.Settings = None,
@@ -75,12 +86,14 @@ def command(
     """
     from animus3d_cli.console import Console
     from stages.ablate import run as ablate
+    from stages.ablate import worker
     from stages.ablate_variant import PRESETS
     from stages.ablation.tasks import read_tasks, tasks_of
     from stages.ablation.variants import chosen, names_for
     from stages.errors import BadInput
     from stages.priors.find import is_points_kind
 
+    engines.check(engine)
     if table is not None and (assets or prompts):
         raise BadInput("--tasks names assets and sentences already.", "Leave out ASSET and --prompt, or --tasks.")
     tasks = read_tasks(table) if table is not None else tasks_of(assets or [], prompts or [])
@@ -100,9 +113,14 @@ def command(
     points = not config.views and is_points_kind(config.distill.prior)
     suiting = names_for(points, skeleton=bones, views=config.views)
     wanted = suiting if names is None else [name.strip() for name in names.split(",") if name.strip()]
+    variants = chosen(wanted)
+    used = None
+    if engine != "here" or (processes or 1) > 1:
+        do = worker(out.absolute(), variants, config, force=force)
+        used = engines.engine_of(engine, do, out, processes, device, ray_address, slurm)
     console = Console()
     try:
-        made = ablate(out, tasks, chosen(wanted), config, console, processes=processes, force=force)
+        made = ablate(out, tasks, variants, config, console, engine=used, force=force)
         console.orderings(made["orderings"])
     finally:
         console.close()

@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from animus3d_cli import options
+from animus3d_cli import engines, options
 
 if TYPE_CHECKING:
-    from stages.jobs.engines.engine import Engine
     from stages.jobs.job import Job
-
-ENGINES = ("here", "ray", "slurm")
-WORKER_BYTES = 10**9
-"""Memory of a worker with the default prior; 0.85 GB were seen."""
-SUBMITTED = 64
-"""Jobs of SLURM that wait or run at a time, unless --workers says it."""
 
 
 def command(
@@ -42,19 +35,9 @@ def command(
             "--work", metavar="FOLDER", help="Where they are made, with --out URL. Default: ./batch", show_default=False
         ),
     ] = None,
-    engine: Annotated[str, typer.Option("--engine", metavar="here|ray|slurm", help="What runs the jobs.")] = "here",
-    ray_address: Annotated[
-        str | None,
-        typer.Option("--ray-address", help="Of a running cluster. Default: one of this machine", show_default=False),
-    ] = None,
-    slurm: Annotated[
-        str,
-        typer.Option(
-            "--slurm",
-            metavar="NAME=VALUE,...",
-            help="Parameters of sbatch: partition=gpu,time=30 (minutes); tasks=10: so many in one job of SLURM.",
-        ),
-    ] = "",
+    engine: engines.Name = "here",
+    ray_address: engines.RayAddress = None,
+    slurm: engines.Slurm = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, with --engine slurm the sbatch script; no more.")
     ] = False,
@@ -89,6 +72,7 @@ def command(
     from animus3d_cli.console import Console
     from stages.batch import driver
     from stages.batch.settings import sets, settings_of
+    from stages.batch.work import do
     from stages.errors import BadInput
     from stages.events import silent
     from stages.gaussians.formats import READERS
@@ -99,8 +83,7 @@ def command(
         raise BadInput(
             "batch needs a table, or --assets and --prompts.", "For example: animus3d batch jobs.csv --out results"
         )
-    if engine not in ENGINES:
-        raise typer.BadParameter(f"choose one of: {', '.join(ENGINES)}", param_hint="--engine")
+    engines.check(engine)
     if table is not None:
         jobs = read_table(table, sets, settings_of)
     else:
@@ -113,9 +96,10 @@ def command(
     console = silent if as_json else Console()
     screen = Lines() if as_json else Screen()
     try:
+        used = engines.engine_of(engine, do, folder, workers, device, ray_address, slurm)
         driver.run(
-            folder, jobs, _engine(engine, folder, workers, device, ray_address, slurm), console, screen.tell,
-            device=device, raster=raster, publish=out if is_url(out) else None, retry_failed=retry_failed,
+            folder, jobs, used, console, screen.tell, device=device, raster=raster,
+            publish=out if is_url(out) else None, retry_failed=retry_failed,
         )  # fmt: skip
     finally:
         screen.close()
@@ -135,30 +119,3 @@ def _show(jobs: Sequence[Job], folder: Path, engine: str, slurm: str) -> None:
     print(f"{len(jobs)} jobs, {done} of them done already; nothing was begun.")
     if shown:
         print(shown)
-
-
-def _engine(name: str, folder: Path, workers: int | None, device: str, ray_address: str | None, slurm: str) -> Engine:
-    """The engine of that name. Raises ``NotAvailable``, ``BadInput``."""
-    from stages.batch.work import do
-
-    if name == "ray":
-        from stages.jobs.engines.ray import Ray
-
-        return Ray(do, workers, ray_address)
-    if name == "slurm":
-        from stages.jobs.engines.slurm import Slurm, parse_options
-
-        options = parse_options(slurm)
-        return Slurm(do, workers or SUBMITTED * options.tasks, options, folder.absolute() / "slurm")
-    import torch
-
-    from stages.jobs.engines.here import Here
-    from stages.memory import memory_bytes
-    from stages.threads import choose
-
-    cards = torch.cuda.device_count() if device == "auto" and torch.cuda.is_available() else 0
-    cores = choose().count
-    memory = memory_bytes()
-    fitting = cores if memory is None else max(1, min(cores, memory // WORKER_BYTES))
-    slots = workers or cards or fitting
-    return Here(do, slots, threads=max(1, cores // slots), cards=cards)

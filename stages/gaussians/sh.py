@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 C0 = 0.28209479177387814
+AT_ONCE = 1 << 14
+"""Gaussians whose colours are turned at a time: each takes 10 kB meanwhile."""
 
 
 def rgb_to_sh0(rgb: Tensor) -> Tensor:
@@ -65,8 +67,10 @@ def rotate_sh(sh: Tensor, R: Tensor) -> Tensor:
     samples = torch.nn.functional.normalize(torch.randn(64, 3, generator=generator, dtype=torch.float64), dim=-1)
     samples = samples.to(sh.device)
     solve = torch.linalg.pinv(sh_basis(samples, degree))  # [K, S]
-    seen = sh_basis(samples @ R.double(), degree)  # row d becomes (R^T d)^T; [N, S, K] or [S, K]
-    turn = solve @ seen
-    if R.dim() == 2:  # quarter and half turns are exact: signs and swaps stay what they are
+    if R.dim() == 2:
+        turn = solve @ sh_basis(samples @ R.double(), degree)  # row d becomes (R^T d)^T; [S, K], then [K, K]
+        # quarter and half turns are exact: signs and swaps stay what they are
         turn = torch.where((turn - turn.round()).abs() < 1e-9, turn.round(), turn)
-    return (turn @ sh.double()).to(sh.dtype)
+        return (turn @ sh.double()).to(sh.dtype)
+    parts = zip(R.split(AT_ONCE), sh.split(AT_ONCE), strict=True)
+    return torch.cat([(solve @ sh_basis(samples @ r.double(), degree) @ s.double()).to(s.dtype) for r, s in parts])

@@ -38,7 +38,8 @@ def write_mov(path: Path, frames: Tensor, fps: int) -> None:
 def write_gif(path: Path, frames: Tensor, fps: int) -> None:
     """Looping gif of frames [T, H, W, 3 or 4]; with four channels, alpha below a half is transparent."""
     images = []
-    for frame in to_bytes(frames).numpy():
+    for one in frames:
+        frame = to_bytes(one).numpy()
         picture = Image.fromarray(frame[..., :3]).quantize(255, method=Image.Quantize.MEDIANCUT)
         if frame.shape[-1] == 4:
             mask = Image.fromarray(np.where(frame[..., 3] < 128, 255, 0).astype(np.uint8))
@@ -106,8 +107,8 @@ def _write(
             output_params=list(parameters),
         )  # fmt: skip
         with writer:
-            for frame in to_bytes(_bled(frames)).numpy():
-                writer.append_data(frame)
+            for frame in _bled(frames):  # one at a time: all of them are large
+                writer.append_data(to_bytes(frame).numpy())
 
 
 def _bled(frames: Tensor) -> Tensor:

@@ -47,10 +47,6 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         return [{name: _value(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
 
 
-def _cell(value: Any) -> str:
-    return value if isinstance(value, str) and _value(value) is value else json.dumps(value)
-
-
 def _value(cell: Any) -> Any:
     try:
         return json.loads(cell)

@@ -23,6 +23,7 @@ CAMPAIGNS = {
     "race": "tests.campaigns.race",
     "environment": "tests.campaigns.environment",
     "hostile_pages": "tests.campaigns.hostile_pages",
+    "memory": "tests.campaigns.memory",
     "batch": "tests.campaigns.batch",
 }
 """Name -> module."""

@@ -86,6 +86,26 @@ def test_a_full_graphics_card_says_what_to_try(
     assert "--set size_px=" in error and "--set max_gaussians=" in error and error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 2 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+)
+def test_a_full_memory_is_one_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    another = ValueError("some library's own word for it")
+    another.__cause__ = error
+    assert raising(error, monkeypatch) == 9
+    assert raising(another, monkeypatch) == 9
+    told = capsys.readouterr().err
+    assert len(set(told.splitlines())) == 1 and told.count("\n") == 2
+    assert told.startswith("animus3d: There was too little memory for this. Try ")
+
+
 def test_an_interruption_inside_a_command_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

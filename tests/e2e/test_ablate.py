@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -11,7 +12,13 @@ from pathlib import Path
 import pytest
 
 from animus3d_cli.main import main
+from stages import ablate
+from stages.ablate_variant import AblateConfig
+from stages.ablation.tasks import tasks_of
 from stages.ablation.variants import names_for
+from stages.errors import NotAvailable
+from stages.events import silent
+from stages.jobs.engines.engine import Ended, Task, lost
 from tests.e2e.test_pipeline import ROOT, animus3d, environment, workplace  # noqa: F401
 
 LINE = (
@@ -77,6 +84,44 @@ def test_interrupted_it_goes_on_to_the_same_results(study: Path) -> None:
     whole = json.loads((study / "ablation.json").read_text())["results"]
     found = [one for one in json.loads((again / "ablation.json").read_text())["results"] if one["seed"] == 0]
     assert found == [one for one in whole if one["variant"] in ("full", "no-arap", "refined")]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason="submitit is not installed")
+def test_an_engine_finds_what_one_process_finds(study: Path) -> None:
+    """SLURM by submitit's local executor; what a worker refuses, the command says."""
+    line = [*LINE, "--seeds", "1", "--variants", "full,no-arap", "--out", "slurm"]
+    line += ["--engine", "slurm", "--slurm", "cluster=local", "--processes", "2"]
+    done = animus3d(*line, cwd=study.parent)
+    assert done.returncode == 0, done.stderr
+    whole = json.loads((study / "ablation.json").read_text())["results"]
+    found = json.loads((study.parent / "slurm" / "ablation.json").read_text())["results"]
+    assert found == [one for one in whole if one["variant"] in ("full", "no-arap")]
+    other = animus3d(*line, "--set", "distill.arap_weight=1", cwd=study.parent)
+    assert other.returncode == 5 and "arap_weight" in other.stderr and "--force" in other.stderr
+
+
+def test_a_worker_that_has_gone_is_told(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        slots = 2
+
+        def __init__(self) -> None:
+            self.given: list[Task] = []
+
+        def start(self, task: Task) -> None:
+            self.given.append(task)
+
+        def wait(self, seconds: float) -> list[Ended]:
+            given, self.given = self.given, []
+            return [Ended(task, lost("its process was killed")) for task in given]
+
+        def close(self) -> None:
+            self.given.append({"id": "closed"})
+
+    monkeypatch.chdir(study.parent)
+    engine = Gone()
+    with pytest.raises(NotAvailable, match=r"A worker has gone: its process was killed\. The same command goes on\."):
+        ablate.run(study, tasks_of([Path("asset.ply")], ["a walking goat"]), [], AblateConfig(), silent, engine=engine)
+    assert engine.given == [{"id": "closed"}]
 
 
 @pytest.mark.parametrize(

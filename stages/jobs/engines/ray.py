@@ -35,7 +35,11 @@ class Ray:
         there = ray.cluster_resources()
         cards = int(there.get("GPU", 0))
         self.slots = slots or cards or max(1, int(there.get("CPU", 1)))
-        self._work = ray.remote(num_cpus=1, num_gpus=1 if cards else 0, max_retries=0)(work)
+
+        def do(task: Task) -> Outcome:  # it takes functions only
+            return work(task)
+
+        self._work = ray.remote(num_cpus=1, num_gpus=1 if cards else 0, max_retries=0)(do)
         self._under_way: dict[Any, Task] = {}
 
     def start(self, task: Task) -> None:

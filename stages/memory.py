@@ -118,10 +118,19 @@ def _smaller(value: int) -> int:
     return (value - 1) // step * step
 
 
-def check_memory(stage: str, needed: float, knobs: Sequence[Knob] = (), instead: str = "", root: Path = CGROUP) -> None:
+def check_memory(
+    stage: str,
+    needed: float,
+    knobs: Sequence[Knob] = (),
+    *,
+    least: float = 0.0,
+    smaller: str = "",
+    root: Path = CGROUP,
+) -> None:
     """Nothing where ``needed`` bytes are left, or the system does not say.
 
-    ``instead`` is what helps where no knob does.
+    ``least`` are the bytes that are needed whatever it works on; where they are left, but no knob does it, ``smaller``
+    says what else does.
 
     Raises:
         NotAvailable: they are not left. It says with which setting the stage would fit.
@@ -131,7 +140,9 @@ def check_memory(stage: str, needed: float, knobs: Sequence[Knob] = (), instead:
         return
     found = ((knob, knob.fits(room)) for knob in knobs)
     fitting = [knob.says(value) for knob, value in found if value is not None]
-    hint = f"It fits with {' or '.join(fitting)}." if fitting else instead or "Close other programs."
+    hint = smaller if least <= room and smaller else "Close other programs, or take a machine that has more."
+    if fitting:
+        hint = f"It fits with {' or '.join(fitting)}."
     raise NotAvailable(f"{stage} needs about {_said(needed)} of memory, and {_said(room)} are free.", hint)
 
 

@@ -72,13 +72,16 @@ class Asset:
         """Nothing where there is none: the stage says so itself."""
         path = run.canonical_ply
         if not path.is_file():
-            return Asset(0, 0)
+            return EMPTY
         return Asset(path.stat().st_size, ply_elements(path).get("vertex", (0, []))[0])
 
     def needed(self, command: str, placed: float = 0.0) -> float:
         """Bytes that ``command`` takes with ``placed`` Gaussians, each frame's counted."""
         need = NEEDS[command]
         return MB * need.fixed + need.asset * self.bytes + need.placed * placed
+
+
+EMPTY = Asset(0, 0)
 
 
 def require(
@@ -109,7 +112,7 @@ def require(
 
     moved = min(most or 0, asset.count)
     knobs = [Knob("--set max_gaussians={}".format, moved, needed, SMALLEST)] if most else []
-    check_memory(stage.command, needed(moved), knobs, THINNER)
+    check_memory(stage.command, needed(moved), knobs, least=EMPTY.needed(stage.command) + weights, smaller=THINNER)
 
 
 def require_frames(run: RunDir, command: str, frames: int, option: str = "--frames {}") -> None:
@@ -119,7 +122,8 @@ def require_frames(run: RunDir, command: str, frames: int, option: str = "--fram
     def needed(count: int) -> float:
         return asset.needed(command, count * asset.count)
 
-    check_memory(command, needed(frames), [Knob(option.format, frames, needed, SHORTEST)], THINNER)
+    knob = Knob(option.format, frames, needed, SHORTEST)
+    check_memory(command, needed(frames), [knob], least=EMPTY.needed(command), smaller=THINNER)
 
 
 def require_pictures(run: RunDir, frames: int, width: int, height: int, values: int) -> None:
@@ -138,7 +142,7 @@ def require_pictures(run: RunDir, frames: int, width: int, height: int, values: 
         Knob(size, width, lambda wide: needed(frames, wide), NARROWEST),
         Knob("--frames {}".format, frames, lambda count: needed(count, width), SHORTEST),
     ]
-    check_memory("render", needed(frames, width), knobs, THINNER)
+    check_memory("render", needed(frames, width), knobs, least=EMPTY.needed("render"), smaller=THINNER)
 
 
 def require_file(path: Path) -> None:
@@ -147,7 +151,8 @@ def require_file(path: Path) -> None:
         return
     larger = next((times for suffix, times in UNPACKED.items() if path.name.lower().endswith(suffix)), 1.0)
     read = Asset(round(larger * path.stat().st_size), 0)
-    check_memory("reconstruct", read.needed("reconstruct"), instead="Take a smaller file.")
+    least = EMPTY.needed("reconstruct")
+    check_memory("reconstruct", read.needed("reconstruct"), least=least, smaller="Take a smaller file.")
 
 
 def _weights(prior: str, command: str) -> float:

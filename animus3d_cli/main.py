@@ -52,6 +52,10 @@ LESS_MEMORY = (
     "Try --profile 24gb, smaller clips (--set size_px=PIXELS), or in distill and refine fewer Gaussians "
     "(--set max_gaussians=NUMBER)."
 )
+LESS_MAIN_MEMORY = (
+    "Close other programs, or make it smaller: fewer --frames, a smaller --size, or in distill, refine and sample "
+    "fewer Gaussians (--set max_gaussians=NUMBER)."
+)
 
 EPILOG = (
     "Exit codes: 0 success, 1 unexpected error, 2 usage, 3 bad input, 4 an earlier stage is missing, 5 the run holds "
@@ -176,7 +180,7 @@ def _exit_for(error: Exception, verbose: bool) -> None:
     if _memory_is_full(error):
         from animus3d_cli.console import print_error
 
-        print_error(NotAvailable("There was too little memory for this.", LESS_MEMORY))
+        print_error(NotAvailable("There was too little memory for this.", LESS_MAIN_MEMORY))
         sys.exit(NotAvailable.exit_code)
     if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
         print(f"animus3d: Cannot write {error.filename or 'an output'}: {first_line(error)}.", file=sys.stderr)

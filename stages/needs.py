@@ -15,7 +15,7 @@ from stages.gaussians.formats.ply_file import ply_elements
 from stages.memory import Knob, check_memory
 from stages.priors.find import EMBEDDED, EMBEDDED_PIPELINE, FORMER_NAMES, read_index
 from stages.run_dir import RunDir
-from stages.run_dir.layout import StageLayout
+from stages.run_dir.layout import FIT, StageLayout
 
 MB, FLOAT = 1e6, 4
 WEIGHTS = 1.3
@@ -49,6 +49,9 @@ NEEDS = {
     "eval": Need(450, 5.0, 350),
 }
 """Command -> what it needs."""
+
+PHOTOS = Need(190, 2.0 * 4 * FLOAT, 3000)
+"""Of ``reconstruct`` from photos: "asset" is a pixel of all photos, of four values."""
 
 VIDEO = {"sample": 100.0, "fit-lora": 1200.0, "distill": 250.0, "refine": 250.0}
 """Command -> how many megabytes more it needs with a prior of videos of this project's own."""
@@ -143,6 +146,21 @@ def require_pictures(run: RunDir, frames: int, width: int, height: int, values: 
         Knob("--frames {}".format, frames, lambda count: needed(count, width), SHORTEST),
     ]
     check_memory("render", needed(frames, width), knobs, least=EMPTY.needed("render"), smaller=THINNER)
+
+
+def require_photos(run: RunDir, photos: int, side: int, gaussians: int, *, force: bool) -> None:
+    """The same of ``reconstruct`` from so many photos, of no more than ``side`` pixels a side."""
+    if run.stage(FIT.folder).is_complete() and not force:
+        return
+
+    def needed(size: int, count: int) -> float:
+        return MB * PHOTOS.fixed + PHOTOS.asset * photos * size * size + PHOTOS.placed * count
+
+    knobs = [
+        Knob("--set size_px={}".format, side, lambda size: needed(size, gaussians), NARROWEST),
+        Knob("--num-gaussians {}".format, gaussians, lambda count: needed(side, count), SMALLEST),
+    ]
+    check_memory("reconstruct", needed(side, gaussians), knobs, least=MB * PHOTOS.fixed, smaller="Take fewer photos.")
 
 
 def require_file(path: Path) -> None:

@@ -36,6 +36,7 @@ from stages.fitting.start import gaussians_at, spread
 from stages.gaussians import Gaussians
 from stages.gaussians.facing import AUTO, parse_facing
 from stages.media.contact_sheet import contact_sheet, write_png
+from stages.needs import require_photos
 from stages.raster import Rasterizer, choose
 from stages.run_dir import RunDir, StageFolder
 from stages.run_dir.layout import FIT
@@ -102,6 +103,7 @@ def run(run: RunDir, config: PhotosConfig, report: Report, *, file: Path, force:
 
     # 1. cameras and photos
     capture = upright(read_capture(file, report), config.up)
+    require_photos(run, len(capture.views), config.size_px, config.num_gaussians, force=force)
     folder = run.stage(FIT.folder)
     refuse_other_asset(run, folder, config.steps, force)
     photos = read_photos(capture, config.size_px)

@@ -24,6 +24,7 @@ from stages.assets import asset_path
 from stages.gaussians import Gaussians
 from stages.gaussians.formats.ply import read_ply, write_ply
 from tests.bench.record import RESULTS, finish
+from tests.e2e.test_photos import write_capture
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -51,6 +52,10 @@ OTHERS = {
         "render out.mp4 --frames 40 --size 1024",
         "render out.gif --frames 40 --size 1024",
         "eval",
+    ),
+    "photos": (
+        "reconstruct {photos} --steps 12",
+        "reconstruct {photos} --steps 12 --set size_px=512 --num-gaussians 20000 --force",
     ),
     "bones": (
         "reconstruct {fox}",
@@ -157,9 +162,10 @@ def main() -> None:
             file = Path(folder) / f"{name}.ply"
             write_ply(file, grown(asset, count, degree))
             rows |= measure(name, SPLATS, {"asset": str(file)}, only)
-    files = {"deer": str(asset_path("splats", "deer.ply")), "fox": str(asset_path("rigged", "Fox.glb"))}
-    for name, lines in OTHERS.items():
-        rows |= measure(name, lines, files, only)
+        files = {"deer": str(asset_path("splats", "deer.ply")), "fox": str(asset_path("rigged", "Fox.glb"))}
+        files["photos"] = str(write_capture(Path(folder) / "photos", True, 24, 512, 512))
+        for name, lines in OTHERS.items():
+            rows |= measure(name, lines, files, only)
     finish("needs", {"rows": rows}, "python -m tests.bench.bench_needs")
 
 

@@ -103,7 +103,7 @@ def test_a_full_memory_is_one_line(
     assert raising(another, monkeypatch) == 9
     told = capsys.readouterr().err
     assert len(set(told.splitlines())) == 1 and told.count("\n") == 2
-    assert told.startswith("animus3d: There was too little memory for this. Try ")
+    assert told.startswith("animus3d: There was too little memory for this. Close other programs, or ")
 
 
 def test_an_interruption_inside_a_command_is_told(

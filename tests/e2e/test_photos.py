@@ -44,9 +44,9 @@ def small_asset() -> Gaussians:
     )
 
 
-def write_capture(folder: Path, alpha: bool) -> Path:
-    """``transforms.json`` and COLMAP's model (with points) of twelve pictures, with alpha or before black."""
-    asset, views = small_asset(), cameras(12, 40, 32)
+def write_capture(folder: Path, alpha: bool, count: int = 12, width: int = 40, height: int = 32) -> Path:
+    """``transforms.json`` and COLMAP's model (with points) of ``count`` pictures, with alpha or before black."""
+    asset, views = small_asset(), cameras(count, width, height)
     rendered = [render(asset, [view], choose("cpu")) for view in views]
     pictures = []
     for one in rendered:

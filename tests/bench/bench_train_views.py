@@ -152,3 +152,7 @@ def sampled(prior: MVVDMPrior, seen: Seen, seed: int, views: slice) -> Tensor:
     told = Condition(text, seen.latents[:1, views, :, 0], seen.appearance[:1, views, None], seen.cameras[0, views])
     generator = torch.Generator().manual_seed(seed)
     return sample_views(prior, told, told, generator, steps=20, guidance=1.0, freeinit=1)
+
+
+if __name__ == "__main__":
+    main()

@@ -91,6 +91,7 @@ class DistillConfig(ObjectiveConfig):
             self,
             steps=1,
             learning_rate=0,
+            regularizers_left=0,
             max_gaussians=1,
             num_frames=1,
             size_px=1,

@@ -20,6 +20,7 @@ from stages.gaussians import Gaussians
 from stages.gaussians.normalised import Placement
 from stages.guides import Guide
 from stages.guides.aspect import scaled
+from stages.guides.bars import NO_BARS
 from stages.guides.cutout import cut_out
 from stages.guides.find_camera import find_camera
 from stages.guides.read_guide import AT_REST, read_first, read_guide, still_of
@@ -98,9 +99,9 @@ def read_videos(
     asset, guides = placement.normalised(in_file), []
     for number, name in enumerate(given.videos):
         said, masks = given.camera_of(number), Path(given.masks[number]) if given.masks else None
-        source = Path(name)
+        source, bars = Path(name), NO_BARS
         if said == AUTO:
-            first = read_first(source, report=report, mask_dir=masks)
+            first, bars = read_first(source, report=report, mask_dir=masks)
             picture = folder / f"camera_{number + 1}.png"
             folder.mkdir(parents=True, exist_ok=True)
             seen = find_camera(
@@ -116,6 +117,7 @@ def read_videos(
             mask_dir=masks,
             num_frames=given.frames,
             max_size_px=READ_FACTOR * given.size_px,
+            bars=bars,
         )
         guides.append(shrunk(cropped(guide), given.size_px))
     return in_step(guides)

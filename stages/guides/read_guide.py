@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from stages.errors import BadInput
 from stages.events import Caution, Note, Report
 from stages.gaussians import Gaussians
 from stages.guides.aspect import SAME, fit_aspect, scaled
+from stages.guides.bars import NO_BARS, Bars, find_bars
 from stages.guides.cutout import Cutout, cut_out
 from stages.guides.faults import find_faults
 from stages.guides.guide import Guide
@@ -42,6 +44,7 @@ def read_guide(
     mask_dir: Path | None = None,
     num_frames: int | None = None,
     max_size_px: int = 256,
+    bars: Bars = NO_BARS,
 ) -> Guide:
     """The guide that the video ``source`` is.
 
@@ -52,6 +55,7 @@ def read_guide(
         mask_dir: a picture for each frame of the video, white where the object is.
         num_frames: keep this many at most, the nearest ones to evenly spread moments; None: all.
         max_size_px: of the longer side; the camera goes along.
+        bars: left out before anything else, as of ``read_first``; ``camera`` is of the picture between them.
 
     Raises:
         BadInput: the video cannot be read, has another shape than the camera's picture, has no plain background, or is
@@ -63,6 +67,7 @@ def read_guide(
     if len(video.times) < 2:
         raise BadInput(f"{source} has a single frame.", "Give a video.")
     masks = None if mask_dir is None else _read_masks(mask_dir, video)
+    video, masks = _between(bars, video, masks)
     kept = spread(video.times, num_frames)
     numbers = kept.tolist()
     if len(numbers) < len(video.times):
@@ -75,9 +80,9 @@ def read_guide(
         report(Note(fit.said))
     scale = min(1.0, max_size_px / max(fit.camera.width, fit.camera.height))
     small = scaled(fit.camera, max(1, round(scale * fit.camera.width)), max(1, round(scale * fit.camera.height)))
-    rgba = smaller(video.rgba[kept][:, fit.rows, fit.columns], small)
+    rgba = smaller(video.rgba[kept][:, fit.rows, fit.columns], (small.height, small.width))
     if masks is not None:
-        masks = smaller(masks[kept][:, fit.rows, fit.columns, None], small)[..., 0]
+        masks = smaller(masks[kept][:, fit.rows, fit.columns, None], (small.height, small.width))[..., 0]
     cutout, behind = _without_background(rgba, masks, report)
     guide = Guide(
         camera=small,
@@ -92,8 +97,11 @@ def read_guide(
     return guide
 
 
-def read_first(source: Path, *, report: Report, mask_dir: Path | None = None, max_size_px: int = 256) -> Cutout:
-    """The first frame of the video ``source`` by itself, T = 1: what ``find_camera`` looks at.
+def read_first(
+    source: Path, *, report: Report, mask_dir: Path | None = None, max_size_px: int = 256
+) -> tuple[Cutout, Bars]:
+    """The first frame of the video ``source`` by itself, T = 1: what ``find_camera`` looks at. And the bars around it,
+    which are told and left out.
 
     Args:
         mask_dir: as of ``read_guide``.
@@ -102,10 +110,24 @@ def read_first(source: Path, *, report: Report, mask_dir: Path | None = None, ma
     Raises:
         BadInput: the video cannot be read, or has no plain background.
     """
-    video, _ = read_rgba(source, max_size_px)
-    rgba = video.rgba[:1].float() / 255.0
-    masks = None if mask_dir is None else _read_masks(mask_dir, video)[:1].float() / 255.0
-    return _without_background(rgba, masks, report)[0]
+    video, _ = read_rgba(source, READ_FACTOR * max_size_px)
+    masks = None if mask_dir is None else _read_masks(mask_dir, video)
+    bars = NO_BARS if video.has_alpha else find_bars(video.rgba[..., :3])
+    if bars:
+        report(Note(f"{source} has bars, which are left out: {bars.said()}."))
+        video, masks = _between(bars, video, masks)
+    height, width = video.rgba.shape[1:3]
+    scale = min(1.0, max_size_px / max(height, width))
+    size = max(1, round(scale * height)), max(1, round(scale * width))
+    first = smaller(video.rgba[:1], size)
+    given = None if masks is None else smaller(masks[:1, ..., None], size)[..., 0]
+    return _without_background(first, given, report)[0], bars
+
+
+def _between(bars: Bars, video: Video, masks: Tensor | None) -> tuple[Video, Tensor | None]:
+    """What is between the bars of a video, and of its masks [T, H, W]."""
+    rows, columns = bars.inner(*video.rgba.shape[1:3])
+    return replace(video, rgba=video.rgba[:, rows, columns]), None if masks is None else masks[:, rows, columns]
 
 
 @torch.no_grad()
@@ -130,10 +152,9 @@ def over(rgba: Tensor, colour: Tensor) -> Tensor:
     return rgba[..., :3] * rgba[..., 3:] + colour * (1.0 - rgba[..., 3:])
 
 
-def smaller(images: Tensor, camera: Camera) -> Tensor:
-    """Bytes ``images`` [T, H, W, C] in the size of ``camera``, in [0, 1], one after the other: large ones take memory.
-    With four channels, colours count by their alpha."""
-    size = (camera.height, camera.width)
+def smaller(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bytes ``images`` [T, H, W, C] in another ``size`` (height, width), in [0, 1], one after the other: large ones
+    take memory. With four channels, colours count by their alpha."""
     made = []
     for image in images:
         image = image.float() / 255.0

@@ -92,20 +92,35 @@ class ExactPrior(SeesVideo):
 
     def posterior_weights(self, latents: Tensor, timestep: int, prompt: str, picture: Tensor | None = None) -> Tensor:
         """Probability [M] of each clip of the bank given one noisy latent [C, T, H, W]."""
-        x = latents.flatten()
-        alpha, sigma = self.parameterization.alpha_sigma(timestep, x)
-        cross = self._bank[prompt] @ x
-        logits = (alpha * cross - 0.5 * alpha**2 * self._squares[prompt]) / sigma.square().clamp(min=1e-8)
+        weights, kept = self._weigh(latents, timestep, prompt, picture)
+        return weights if kept is None else weights.new_zeros(len(self._bank[prompt])).index_copy(0, kept, weights)
+
+    def _weigh(
+        self, latents: Tensor, timestep: int, prompt: str, picture: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Probability [K] of the clips that the picture leaves, and which they are; None: all."""
+        bank, squares, kept = self._bank[prompt], self._squares[prompt], None
         if picture is not None and prompt in self._pictures:
             distances = (self._pictures[prompt] - picture.flatten()).square().sum(dim=1)
-            logits = logits.masked_fill(distances > distances.min() * (1.0 + 1e-3) + 1e-3, -torch.inf)
-        return logits.softmax(dim=0)
+            kept = (distances <= distances.min() * (1.0 + 1e-3) + 1e-3).nonzero()[:, 0]
+            bank, squares = _rows(bank, kept), squares[kept]
+        x = latents.flatten()
+        alpha, sigma = self.parameterization.alpha_sigma(timestep, x)
+        logits = (alpha * (bank @ x) - 0.5 * alpha**2 * squares) / sigma.square().clamp(min=1e-8)
+        return logits.softmax(dim=0), kept
 
     def predict(self, latents: Tensor, timestep: int, condition: Condition) -> Tensor:
         """See ``VideoPrior.predict``."""
         means, pictures = [], condition.picture
         for index, prompt in enumerate(condition.text.prompts):
             picture = None if pictures is None else pictures[index % pictures.shape[0]]
-            weights = self.posterior_weights(latents[index], timestep, prompt, picture)
-            means.append((weights @ self._bank[prompt]).reshape(self._shape))
+            weights, kept = self._weigh(latents[index], timestep, prompt, picture)
+            bank = self._bank[prompt] if kept is None else _rows(self._bank[prompt], kept)
+            means.append((weights @ bank).reshape(self._shape))
         return self.parameterization.from_x0(torch.stack(means), latents, timestep)
+
+
+def _rows(bank: Tensor, kept: Tensor) -> Tensor:
+    """Rows ``kept`` of ``bank``; where they are beside each other, without a copy."""
+    first, last = int(kept[0]), int(kept[-1])
+    return bank[first : last + 1] if last - first + 1 == len(kept) else bank[kept]

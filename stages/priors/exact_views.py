@@ -66,6 +66,7 @@ class ExactViewsPrior(SeesViews):
         self._moves = {**bank, STATIC: still}
         self.motions: Mapping[str, Sequence[str]] = {name: [name.lower()] for name in bank}
         self._filmed: list[dict[str, Tensor]] = []  # of each viewpoint, the clips that were asked for
+        self._squares: dict[tuple[int, str], Tensor] = {}  # of each of these, the square of its length [P]
         self._seen: list[Viewpoint] = []
         self._keys: list[Tensor] = []
 
@@ -149,14 +150,20 @@ class ExactViewsPrior(SeesViews):
         number, means = int(condition.picture[0, 0]), []
         for noisy, prompt in zip(latents, condition.text.prompts, strict=True):
             named = [self.clip_of(prompt)] if prompt.strip() else [name for name in self._moves if name != STATIC]
-            bank = torch.cat([self.films(number, name) for name in named])
-            weights = self.posterior_weights(noisy, timestep, bank)
-            means.append((weights @ bank.flatten(1)).view_as(noisy))
+            weights = self.posterior_weights(noisy, timestep, number, named)
+            parts = [w @ self.films(number, name).flatten(1) for w, name in zip(weights, named, strict=True)]
+            means.append(torch.stack(parts).sum(dim=0).view_as(noisy))
         return self.parameterization.from_x0(torch.stack(means), latents, timestep)
 
-    def posterior_weights(self, noisy: Tensor, timestep: int, bank: Tensor) -> Tensor:
-        """Probability [P] of each of ``bank`` [P, V, C, T, h, w], given ``noisy`` [V, C, T, h, w]."""
-        flat, x = bank.flatten(1), noisy.flatten()
+    def posterior_weights(self, noisy: Tensor, timestep: int, number: int, names: Sequence[str]) -> list[Tensor]:
+        """Probability [P] of each phase of each of the clips ``names``, seen from viewpoint ``number``, given ``noisy``
+        [V, C, T, h, w]; they sum to 1 over all clips."""
+        x, logits = noisy.flatten(), []
         alpha, sigma = self.parameterization.alpha_sigma(timestep, x)
-        logits = (alpha * (flat @ x) - 0.5 * alpha**2 * flat.square().sum(dim=1)) / sigma.square().clamp(min=1e-8)
-        return logits.softmax(dim=0)
+        for name in names:
+            bank = self.films(number, name).flatten(1)
+            if (number, name) not in self._squares:
+                self._squares[number, name] = bank.square().sum(dim=1)
+            logits.append(alpha * (bank @ x) - 0.5 * alpha**2 * self._squares[number, name])
+        weights = (torch.cat(logits) / sigma.square().clamp(min=1e-8)).softmax(dim=0)
+        return list(weights.split([len(logit) for logit in logits]))

@@ -1,9 +1,16 @@
 """How well a small new model of views learns two bodies: gain over frame 0 repeated, and whether views agree.
 
-    python -m tests.bench.bench_train_views [--steps 1100] [--learning-rate 3e-3]
+    python -m tests.bench.bench_train_views [--steps 2400] [--learning-rate 3e-3]
 
 A fox and a deer make two motions each under one sentence and from one picture: which is left open, so that views that
-are sampled alone choose each for itself. All four clips are trained on. The last line is JSON.
+are sampled alone choose each for itself. All four clips are trained on. The last line is JSON; of each sample:
+
+    gains_db        how much nearer it is to the nearer motion than its first frame is
+    disagreement_*  how much farther one motion for all views is than one for each, as a share of how far the motions
+                    are apart. A sample that stands still, or half-way between both, does not disagree: so see
+    choices_*       where each view lies between the motions, -1 the first, 1 the second
+    one_mind_*      the square of the views' mean choice over their mean square: 1 where all choose alike and as far,
+                    a quarter in the mean where four choose by chance
 """
 
 from __future__ import annotations
@@ -11,8 +18,11 @@ from __future__ import annotations
 import argparse
 import shutil
 import time
+from collections import defaultdict
 from pathlib import Path
+from statistics import fmean, median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,7 +51,7 @@ Deer.glb,AnimalArmature|Attack_Kick,a deer moves,moves,AnimalArmature|Idle
 def main() -> None:
     """Train, sample, write ``results/train_views.json``."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--steps", type=int, default=1100)
+    parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     options = parser.parse_args()
     with TemporaryDirectory() as name:
@@ -49,8 +59,10 @@ def main() -> None:
         began = time.process_time()
         prior, bank = learnt(data, Path(name) / "prior", options.steps, options.learning_rate)
         seconds = time.process_time() - began
-        gains, joint, alone = figures(prior, bank)
-    result = {"gains_db": gains, "disagreement_joint": joint, "disagreement_alone": alone, "cpu_seconds": seconds}
+        found = figures(prior, bank)
+    medians = {f"median {name}": median(values) for name, values in found.items() if not name.startswith("choices")}
+    mean = {f"mean {name}": fmean(values) for name, values in found.items() if not name.startswith("choices")}
+    result = {**found, **medians, **mean, "cpu_seconds": seconds}
     finish("train_views", {**vars(options), **result}, "python -m tests.bench.bench_train_views")
 
 
@@ -104,19 +116,34 @@ def learnt(data: Path, out: Path, steps: int, learning_rate: float) -> tuple[MVV
     return load_views(str(out), config), bank
 
 
-def figures(prior: MVVDMPrior, bank: ViewBank, seeds: int = 3) -> tuple[list[float], list[float], list[float]]:
-    """Gains over frame 0 in decibels; disagreement of joint samples, and of samples of each view alone."""
-    gains, joint, alone = [], [], []
+def choices(found: Tensor, truths: list[Tensor]) -> Tensor:
+    """Where each view of ``found`` lies between two ``truths``, along the line from one to the other: [V]."""
+    line, middle = (truths[1] - truths[0])[:, 1:].flatten(1), 0.5 * (truths[0] + truths[1])
+    return 2.0 * ((found - middle)[:, 1:].flatten(1) * line).sum(dim=1) / line.square().sum(dim=1)
+
+
+def one_mind(chosen: Tensor) -> float:
+    """How much of the choices [V] is one for all views, 0 to 1."""
+    return float(chosen.mean() ** 2 / chosen.square().mean())
+
+
+def figures(prior: MVVDMPrior, bank: ViewBank, seeds: int = 4) -> dict[str, list[Any]]:
+    """See the module: of joint samples, and of samples of each view alone."""
+    found: dict[str, list[Any]] = defaultdict(list)
     for first in (0, 2):
         seen = bank.read(torch.tensor([first, first + 1]))
         truths = [prior.decode_views(latents[None]) for latents in seen.latents]
+        found["choices_still"].append([round(one, 2) for one in choices(truths[0][:, :1], truths).tolist()])
         for seed in range(seeds):
             together = prior.decode_views(sampled(prior, seen, seed, slice(None)))
             apart = torch.cat([sampled(prior, seen, 100 * seed + v + 1, slice(v, v + 1)) for v in range(4)], dim=1)
-            gains.append(max(float(decibels(together, truth)) for truth in truths))
-            joint.append(disagreement(together, truths))
-            alone.append(disagreement(prior.decode_views(apart), truths))
-    return gains, joint, alone
+            found["gains_db"].append(round(max(float(decibels(together, truth)) for truth in truths), 3))
+            for name, sample in (("joint", together), ("alone", prior.decode_views(apart))):
+                chosen = choices(sample, truths)
+                found[f"disagreement_{name}"].append(round(disagreement(sample, truths), 4))
+                found[f"choices_{name}"].append([round(choice, 2) for choice in chosen.tolist()])
+                found[f"one_mind_{name}"].append(round(one_mind(chosen), 3))
+    return dict(found)
 
 
 def sampled(prior: MVVDMPrior, seen: Seen, seed: int, views: slice) -> Tensor:
@@ -125,3 +152,7 @@ def sampled(prior: MVVDMPrior, seen: Seen, seed: int, views: slice) -> Tensor:
     told = Condition(text, seen.latents[:1, views, :, 0], seen.appearance[:1, views, None], seen.cameras[0, views])
     generator = torch.Generator().manual_seed(seed)
     return sample_views(prior, told, told, generator, steps=20, guidance=1.0, freeinit=1)
+
+
+if __name__ == "__main__":
+    main()

@@ -75,21 +75,31 @@ class World:
     prior: ExactPrior
 
     def ratio(self, means: Tensor) -> float:
-        """Distance of ``means`` [T, N, 3] to the nearest true clip over that of the asset at rest."""
+        """``distance_ratio`` of ``means`` [T, N, 3]."""
+        return distance_ratio(self.truth, self.asset, means)
 
-        def nearest(m: Tensor) -> Tensor:
-            return (self.truth - m).norm(dim=-1).mean(dim=(1, 2)).min()
 
-        return float(nearest(means) / nearest(self.asset.means.expand(NUM_FRAMES, -1, -1)))
+def distance_ratio(truth: Tensor, asset: Gaussians, means: Tensor) -> float:
+    """Distance of ``means`` [T, N, 3] to the nearest of ``truth`` [P, T, N, 3] over that of the asset at rest."""
+
+    def nearest(m: Tensor) -> Tensor:
+        return (truth - m).norm(dim=-1).mean(dim=(1, 2)).min()
+
+    return float(nearest(means) / nearest(asset.means.expand(NUM_FRAMES, -1, -1)))
+
+
+def cycles(rig: Rig = RIG, verb: str = "walk") -> tuple[Body, list[Frames]]:
+    """The body of a rig, and its clip of ``verb``, which must be a cycle, at ``FINE_PHASES`` start phases."""
+    file = rigged_file(rig.file)
+    rest = file.bind_local if rig.rest is None else file.pose(rig.rest, torch.zeros(1))
+    body = file.body(rest, NUM_GAUSSIANS, torch.Generator().manual_seed(0))
+    return body, [cycle(rig, verb, body, phase / FINE_PHASES) for phase in range(FINE_PHASES)]
 
 
 def build_world(config: DistillConfig, rig: Rig = RIG, verb: str = "walk", latent_px: int = 1) -> World:
     """Render the bank of clips of ``verb``, which must be a cycle, from the cameras that ``config`` will use. Whatever
     it shows, its prompt is ``WALK``; the prior's latents are means over squares of ``latent_px``."""
-    file = rigged_file(rig.file)
-    rest = file.bind_local if rig.rest is None else file.pose(rig.rest, torch.zeros(1))
-    body = file.body(rest, NUM_GAUSSIANS, torch.Generator().manual_seed(0))
-    fine = [cycle(rig, verb, body, phase / FINE_PHASES) for phase in range(FINE_PHASES)]
+    body, fine = cycles(rig, verb)
     truth = torch.stack([frames.means for frames in fine])
     schedule = Parameterization.from_betas(ddpm_betas(), "epsilon")
     viewpoints = viewpoints_of(body.gaussians, config)

@@ -207,6 +207,17 @@ def test_msd_subtracts_the_static_branch_and_computes_it_once() -> None:
     assert dual.static_eps(view, dual.timesteps[0]) is not branch
 
 
+def test_what_keeps_a_motion_plausible_counts_less_and_less() -> None:
+    """TV's weight is 0.3; of ten steps, half are done in step 5. A regularizer that is no guess keeps its weight."""
+    config = ObjectiveConfig(score=ScoreConfig(weight=0.0), regularizers_left=0.01)
+    steps, motion = distillation(config), Shift((0.0, 0.1, 0.0))
+    for step, share in ((0, 1.0), (5, 0.1)):
+        losses = steps.step(motion, motion.regularizers(steps.asset, None), step)
+        assert float(losses["loss"].detach()) == pytest.approx(share * 0.3 * float(losses["tv"].detach()))
+    kept = steps.step(motion, [TotalVariation(0.3, name="ground")], 5)
+    assert float(kept["loss"].detach()) == pytest.approx(0.3 * float(kept["ground"].detach()))
+
+
 def test_terms_take_part_when_they_are_due() -> None:
     flow = torch.zeros(2, 2, FRAMES, SIZE, SIZE, dtype=torch.float64)
     config = ObjectiveConfig(score=ScoreConfig(every=2, timestep_min=0.3), pixel_flow=PixelFlowConfig())

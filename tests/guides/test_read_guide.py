@@ -104,7 +104,8 @@ def test_fewer_frames_and_smaller_ones_with_their_camera(video: Tensor, deer: Fr
 
 def test_the_first_frame_by_itself(video: Tensor, tmp_path: Path) -> None:
     WRITERS[".mp4"](tmp_path / "deer.mp4", behind(video, GREEN), 8)
-    first = read_first(tmp_path / "deer.mp4", report=lambda _: None, max_size_px=64)
+    first, bars = read_first(tmp_path / "deer.mp4", report=lambda _: None, max_size_px=64)
+    assert not bars
     assert first.rgb.shape == (1, 64, 64, 3) and float((first.background - GREEN).abs().max()) < 0.04
     small = torch.nn.functional.avg_pool2d(video[:1, ..., 3], 2)
     assert overlap(first.mask, small) > 0.85

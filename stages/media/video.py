@@ -97,17 +97,29 @@ def _write(
     parameters: Sequence[str] = (),
     quality: int | None = None,
 ) -> None:
-    """Encode. Raises ``BadInput``: the frames are too small or too large for the codec."""
+    """Encode. Raises ``BadInput``: the frames are too small or too large for the codec; ``CannotWrite``: not
+    all of them are in the file, for ffmpeg ended before, as on a full disk."""
     check_size(path, frames.shape[2], frames.shape[1])
     frames = even(frames)
     with replacing(path) as temporary:
         writer = imageio.get_writer(
             temporary, fps=fps, codec=codec, quality=quality, pixelformat=pixels, macro_block_size=1,
-            output_params=list(parameters),
+            output_params=list(parameters), ffmpeg_log_level="quiet",
         )  # fmt: skip
         with writer:
             for frame in to_bytes(_bled(frames)).numpy():
                 writer.append_data(frame)
+        _must_hold(temporary, len(frames))
+
+
+def _must_hold(path: Path, count: int) -> None:
+    """Raise ``OSError`` where a file has not ``count`` frames: imageio does not tell how ffmpeg has ended."""
+    try:
+        found = imageio_ffmpeg.count_frames_and_secs(str(path))[0]
+    except RuntimeError:  # ffmpeg cannot read it
+        found = 0
+    if found != count:
+        raise OSError(f"the encoder ended after {found} of {count} frames")
 
 
 def _bled(frames: Tensor) -> Tensor:

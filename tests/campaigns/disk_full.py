@@ -129,17 +129,19 @@ def resize(place: Path, kilobytes: int) -> None:
 def run(
     journal: Journal, count: int | None, seed: int, stages: Sequence[str] = tuple(STAGES), *, small: bool = True
 ) -> dict[str, Any]:
-    """At most ``count`` calls of each of ``stages``, spread evenly; the small disks besides."""
+    """At most ``count`` calls of each of ``stages``, spread evenly, half as many of the slow ones; the small disks
+    besides."""
     answers, disks = {}, {}
     with tempfile.TemporaryDirectory() as folder, Program() as program:
         full = Full(program, Path(folder))
         for name in stages:
             calls = journal.answer(f"{name}: calls", lambda name=name: {"well": True, "calls": full.straight(name)[0]})
             number = calls["calls"]
-            for at in chosen(number, count):
+            slow = STAGES[name].slow
+            for at in chosen(number, count // 2 if count and slow else count):
                 key = f"{name}: call {at} of {number}"
                 answers[key] = journal.answer(key, lambda name=name, at=at: full.one(name, at))
-            for kilobytes in SIZES_KB if small else ():
+            for kilobytes in SIZES_KB[:: 2 if slow else 1] if small else ():
                 key = f"{name}: {kilobytes} kB left"
                 found = journal.answer(
                     key, lambda name=name, kb=kilobytes: full.on_small_disk(name, kb) or {"well": True}

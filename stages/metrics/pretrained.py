@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoTokenizer, CLIPModel, ViTModel
 from transformers.utils import logging as transformers_logging
 
 from stages.errors import BadInput, NotAvailable, first_line
+from stages.files import all_must_end
 from stages.metrics.pixels import IMAGENET_MEAN, IMAGENET_STD, in_batches, normalise, resize
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -78,6 +79,7 @@ def _load(kind: Any, model_type: str, name: str, option: str, **settings: Any) -
     transformers_logging.disable_progress_bar()
     if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") != 1):
         raise NotAvailable(f"There is no folder {name}.", f"Give {option} a folder, or a hub id such as owner/model.")
+    all_must_end(Path(name))
     config = _guard(name, option, lambda: AutoConfig.from_pretrained(name))
     if config.model_type != model_type:
         raise BadInput(f"{name} is a {config.model_type} model, and {option} needs a {model_type}.")

@@ -37,6 +37,7 @@ COUNT = 12
 """Values of each JSON file that are replaced."""
 GIBIBYTE = 1 << 30
 MEMORY = 8 * GIBIBYTE
+SECONDS = 60
 REFUSED, UNKNOWN, NOT_FINITE = (3, 8), 9, 10
 FIT = "fit-lora --prior model --run run --steps 1 --set num_cameras=2 --set preview_every=0"
 EVAL = "eval --run run --source static --set size=32 --set num_views=1 --set frames=3 --set networks.builtin=false"
@@ -154,7 +155,7 @@ class Liars:
         shutil.rmtree(self.trap, ignore_errors=True)
         lie.tell(self.place / model.folder / lie.file, self.trap)
         before = readable(self.place)
-        ended = self.program.run(model.line, self.place, data_bytes=MEMORY)
+        ended = self.program.run(model.line, self.place, kill_after=SECONDS, data_bytes=MEMORY)
         how, why = judged(ended, lie, straight, before, readable(self.place))
         if self.trap.exists():
             why.append("what was pickled, or code of the folder, was run")

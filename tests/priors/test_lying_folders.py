@@ -131,3 +131,18 @@ def test_an_index_that_is_no_object(copied: Callable[[str], Path], text: str) ->
     (folder / "model_index.json").write_text(text)
     with pytest.raises(BadInput, match="model_index"):
         load("points", folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+@pytest.mark.parametrize("family", ["points", "wan"])
+def test_what_may_never_end_is_not_read(copied: Callable[[str], Path], family: str) -> None:
+    folder = copied(family)
+    path = next(folder.glob("*/config.json"))
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(BadInput, match="pipe"):
+        load(family, folder)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(BadInput, match="device"):
+        load(family, folder)

@@ -172,6 +172,8 @@ class AnimusPointsModel(nn.Module):
         told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         config = NetworkConfig(**{name: value for name, value in told.items() if not name.startswith("_")})
         weights = load_file(folder / WEIGHTS)
+        if others := sorted({str(values.dtype)[6:] for values in weights.values() if not values.is_floating_point()}):
+            raise ValueError(f"its weights are {others[0]}, no floating-point numbers")
         width = next((values.shape[-1] for name, values in weights.items() if name == "words.weight"), None)
         if config.width != width:
             raise ValueError(f"{CONFIG} has width {config.width}, and its weights {width}")

@@ -151,6 +151,21 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
         file.write(memoryview(data)[8 + length :])
 
 
+def check_kinds(folder: Path) -> None:
+    """Raise ``ValueError`` where the safetensors files of ``folder`` hold anything but floating-point numbers and int64
+    that are no weights or biases (tables of places): libraries would take integers as they are, and half of what is
+    complex. Raises what safetensors raises of damaged files."""
+    from safetensors import safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="numpy") as file:
+            for name in file.keys():  # noqa: SIM118
+                kind = file.get_slice(name).get_dtype()
+                places = kind == "I64" and name.rpartition(".")[2] not in ("weight", "bias")
+                if not (kind.startswith(("F", "BF")) or places):
+                    raise ValueError(f"{name} in {path.name} is of {kind}, no floating-point numbers")
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in ``path``; None when there is no such file. Raises ``CorruptCheckpoint`` when it is not JSON, or not
     what its seal says, if it has one."""

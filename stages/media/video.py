@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from torch import Tensor
 from stages.errors import BadInput
 from stages.files import replacing
 from stages.media.contact_sheet import to_bytes
+
+logging.getLogger("imageio_ffmpeg").addHandler(logging.NullHandler())  # what went wrong is told below, in one line
 
 
 def write_mp4(path: Path, frames: Tensor, fps: int) -> None:
@@ -106,9 +109,12 @@ def _write(
             temporary, fps=fps, codec=codec, quality=quality, pixelformat=pixels, macro_block_size=1,
             output_params=list(parameters), ffmpeg_log_level="quiet",
         )  # fmt: skip
-        with writer:
-            for frame in to_bytes(_bled(frames)).numpy():
-                writer.append_data(frame)
+        try:
+            with writer:
+                for frame in to_bytes(_bled(frames)).numpy():
+                    writer.append_data(frame)
+        except OSError:  # of many lines, with ffmpeg's whole command in it
+            raise OSError("the encoder ended before it had all frames") from None
         _must_hold(temporary, len(frames))
 
 

@@ -39,10 +39,10 @@ from tests.campaigns.tried import (
     differences,
 )
 
-COUNT = 8
+COUNT = 4
 """Tries a file."""
 FIT_POINTS, FIT_VIDEO = STAGES["fit-lora, points"].line, f"fit-lora {VIDEO} --steps 1"
-REFINE = STAGES["refine"].line
+REFINE, TRACK, PHOTOS = (STAGES[name].line for name in ("refine", "track", "reconstruct photos"))
 SHOW = "export --format ply-sequence --frames 2 --out seq/out.ply --run run"
 STATUS = "status run --json"
 
@@ -75,6 +75,12 @@ FINISHED: dict[str, Damage] = {
     "motion of bones": Damage((FOX, RIG, BONES_LINE), "motion/motion.safetensors", (SHOW, BONES_LINE, SHOW)),
     "adapter, points": Damage((SPLAT, FIT_POINTS), "lora/adapter.safetensors", (SCORED, FIT_POINTS, SCORED)),
     "adapter, video": Damage((SPLAT, FIT_VIDEO), "lora/adapter.safetensors", (DISTILL_VIDEO,)),
+    "refined motion": Damage(
+        (SPLAT, FIT_VIDEO, DISTILL_VIDEO, REFINE), "refined/motion.safetensors", (SHOW, REFINE, SHOW)
+    ),
+    "controls": Damage((FOX, RIG, BONES_LINE, TRACK), "tracked/controls.safetensors", (SHOW, TRACK)),
+    "reconstruction": Damage((PHOTOS,), "reconstruction/gaussians.safetensors", (PHOTOS,)),
+    "rig picture": Damage((FOX, RIG), "rig/preview.png", (RIG,)),
     "field": Damage((SPLAT, FIT_VIDEO, DISTILL_VIDEO), "motion/motion.safetensors", (REFINE, DISTILL_VIDEO, REFINE)),
 }
 

@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from stages.files import write_tensors
+from stages.files import check_kinds, write_tensors
 from stages.geometry.trajectories import NUM_FUNCTIONS
 from stages.priors.sizes import check_sizes
 
@@ -169,11 +169,10 @@ class AnimusPointsModel(nn.Module):
         of damaged files, ``check_sizes`` of what cannot be, and torch of weights that are missing or of other shapes.
         """
         check_sizes(folder)
+        check_kinds(folder)
         told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         config = NetworkConfig(**{name: value for name, value in told.items() if not name.startswith("_")})
         weights = load_file(folder / WEIGHTS)
-        if others := sorted({str(values.dtype)[6:] for values in weights.values() if not values.is_floating_point()}):
-            raise ValueError(f"its weights are {others[0]}, no floating-point numbers")
         width = next((values.shape[-1] for name, values in weights.items() if name == "words.weight"), None)
         if config.width != width:
             raise ValueError(f"{CONFIG} has width {config.width}, and its weights {width}")

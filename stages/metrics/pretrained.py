@@ -28,7 +28,7 @@ class ClipEncoder:
     def __init__(self, name: str, device: str) -> None:
         self._model = _load(CLIPModel, "clip", name, "--clip").to(device)
         self._tokenizer = _guard(name, "--clip", lambda: AutoTokenizer.from_pretrained(name))
-        self._device, self._size = device, self._model.config.vision_config.image_size
+        self._name, self._device, self._size = name, device, self._model.config.vision_config.image_size
         vision = self._model.config.vision_config
         self.width = int(self._model.config.projection_dim)
         self.is_large = (vision.hidden_size, vision.patch_size) == (1024, 14)
@@ -42,7 +42,11 @@ class ClipEncoder:
     def text(self, sentence: str) -> Tensor:
         """Features [D] of a sentence, cut to the model's longest."""
         longest = self._model.config.text_config.max_position_embeddings
-        tokens = self._tokenizer(sentence, return_tensors="pt", truncation=True, max_length=longest).to(self._device)
+        tokens = _guard(
+            self._name,
+            "--clip",
+            lambda: self._tokenizer(sentence, return_tensors="pt", truncation=True, max_length=longest),
+        ).to(self._device)
         pooled = self._model.text_model(tokens["input_ids"], tokens["attention_mask"]).pooler_output
         return self._model.text_projection(pooled)[0].cpu()
 

@@ -36,7 +36,7 @@ from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Condition, SeesVideo, Text
 from stages.priors.sampling import SamplingDefaults
 from stages.priors.sizes import check_sizes
-from stages.priors.text import build_tokenizer, known_words, must_know
+from stages.priors.text import build_tokenizer, known_words, must_know, numbered
 from stages.priors.transformer import AnimusTransformer3DModel
 
 CLASSES = {
@@ -105,13 +105,8 @@ class EmbeddedPrior(SeesVideo):
 
     def encode_text(self, prompts: Sequence[str]) -> Text:
         """See ``VideoPrior.encode_text``."""
-        tokens = self.tokenizer(
-            list(prompts),
-            padding="max_length",
-            truncation=True,
-            max_length=self.tokenizer.model_max_length,
-            return_tensors="pt",
-        )
+        longest = min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings)
+        tokens = numbered(self.tokenizer, prompts, longest, self.name)
         must_know(self.text_encoder, tokens.input_ids, self.name)
         encoded = self.text_encoder(tokens.input_ids.to(self.device))
         return Text(tuple(prompts), encoded.last_hidden_state, encoded.pooler_output)

@@ -31,7 +31,7 @@ from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Condition, SeesVideo, Text
 from stages.priors.profiles import PROFILES
 from stages.priors.sampling import SamplingDefaults
-from stages.priors.text import must_know
+from stages.priors.text import must_know, numbered
 
 LARGE = 2 * 2**30
 """Bytes of weights from which a model is run in bfloat16 on a CPU too."""
@@ -175,13 +175,7 @@ class PublishedModel(ABC):
     def _read(self, new: Sequence[str]) -> None:
         """Read prompts, with an encoder that is dropped afterwards."""
         tokenizer = self._from_folder("tokenizer", transformers.AutoTokenizer)
-        tokens = tokenizer(
-            [" ".join(prompt.split()) for prompt in new],
-            padding="max_length",
-            truncation=True,
-            max_length=self.max_tokens,
-            return_tensors="pt",
-        )
+        tokens = numbered(tokenizer, [" ".join(prompt.split()) for prompt in new], self.max_tokens, self.name)
         encoder = self._load("text_encoder")
         must_know(encoder, tokens.input_ids, self.name)
         mask = tokens.attention_mask.to(self.device)

@@ -130,6 +130,13 @@ def test_words_beyond_those_of_the_text_encoder(copied: Callable[[str], Path], f
         load_prior(str(folder), **(small_clips("wan") if family == "wan" else {})).encode_text(["a deer"])
 
 
+def test_a_tokenizer_that_is_not_whole(copied: Callable[[str], Path]) -> None:
+    folder = copied("video")
+    (folder / "tokenizer" / "tokenizer_config.json").unlink()
+    with pytest.raises(BadInput, match="tokenizer"):
+        load_prior(str(folder)).encode_text(["a deer"])
+
+
 def test_a_schedule_that_is_none(copied: Callable[[str], Path]) -> None:
     folder = copied("video")
     edit(folder / "scheduler" / "scheduler_config.json", lambda value: value.update(beta_schedule=2**31))

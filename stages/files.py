@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import socket
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.errors import AnimusError, CannotWrite, CorruptCheckpoint, NotFinite, first_line
+from stages.errors import AnimusError, BadInput, CannotWrite, CorruptCheckpoint, NotFinite, first_line
 
 IN_A_RUN = "Free space or choose another --run directory."
 """What to do when a file of a run cannot be written."""
@@ -149,10 +151,26 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
         file.write(memoryview(data)[8 + length :])
 
 
+def check_kinds(folder: Path) -> None:
+    """Raise ``ValueError`` where the safetensors files of ``folder`` hold anything but floating-point numbers and int64
+    that are no weights or biases (tables of places): libraries would take integers as they are, and half of what is
+    complex. Raises what safetensors raises of damaged files."""
+    from safetensors import safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="numpy") as file:
+            for name in file.keys():  # noqa: SIM118
+                kind = file.get_slice(name).get_dtype()
+                places = kind == "I64" and name.rpartition(".")[2] not in ("weight", "bias")
+                if not (kind.startswith(("F", "BF")) or places):
+                    raise ValueError(f"{name} in {path.name} is of {kind}, no floating-point numbers")
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in ``path``; None when there is no such file. Raises ``CorruptCheckpoint`` when it is not JSON, or not
     what its seal says, if it has one."""
     try:
+        must_end(path)
         value = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -183,8 +201,31 @@ def as_stored(what: str, hint: str = "Make it again with --force.") -> Iterator[
         raise CorruptCheckpoint(f"{what} cannot be understood: {reason}.", hint) from None
 
 
+def must_end(path: Path) -> None:
+    """Raise ``OSError`` where ``path`` is a pipe or a device, whose end a reader may never see; what is not there
+    passes."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file")
+
+
+def all_must_end(folder: Path) -> None:
+    """Raise ``BadInput`` where a pipe or a device is in ``folder``, which somebody has given."""
+    for path in sorted(folder.rglob("*")):
+        try:
+            must_end(path)
+        except OSError:
+            raise BadInput(
+                f"{path} is a pipe or a device, not a file.", "Remove it, or fetch the folder again."
+            ) from None
+
+
 def file_hash(path: Path) -> str:
-    """First 16 hex digits of the SHA-256 of a file's content."""
+    """First 16 hex digits of the SHA-256 of a file's content. Raises ``OSError``: it is not there, or has no end."""
+    must_end(path)
     digest = hashlib.sha256()
     with path.open("rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):

@@ -100,6 +100,8 @@ def _asset(run: RunDir, holder: Holder | None) -> StageStatus:
     if asset.state == "complete" and run.picture_is_damaged():
         asset = replace(asset, problem=f"{run.facing_png} {DAMAGED}")
     fit = _stage(run, FIT.folder, "reconstruct", {}, holder)
+    if asset.state == "complete" and not asset.problem:  # the asset is whole, whatever became of the fit
+        asset = replace(asset, problem=fit.problem)
     if fit.state == "not begun" or (asset.state == "complete" and fit.state != "complete"):
         return asset
     if asset.state == "not begun":  # also between the end of the fit and the asset

@@ -8,7 +8,7 @@ from torch import Tensor
 from stages.gaussians import Gaussians
 from stages.motion.point_paths import PointPaths, PointPathsConfig
 from stages.priors.points import PointsPrior, PointView, sees_points
-from stages.priors.prior import Prior, Viewpoint, makes_videos, pictures
+from stages.priors.prior import Prior, Viewpoint, makes_videos, pictures, sees_views
 
 
 def sampled_motion(prior: PointsPrior, latents: Tensor, asset: Gaussians, view: PointView) -> PointPaths:
@@ -21,10 +21,12 @@ def sampled_motion(prior: PointsPrior, latents: Tensor, asset: Gaussians, view: 
 
 @torch.no_grad()
 def film(prior: Prior, latents: Tensor, asset: Gaussians, viewpoint: Viewpoint) -> Tensor:
-    """Frames [T, H, W, 3] of ``latents`` that ``prior`` has sampled from ``viewpoint``."""
+    """Frames [T, H, W, 3] of ``latents`` that ``prior`` has sampled from ``viewpoint``; several views side by side."""
     if sees_points(prior):
         assert isinstance(viewpoint, PointView)
         frames = sampled_motion(prior, latents, asset, viewpoint).at(asset, prior.frame_times(viewpoint))
         return pictures(frames, viewpoint)
+    if sees_views(prior):
+        return torch.cat(list(prior.decode_views(latents)), dim=2)
     assert makes_videos(prior)
     return prior.decode(latents)

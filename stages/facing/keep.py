@@ -18,7 +18,8 @@ UNSURE = 0.6
 
 
 def keep_facing(run: RunDir, asset: Gaussians, said: str, report: Report, *, force: bool = False) -> bool:
-    """Have the run know where ``asset``, which is its asset, faces; False when it already does.
+    """Have the run know where ``asset``, which is its asset, faces; False when it already does. A picture of it that is
+    damaged is drawn again.
 
     Args:
         said: what ``--facing`` says. "auto" finds it, and leaves what the run already knows.
@@ -31,17 +32,25 @@ def keep_facing(run: RunDir, asset: Gaussians, said: str, report: Report, *, for
     told, known = parse_facing(said), run.kept_facing()
     if known is not None and not force:
         if told is None or told.degrees == known.degrees:
-            return False
+            if not run.picture_is_damaged():
+                return False
+            report(Caution(f"{run.facing_png} was damaged and is drawn again."))
+            _write(run, asset, known)
+            return True
         raise SettingsDiffer(
             f"The asset of {run.path} faces {known.words}, not {told.words}.",
             "Use --force to change it: what was made by a prior that sees points is outdated then.",
         )
     facing = told or find_facing(asset)
-    write_png(run.facing_png, draw_facing(asset, facing, choose("cpu")))
-    run.put_facing(facing)  # last: whoever finds it takes the picture to be there, too
+    _write(run, asset, facing)
     report(what_to_say(facing))
     report(Wrote(run.facing_png, "where it faces"))
     return True
+
+
+def _write(run: RunDir, asset: Gaussians, facing: Facing) -> None:
+    write_png(run.facing_png, draw_facing(asset, facing, choose("cpu")))
+    run.put_facing(facing)  # last: whoever finds it takes the picture to be there, too
 
 
 def what_to_say(facing: Facing) -> Note | Caution:

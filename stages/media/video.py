@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from torch import Tensor
 from stages.errors import BadInput
 from stages.files import replacing
 from stages.media.contact_sheet import to_bytes
+
+logging.getLogger("imageio_ffmpeg").addHandler(logging.NullHandler())  # what went wrong is told below, in one line
 
 
 def write_mp4(path: Path, frames: Tensor, fps: int) -> None:
@@ -98,17 +101,32 @@ def _write(
     parameters: Sequence[str] = (),
     quality: int | None = None,
 ) -> None:
-    """Encode. Raises ``BadInput``: the frames are too small or too large for the codec."""
+    """Encode. Raises ``BadInput``: the frames are too small or too large for the codec; ``CannotWrite``: not
+    all of them are in the file, for ffmpeg ended before, as on a full disk."""
     check_size(path, frames.shape[2], frames.shape[1])
     frames = even(frames)
     with replacing(path) as temporary:
         writer = imageio.get_writer(
             temporary, fps=fps, codec=codec, quality=quality, pixelformat=pixels, macro_block_size=1,
-            output_params=list(parameters),
+            output_params=list(parameters), ffmpeg_log_level="quiet",
         )  # fmt: skip
-        with writer:
-            for frame in _bled(frames):  # one at a time: all of them are large
-                writer.append_data(to_bytes(frame).numpy())
+        try:
+            with writer:
+                for frame in _bled(frames):  # one at a time: all of them are large
+                    writer.append_data(to_bytes(frame).numpy())
+        except OSError:  # of many lines, with ffmpeg's whole command in it
+            raise OSError("the encoder ended before it had all frames") from None
+        _must_hold(temporary, len(frames))
+
+
+def _must_hold(path: Path, count: int) -> None:
+    """Raise ``OSError`` where a file has not ``count`` frames: imageio does not tell how ffmpeg has ended."""
+    try:
+        found = imageio_ffmpeg.count_frames_and_secs(str(path))[0]
+    except RuntimeError:  # ffmpeg cannot read it
+        found = 0
+    if found != count:
+        raise OSError(f"the encoder ended after {found} of {count} frames")
 
 
 def _bled(frames: Tensor) -> Tensor:

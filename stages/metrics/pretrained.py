@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoTokenizer, CLIPModel, ViTModel
 from transformers.utils import logging as transformers_logging
 
 from stages.errors import BadInput, NotAvailable, first_line
+from stages.files import all_must_end, check_kinds
 from stages.metrics.pixels import IMAGENET_MEAN, IMAGENET_STD, in_batches, normalise, resize
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -27,7 +28,7 @@ class ClipEncoder:
     def __init__(self, name: str, device: str) -> None:
         self._model = _load(CLIPModel, "clip", name, "--clip").to(device)
         self._tokenizer = _guard(name, "--clip", lambda: AutoTokenizer.from_pretrained(name))
-        self._device, self._size = device, self._model.config.vision_config.image_size
+        self._name, self._device, self._size = name, device, self._model.config.vision_config.image_size
         vision = self._model.config.vision_config
         self.width = int(self._model.config.projection_dim)
         self.is_large = (vision.hidden_size, vision.patch_size) == (1024, 14)
@@ -41,7 +42,11 @@ class ClipEncoder:
     def text(self, sentence: str) -> Tensor:
         """Features [D] of a sentence, cut to the model's longest."""
         longest = self._model.config.text_config.max_position_embeddings
-        tokens = self._tokenizer(sentence, return_tensors="pt", truncation=True, max_length=longest).to(self._device)
+        tokens = _guard(
+            self._name,
+            "--clip",
+            lambda: self._tokenizer(sentence, return_tensors="pt", truncation=True, max_length=longest),
+        ).to(self._device)
         pooled = self._model.text_model(tokens["input_ids"], tokens["attention_mask"]).pooler_output
         return self._model.text_projection(pooled)[0].cpu()
 
@@ -78,9 +83,11 @@ def _load(kind: Any, model_type: str, name: str, option: str, **settings: Any) -
     transformers_logging.disable_progress_bar()
     if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") != 1):
         raise NotAvailable(f"There is no folder {name}.", f"Give {option} a folder, or a hub id such as owner/model.")
+    all_must_end(Path(name))
     config = _guard(name, option, lambda: AutoConfig.from_pretrained(name))
     if config.model_type != model_type:
         raise BadInput(f"{name} is a {config.model_type} model, and {option} needs a {model_type}.")
+    _guard(name, option, lambda: check_kinds(Path(name)))
     model, found = _guard(name, option, lambda: kind.from_pretrained(name, output_loading_info=True, **settings))
     if found["missing_keys"]:  # transformers would fill them with random numbers
         raise BadInput(f"{name} has no weights for {min(found['missing_keys'])}.", "Fetch it again.")

@@ -42,12 +42,20 @@ def fill(network: Network, tensors: dict[str, Tensor], path: Path, what: str) ->
     """
     wanted = network.state_dict()
     lacking = [name for name in wanted if name not in tensors and not name.endswith("num_batches_tracked")]
-    other = [name for name in wanted if name in tensors and tensors[name].shape != wanted[name].shape]
+    other = [name for name in wanted if name in tensors and _like(tensors[name]) != _like(wanted[name])]
     if lacking or other:
-        found = f"has no {lacking[0]}" if lacking else f"has a {other[0]} of {list(tensors[other[0]].shape)}"
+        found = f"has no {lacking[0]}" if lacking else f"has a {other[0]} of {_said(tensors[other[0]])}"
         raise BadInput(f"{path} does not hold the weights of {what}: it {found}.", "Name another file.")
     network.load_state_dict({name: tensors.get(name, value) for name, value in wanted.items()})
     return network.eval().requires_grad_(False)
+
+
+def _like(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.shape, tensor.is_floating_point()
+
+
+def _said(tensor: Tensor) -> str:
+    return f"{list(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def load_script(path: Path, device: str, what: str) -> Any:

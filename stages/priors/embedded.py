@@ -16,6 +16,7 @@ import copy
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from transformers import CLIPTextModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from stages.errors import BadInput, first_line
-from stages.files import strip_local_path
+from stages.files import check_kinds, strip_local_path
 from stages.priors.autoencoder import PatchAutoencoder
 from stages.priors.find import EMBEDDED_PIPELINE, find_prior, read_index
 from stages.priors.hub import class_of
@@ -35,7 +36,7 @@ from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Condition, SeesVideo, Text
 from stages.priors.sampling import SamplingDefaults
 from stages.priors.sizes import check_sizes
-from stages.priors.text import build_tokenizer, known_words
+from stages.priors.text import build_tokenizer, known_words, must_know, numbered
 from stages.priors.transformer import AnimusTransformer3DModel
 
 CLASSES = {
@@ -104,13 +105,9 @@ class EmbeddedPrior(SeesVideo):
 
     def encode_text(self, prompts: Sequence[str]) -> Text:
         """See ``VideoPrior.encode_text``."""
-        tokens = self.tokenizer(
-            list(prompts),
-            padding="max_length",
-            truncation=True,
-            max_length=self.tokenizer.model_max_length,
-            return_tensors="pt",
-        )
+        longest = min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings)
+        tokens = numbered(self.tokenizer, prompts, longest, self.name)
+        must_know(self.text_encoder, tokens.input_ids, self.name)
         encoded = self.text_encoder(tokens.input_ids.to(self.device))
         return Text(tuple(prompts), encoded.last_hidden_state, encoded.pooler_output)
 
@@ -165,7 +162,7 @@ class EmbeddedPrior(SeesVideo):
         Raises:
             BadInput: a part of it is missing, damaged or of an unknown class.
         """
-        diffusers_logging.set_verbosity_error()
+        diffusers_logging.set_verbosity(CRITICAL)
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         parts = {part: _load_part(folder, part, index) for part in CLASSES}
@@ -207,6 +204,7 @@ def _load_part(folder: Path, part: str, index: Mapping[str, Any]) -> Any:
     options = {"use_safetensors": True, "output_loading_info": True} if has_weights else {}
     try:
         check_sizes(folder / part)
+        check_kinds(folder / part)
         loaded = kind.from_pretrained(folder / part, **options)
     except Exception as error:  # safetensors, json and transformers each raise their own kinds for a damaged file
         raise BadInput(f"The {part} of the prior {folder} cannot be loaded: {first_line(error)}.") from None

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from stages.assets import asset_path
 from stages.errors import BadInput, NotAvailable, first_line
+from stages.files import all_must_end
 from stages.priors.catalogue import CHECKPOINT, CONVERT, IP_ADAPTER, MVDREAM
 from stages.priors.hub import (
     INDEX,
@@ -112,7 +113,10 @@ def _find(name: str, parts: tuple[str, ...]) -> Path:
     """Local folder of a prior with the index and ``parts`` of a hub id, downloaded when they can be."""
     if _is_local(name):
         name = FORMER_NAMES.get(name, name)
-        return asset_path(SHIPPED[name]) if name in SHIPPED else Path(name)
+        if name in SHIPPED:
+            return asset_path(SHIPPED[name])
+        all_must_end(Path(name))
+        return Path(name)
     if name.lower() == CHECKPOINT.lower():
         raise NotAvailable(
             f"{name} is a pickled checkpoint of a part of a model; it is converted once, to safetensors.",

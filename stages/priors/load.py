@@ -6,12 +6,14 @@ them takes longer than drawing a sample.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from stages.errors import BadInput, first_line
+from stages.errors import AnimusError, BadInput, first_line
 from stages.priors.find import EMBEDDED_PIPELINE, POINTS_PIPELINE, find_prior, prior_fingerprint, read_index
 from stages.priors.lora import remove_adapter
 from stages.priors.points import PointsPrior
@@ -83,23 +85,38 @@ def _load(
     if index.get("_class_name") == EMBEDDED_PIPELINE:
         from stages.priors.embedded import EmbeddedPrior
 
-        prior = EmbeddedPrior.load(name, folder, index, device)
+        with _as_given(folder):
+            prior = EmbeddedPrior.load(name, folder, index, device)
         clip = prior.clip
         if (num_frames or clip.num_frames, size_px or clip.width) != (clip.num_frames, clip.width):
             raise BadInput(f"{name} makes clips of {clip.num_frames} frames of {clip.width} pixels only.")
         return prior
     from stages.priors.families import family_of
 
-    return family_of(name, index)(
-        name,
-        folder,
-        device,
-        num_frames=num_frames,
-        size_px=size_px,
-        min_frames=min_frames,
-        profile=profile,
-        compiled=compiled,
-    )
+    family = family_of(name, index)
+    with _as_given(folder):
+        return family(
+            name,
+            folder,
+            device,
+            num_frames=num_frames,
+            size_px=size_px,
+            min_frames=min_frames,
+            profile=profile,
+            compiled=compiled,
+        )
+
+
+@contextmanager
+def _as_given(folder: Path) -> Iterator[None]:
+    """A context in which what the files of ``folder`` say is understood: whatever goes wrong becomes ``BadInput``."""
+    try:
+        yield
+    except (AnimusError, torch.cuda.OutOfMemoryError):
+        raise
+    except Exception as error:  # safetensors, json, torch and both libraries each raise their own kinds
+        reason = f"{first_line(error)} is missing" if isinstance(error, KeyError) else first_line(error)
+        raise BadInput(f"The prior {folder} cannot be loaded: {reason}.") from None
 
 
 def load_points(name: str, folder: Path, index: dict[str, Any], device: torch.device | str) -> PointsPrior:
@@ -108,7 +125,5 @@ def load_points(name: str, folder: Path, index: dict[str, Any], device: torch.de
     Raises:
         BadInput: a part of it is missing or damaged.
     """
-    try:
+    with _as_given(folder):
         return PointsPrior.load(name, folder, index, device)
-    except Exception as error:  # safetensors, json and torch each raise their own kinds for a damaged file
-        raise BadInput(f"The prior {folder} cannot be loaded: {first_line(error)}.") from None

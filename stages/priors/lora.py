@@ -99,6 +99,10 @@ def load_adapter(denoiser: nn.Module, tensors: Mapping[str, Tensor], metadata: M
     """
     from peft import set_peft_model_state_dict
 
+    if others := sorted(name for name, tensor in tensors.items() if not tensor.is_floating_point()):
+        raise CorruptCheckpoint(
+            f"The LoRA's {others[0]} are no floating-point numbers.", "Run: animus3d fit-lora --force"
+        )
     add_adapter(denoiser, rank=int(metadata["rank"]), alpha=float(metadata["alpha"]), seed=0)
     try:
         outcome: Any = set_peft_model_state_dict(denoiser, dict(tensors))

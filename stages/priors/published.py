@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,11 +25,13 @@ from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
 from stages.errors import BadInput, NotAvailable, first_line
+from stages.files import check_kinds
 from stages.priors.hub import SAVE_AS_SAFETENSORS, class_of, download_again, has_pickles_only, missing_of_part
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Condition, SeesVideo, Text
 from stages.priors.profiles import PROFILES
 from stages.priors.sampling import SamplingDefaults
+from stages.priors.text import must_know, numbered
 
 LARGE = 2 * 2**30
 """Bytes of weights from which a model is run in bfloat16 on a CPU too."""
@@ -75,7 +78,7 @@ class PublishedModel(ABC):
         """
         if compiled and not any(map(shutil.which, ("c++", "g++", "clang++"))):
             raise NotAvailable("compile=true needs a C++ compiler.", "For example: apt install g++; or leave it out.")
-        diffusers_logging.set_verbosity_error()
+        diffusers_logging.set_verbosity(CRITICAL)
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         self.name, self.folder, self.device = name, folder, torch.device(device)
@@ -172,14 +175,9 @@ class PublishedModel(ABC):
     def _read(self, new: Sequence[str]) -> None:
         """Read prompts, with an encoder that is dropped afterwards."""
         tokenizer = self._from_folder("tokenizer", transformers.AutoTokenizer)
-        tokens = tokenizer(
-            [" ".join(prompt.split()) for prompt in new],
-            padding="max_length",
-            truncation=True,
-            max_length=self.max_tokens,
-            return_tensors="pt",
-        )
+        tokens = numbered(tokenizer, [" ".join(prompt.split()) for prompt in new], self.max_tokens, self.name)
         encoder = self._load("text_encoder")
+        must_know(encoder, tokens.input_ids, self.name)
         mask = tokens.attention_mask.to(self.device)
         states = self.read_prompts(encoder, tokens.input_ids.to(self.device), mask)
         for i, prompt in enumerate(new):
@@ -239,6 +237,7 @@ class PublishedModel(ABC):
             options |= {"use_safetensors": True, "output_loading_info": True}
             options["torch_dtype" if _is_diffusers(kind) else "dtype"] = self.dtype
         try:
+            check_kinds(self.folder / part)
             loaded = kind.from_pretrained(self.folder / part, **options)
         except Exception as error:  # safetensors, json and both libraries each raise their own kinds
             raise self._cannot_be_loaded(part, first_line(error)) from None

@@ -7,9 +7,13 @@ still walks.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
+
+from stages.errors import BadInput, first_line
 
 PAD, BOS, UNK, EOS = "<pad>", "<bos>", "<unk>", "<eos>"
 MAX_WORDS = 16
@@ -35,6 +39,22 @@ def build_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
         eos_token=EOS,
         model_max_length=MAX_WORDS,
     )
+
+
+def numbered(tokenizer: Any, prompts: Sequence[str], longest: int, prior: str) -> Any:
+    """``prompts`` as the tokenizer of ``prior`` numbers their words: ``input_ids`` and ``attention_mask`` [B, longest].
+    Raises ``BadInput``: it cannot, for it is not whole."""
+    try:
+        return tokenizer(list(prompts), padding="max_length", truncation=True, max_length=longest, return_tensors="pt")
+    except Exception as error:  # transformers raises many kinds
+        raise BadInput(f"The tokenizer of the prior {prior} cannot be used: {first_line(error)}.") from None
+
+
+def must_know(encoder: Any, ids: Tensor, prior: str) -> None:
+    """Raise ``BadInput`` where the tokenizer of ``prior`` numbers words [B, L] beyond those that its encoder knows."""
+    known = encoder.get_input_embeddings().num_embeddings
+    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < known:
+        raise BadInput(f"The tokenizer of the prior {prior} has word {int(ids.max())}, its text encoder knows {known}.")
 
 
 def known_words(tokenizer: PreTrainedTokenizerFast) -> list[str]:

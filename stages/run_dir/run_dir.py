@@ -90,10 +90,10 @@ class RunDir:
         return self.kept_facing() or Facing(degrees=0.0)
 
     def put_facing(self, facing: Facing) -> None:
-        """Keep where the asset faces."""
-        write_json(
-            self.path / "asset" / FACING, {"degrees": facing.degrees, "confidence": facing.confidence}, seal=True
-        )
+        """Keep where the asset faces, and the short hash of the picture that shows it, where there is one."""
+        kept = {"degrees": facing.degrees, "confidence": facing.confidence}
+        picture = {"preview": file_hash(self.facing_png)} if self.facing_png.exists() else {}
+        write_json(self.path / "asset" / FACING, {**kept, **picture}, seal=True)
 
     def stage(self, name: str) -> StageFolder:
         """The folder of a stage: "reconstruction", "lora", "motion" or "refined"."""

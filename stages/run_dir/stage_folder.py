@@ -296,12 +296,12 @@ class StageFolder:
         if not path.exists():
             return
         kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 if json.loads(line)["step"] <= step:
                     kept.append(line + "\n")
-            except (ValueError, KeyError):
-                continue  # the last line of a killed process
+            except (ValueError, KeyError, TypeError, RecursionError):
+                continue  # the last line of a killed process, or damaged
         with replacing(path) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
 

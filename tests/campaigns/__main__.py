@@ -20,6 +20,7 @@ CAMPAIGNS = {
     "kill": "tests.campaigns.kill",
     "disk_full": "tests.campaigns.disk_full",
     "flips": "tests.campaigns.flips",
+    "model_folder": "tests.campaigns.model_folder",
     "race": "tests.campaigns.race",
     "environment": "tests.campaigns.environment",
     "hostile_pages": "tests.campaigns.hostile_pages",

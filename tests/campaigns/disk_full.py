@@ -10,6 +10,7 @@ The library refuses calls of the command's own process only. What a video encode
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from collections import Counter
@@ -26,8 +27,9 @@ from tests.campaigns.tried import STAGES, Bases, contents, copy, differences
 COUNT = None
 """Every call of every stage."""
 FULL = 7
-SIZES_KB = (40, 80, 160, 320, 640, 1280)
+SIZES_KB = (4, 16, 48, 96, 192, 384)
 """Free kilobytes of the small disk, besides what the command finds there."""
+ROOM_KB = 1 << 16
 
 
 class Full:
@@ -72,7 +74,7 @@ class Full:
             before = contents(place)
             ended = self.program.run(tried.line, place)
             why = judged(ended, before, straight, place)
-            resize(place, 1 << 16)
+            resize(place, ROOM_KB)
             why += after(self.program.run(tried.line, place), straight, place)
         return {"well": not why, "code": ended.code, **({"why": why[:5]} if why else {})}
 
@@ -105,19 +107,16 @@ def after(again: Ended, straight: dict[str, bytes], place: Path) -> list[str]:
 @contextmanager
 def small_disk(source: Path, free_kb: int) -> Iterator[Path | None]:
     """A copy of ``source`` on a file system in memory with ``free_kb`` left; None where none can be mounted."""
-    blocks = sum(1 + -(-path.stat().st_size // 4096) for path in source.rglob("*")) + 1
     with tempfile.TemporaryDirectory() as folder:
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={blocks * 4 + free_kb}k", "tmpfs", folder],
-            capture_output=True,
-            check=False,
-        )
-        if mounted.returncode:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={ROOM_KB}k", "tmpfs", folder]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
             yield None
             return
         try:
-            copy(source, Path(folder) / "try")
-            yield Path(folder) / "try"
+            place = Path(folder) / "try"
+            copy(source, place)
+            resize(place, shutil.disk_usage(folder).used // 1024 + free_kb)
+            yield place
         finally:
             subprocess.run(["umount", folder], check=True)
 
@@ -130,17 +129,19 @@ def resize(place: Path, kilobytes: int) -> None:
 def run(
     journal: Journal, count: int | None, seed: int, stages: Sequence[str] = tuple(STAGES), *, small: bool = True
 ) -> dict[str, Any]:
-    """At most ``count`` calls of each of ``stages``, spread evenly; the small disks besides."""
+    """At most ``count`` calls of each of ``stages``, spread evenly, half as many of the slow ones; the small disks
+    besides."""
     answers, disks = {}, {}
     with tempfile.TemporaryDirectory() as folder, Program() as program:
         full = Full(program, Path(folder))
         for name in stages:
             calls = journal.answer(f"{name}: calls", lambda name=name: {"well": True, "calls": full.straight(name)[0]})
             number = calls["calls"]
-            for at in chosen(number, count):
+            slow = STAGES[name].slow
+            for at in chosen(number, count // 2 if count and slow else count):
                 key = f"{name}: call {at} of {number}"
                 answers[key] = journal.answer(key, lambda name=name, at=at: full.one(name, at))
-            for kilobytes in SIZES_KB if small else ():
+            for kilobytes in SIZES_KB[:: 2 if slow else 1] if small else ():
                 key = f"{name}: {kilobytes} kB left"
                 found = journal.answer(
                     key, lambda name=name, kb=kilobytes: full.on_small_disk(name, kb) or {"well": True}

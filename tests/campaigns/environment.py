@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.campaigns.faults import Fault, compiler
+from tests.campaigns.faults import Fault, build, compiler
 from tests.campaigns.journal import Answer, Journal, summary
 from tests.campaigns.program import ROOT, Program
 from tests.campaigns.tried import DISTILL, SPLAT, STAGES, contents, copy, differences, make_inputs
@@ -52,12 +52,20 @@ class Surrounding:
     umask: int = 0o022
 
 
-def fake_clock(said: str) -> dict[str, str | None] | None:
-    """The environment in which libfaketime answers for the clock; None where it is not installed."""
+def fake_clock(said: str, library: Path) -> dict[str, str | None]:
+    """The environment in which libfaketime answers for the clock; ``library``: ``faults.c``, compiled."""
+    return {
+        "LD_PRELOAD": f"{library} {faketime()}",
+        "FAKETIME": said,
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_NO_CACHE": "1",
+    }
+
+
+def faketime() -> str | None:
+    """Where libfaketime is; None: it is not installed, or there is no compiler for what it needs beside it."""
     found = sorted(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1"))
-    if not found:
-        return None
-    return {"LD_PRELOAD": found[0], "FAKETIME": said, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1"}
+    return found[0] if found and compiler() is not None else None
 
 
 SURROUNDINGS: dict[str, Surrounding] = {
@@ -111,7 +119,7 @@ class Elsewhere:
         environment: dict[str, str | None] = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         environment |= {"PYTHONPATH": str(ROOT), "HOME": str(home), **odd.environment}
         if "FAKETIME" in odd.environment:
-            environment |= fake_clock(str(odd.environment["FAKETIME"])) or {}
+            environment |= fake_clock(str(odd.environment["FAKETIME"]), build(self.folder))
         line = [sys.executable, "-W", "ignore", "-c", CODE, str(odd.umask), json.dumps(self.lines)]
         done = subprocess.run(
             line,
@@ -146,11 +154,7 @@ class Elsewhere:
 
 def run(journal: Journal, count: int | None, seed: int) -> dict[str, Any]:
     """All surroundings, or the first ``count``; those of a clock where libfaketime is installed."""
-    names = [
-        name
-        for name, odd in SURROUNDINGS.items()
-        if "FAKETIME" not in odd.environment or fake_clock(str(odd.environment["FAKETIME"])) is not None
-    ]
+    names = [name for name, odd in SURROUNDINGS.items() if "FAKETIME" not in odd.environment or faketime() is not None]
     with tempfile.TemporaryDirectory() as folder:
         elsewhere = Elsewhere(Path(folder))
         answers = {name: journal.answer(name, lambda name=name: elsewhere.one(name)) for name in names[:count]}  # type: ignore[misc]

@@ -280,3 +280,11 @@ int gettimeofday(struct timeval *restrict now, void *restrict zone) {
     if (!done) now->tv_sec += shift();
     return done;
 }
+
+/* libfaketime 0.9.10 refuses to sleep until a moment of the monotonic clock when it is told to leave that clock alone
+ * (EINVAL): such a sleep goes to the kernel. */
+int clock_nanosleep(clockid_t which, int flags, const struct timespec *until, struct timespec *left) {
+    REAL(clock_nanosleep);
+    if (which != CLOCK_MONOTONIC) return real(which, flags, until, left);
+    return syscall(SYS_clock_nanosleep, which, flags, until, left) ? errno : 0;
+}

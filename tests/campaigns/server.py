@@ -6,6 +6,7 @@ It reads requests on its input, a line of JSON each, and answers each with a lin
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -127,9 +128,14 @@ def main() -> None:
     os.dup2(2, 1)
     os.set_inheritable(answers.fileno(), False)
     import_everything()
+    import pydantic.type_adapter  # noqa: F401  # imported by what is imported above when it is first used, as plugins are
     import torch
+    from PIL import Image
 
+    Image.init()
     torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()  # else every child that collects copies all of it
     control, scratch = Control(Path(os.environ["FAULTS_CONTROL"])), Path(os.environ["FAULTS_SCRATCH"])
     for line in sys.stdin:
         print(json.dumps(serve(json.loads(line), control, scratch)), file=answers, flush=True)

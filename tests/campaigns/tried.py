@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,8 @@ def contents(place: Path) -> dict[str, bytes]:
         if path.is_file() and path.name not in LOCK:
             data = path.read_bytes()
             if path.name in ("complete.json", "run.json"):
-                data = json.dumps(timeless(json.loads(data)), sort_keys=True).encode()
+                with suppress(ValueError):  # it is damaged
+                    data = json.dumps(timeless(json.loads(data)), sort_keys=True).encode()
             found[path.relative_to(place).as_posix()] = data
     return found
 

@@ -170,3 +170,15 @@ def test_while_distill_is_running(tmp_path: Path) -> None:
     after = animus3d("status", cwd=tmp_path)
     assert after.returncode == 0 and "interrupted" in after.stdout and "is running" not in after.stdout
     assert list((tmp_path / "run/tensorboard/distill").iterdir())
+
+
+def test_damage_of_the_fit_is_named_beside_a_whole_asset(run: RunDir) -> None:
+    fit = run.stage("reconstruction")
+    fit.begin(config={"steps": 1}, inputs={}, total_steps=1, force=False)
+    fit.save_checkpoint(1, {"a": torch.zeros(9)}, {})
+    path = fit.write_result("gaussians.safetensors", {"a": torch.zeros(9)}, {})
+    fit.finish(1)
+    assert of(status(run), "asset").problem == ""
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    asset = of(status(run), "asset")
+    assert asset.state == "complete" and "gaussians.safetensors is damaged" in asset.problem

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stages.errors import BadInput
+from stages.errors import BadInput, CannotWrite
 from stages.media.contact_sheet import contact_sheet, to_bytes, write_png
 from stages.media.preview import write_preview
 from stages.media.video import check_size, even, write_gif, write_mov, write_mp4, write_webm
@@ -121,3 +121,23 @@ def test_sizes_that_no_codec_takes(tmp_path: Path, size: tuple[int, int]) -> Non
     with pytest.raises(BadInput):
         write_mp4(tmp_path / "clip.mp4", torch.zeros(1, 1, 1, 3), 8)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("write", "suffix"), [(write_mp4, ".mp4"), (write_webm, ".webm"), (write_mov, ".mov")])
+def test_an_encoder_that_cannot_write_is_not_believed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], write: Any, suffix: str
+) -> None:
+    """No file may be larger than a limit, as on a full disk: ffmpeg ends, and imageio says nothing."""
+    resource = pytest.importorskip("resource")
+    frames = torch.rand(12, 128, 128, 3, generator=torch.Generator().manual_seed(0))
+    path = tmp_path / f"clip{suffix}"
+    path.write_bytes(b"what was there before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(CannotWrite, match=path.name):
+            write(path, frames, 8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == b"what was there before" and list(tmp_path.iterdir()) == [path]
+    assert capfd.readouterr().err == ""

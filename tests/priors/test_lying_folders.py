@@ -108,6 +108,50 @@ def test_weights_of_other_shapes(copied: Callable[[str], Path], family: str) -> 
         load(family, folder)
 
 
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int32, torch.complex64])
+@pytest.mark.parametrize(
+    ("family", "part"), [("points", "points"), ("video", "text_encoder"), ("video", "vae"), ("wan", "transformer")]
+)
+def test_weights_that_are_no_floating_point_numbers(
+    copied: Callable[[str], Path], family: str, part: str, kind: torch.dtype
+) -> None:
+    folder = copied(family)
+    path = next((folder / part).glob("*.safetensors"))
+    save_file({name: tensor.to(kind) for name, tensor in load_file(path).items()}, path, {"format": "pt"})
+    with pytest.raises(BadInput, match="floating-point"):
+        load(family, folder)
+
+
+@pytest.mark.parametrize("family", ["video", "wan"])
+def test_words_beyond_those_of_the_text_encoder(copied: Callable[[str], Path], family: str) -> None:
+    folder = copied(family)
+    edit(folder / "tokenizer" / "tokenizer.json", lambda value: value["model"]["vocab"].update({"<pad>": 2**20}))
+    with pytest.raises(BadInput, match="text encoder knows"):
+        load_prior(str(folder), **(small_clips("wan") if family == "wan" else {})).encode_text(["a deer"])
+
+
+def test_a_tokenizer_that_is_not_whole(copied: Callable[[str], Path]) -> None:
+    folder = copied("video")
+    (folder / "tokenizer" / "tokenizer_config.json").unlink()
+    with pytest.raises(BadInput, match="tokenizer"):
+        load_prior(str(folder)).encode_text(["a deer"])
+
+
+def test_a_schedule_that_is_none(copied: Callable[[str], Path]) -> None:
+    folder = copied("video")
+    edit(folder / "scheduler" / "scheduler_config.json", lambda value: value.update(beta_schedule=2**31))
+    with pytest.raises(BadInput, match="video"):
+        load("video", folder)
+
+
+def test_nothing_but_the_error_is_said(copied: Callable[[str], Path], capfd: pytest.CaptureFixture[str]) -> None:
+    folder = copied("video")
+    next((folder / "vae").glob("*.safetensors")).unlink()
+    with pytest.raises(BadInput, match="vae"):
+        load("video", folder)
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("shard", ["../../secret.safetensors", "/secret.safetensors", "a\\b.safetensors", 3, None, []])
 def test_shards_that_are_no_files_of_the_folder(copied: Callable[[str], Path], shard: object) -> None:
     folder = copied("wan")
@@ -131,3 +175,18 @@ def test_an_index_that_is_no_object(copied: Callable[[str], Path], text: str) ->
     (folder / "model_index.json").write_text(text)
     with pytest.raises(BadInput, match="model_index"):
         load("points", folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+@pytest.mark.parametrize("family", ["points", "wan"])
+def test_what_may_never_end_is_not_read(copied: Callable[[str], Path], family: str) -> None:
+    folder = copied(family)
+    path = next(folder.glob("*/config.json"))
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(BadInput, match="pipe"):
+        load(family, folder)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(BadInput, match="device"):
+        load(family, folder)

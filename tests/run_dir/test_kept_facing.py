@@ -62,6 +62,21 @@ def test_it_is_found_where_it_is_not_said(tmp_path: Path, ply: Path) -> None:
     assert run.kept_facing() is None and not run.facing_png.exists()
 
 
+@pytest.mark.parametrize("harm", ["flipped", "gone"])
+def test_a_damaged_picture_is_named_and_drawn_again(tmp_path: Path, ply: Path, harm: str) -> None:
+    run, said = RunDir(tmp_path / "run"), list[Event]()
+    reconstruct(run, ReconstructConfig(), silent, file=ply)
+    whole = run.facing_png.read_bytes()
+    run.facing_png.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    if harm == "gone":
+        run.facing_png.unlink()
+    asset = status(run).stages[0]
+    assert asset.state == "complete" and "preview.png is damaged" in asset.problem
+    reconstruct(run, ReconstructConfig(), said.append, file=ply)
+    assert run.facing_png.read_bytes() == whole and status(run).stages[0].problem == ""
+    assert any(isinstance(event, Caution) and "preview.png" in event.text for event in said)
+
+
 def test_it_is_an_input_of_priors_that_see_points_alone(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     run.put_asset(splat(0), "a.ply", force=False)

@@ -98,6 +98,17 @@ def test_damaged_metrics_are_told(tmp_path: Path) -> None:
     assert [type(event) for event in said] == [Caution] and "metrics.jsonl" in str(said[0])
 
 
+@pytest.mark.parametrize("line", [b'{"step": 2, "l\xecss": 1.0}', b"\xff", b"3", b'{"step": "2"}', b"[" * 100_000])
+def test_metrics_of_any_bytes_stop_nothing(tmp_path: Path, line: bytes) -> None:
+    folder, said = stage(tmp_path), list[Event]()
+    (folder.path / "complete.json").unlink()
+    path = folder.path / "metrics.jsonl"
+    path.write_bytes(line + b"\n" + path.read_bytes())
+    assert begin(folder, said).resume_step == 4
+    assert [type(event) for event in said] == [Caution] and "metrics.jsonl" in str(said[0])
+    assert path.read_text().count('"loss": 1.0') == 2
+
+
 def test_a_stage_that_goes_on_is_not_taken_for_damaged(tmp_path: Path) -> None:
     """Between a finished stage and its farther end its files change."""
     folder, said = stage(tmp_path), list[Event]()

@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from stages.files import write_tensors
+from stages.files import check_kinds, write_tensors
 from stages.geometry.trajectories import NUM_FUNCTIONS
 from stages.priors.sizes import check_sizes
 
@@ -169,6 +169,7 @@ class AnimusPointsModel(nn.Module):
         of damaged files, ``check_sizes`` of what cannot be, and torch of weights that are missing or of other shapes.
         """
         check_sizes(folder)
+        check_kinds(folder)
         told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         config = NetworkConfig(**{name: value for name, value in told.items() if not name.startswith("_")})
         weights = load_file(folder / WEIGHTS)

@@ -27,7 +27,7 @@ from stages.events import Caution, Note, Report
 from stages.gaussians import Frames, Gaussians
 from stages.gaussians.spread import spread_points
 from stages.geometry.rigid import kept_rigid
-from stages.geometry.trajectories import NUM_FRAMES, basis_of
+from stages.geometry.trajectories import NUM_FRAMES, NUM_FUNCTIONS, basis_of
 from stages.priors.find import POINTS_PIPELINE
 from stages.priors.points.model import CHANNELS, Manner, PointsModel, Told, Verb
 from stages.priors.points.network import AnimusPointsModel
@@ -277,12 +277,25 @@ class PointsPrior:
     def load(name: str, folder: Path, index: Mapping[str, Any], device: torch.device | str) -> PointsPrior:
         """The prior in ``folder``. Raises as ``AnimusPointsModel.load``, and ``KeyError`` and the like of the index."""
         network = AnimusPointsModel.load(folder / "points").float()
-        verbs = [Verb(*verb) for verb in index["verbs"]]
+        verbs = [_verb(*said) for said in index["verbs"]]
         manners = [Manner(*manner) for manner in index["manners"]]
+        told = [verb.name for verb in verbs], [manner.name for manner in manners]
+        if told != (list(network.config.verbs), list(network.config.manners)):
+            raise ValueError("its verbs or manners are not those of its network")
+        scales = torch.tensor(index["scales"], dtype=torch.float32)
+        if scales.shape != (2, NUM_FUNCTIONS) or not (scales.isfinite() & (scales > 0.0)).all():
+            raise ValueError(f"scales are not 2 times {NUM_FUNCTIONS} numbers above 0")
         unfamiliar = math.inf if index["unfamiliar"] is None else float(index["unfamiliar"])
-        return PointsPrior(
-            name, PointsModel(network, verbs, manners, torch.tensor(index["scales"]), unfamiliar), device
-        )
+        return PointsPrior(name, PointsModel(network, verbs, manners, scales, unfamiliar), device)
+
+
+def _verb(name: Any, cyclic: Any, seconds: Any) -> Verb:
+    """A verb as an index tells of it. Raises ``ValueError``."""
+    if not (isinstance(name, str) and isinstance(cyclic, bool) and isinstance(seconds, (int, float))):
+        raise ValueError(f"a verb is a word, true or false and its seconds, not {[name, cyclic, seconds]}")
+    if not 0.0 < seconds < math.inf:
+        raise ValueError(f"the verb {name} lasts {seconds} seconds")
+    return Verb(name, cyclic, float(seconds))
 
 
 def sees_points(prior: Any) -> TypeGuard[PointsPrior]:

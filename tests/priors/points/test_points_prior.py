@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,26 @@ def test_a_folder_gives_the_same_prior_and_a_damaged_one_is_named(tmp_path: Path
     (tmp_path / "prior" / "points" / "diffusion_pytorch_model.safetensors").write_bytes(b"no")
     with pytest.raises(BadInput, match="prior"):
         load_prior(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("verbs", [["walk", "", 1.0], ["jump", False, 0.8], ["static", False, 1.0]]),
+        ("verbs", [["walk", True, -1.0], ["jump", False, 0.8], ["static", False, 1.0]]),
+        ("verbs", [["walk", True, 10**400], ["jump", False, 0.8], ["static", False, 1.0]]),
+        ("verbs", [["walk", True, 1.0]]),
+        ("manners", []),
+        ("scales", [[0.1]]),
+        ("scales", [[0.0] * NUM_FUNCTIONS] * 2),
+        ("unfamiliar", "very"),
+    ],
+)
+def test_an_index_that_lies_is_named(tmp_path: Path, name: str, said: object) -> None:
+    index = Path(save_tiny(tmp_path)) / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {name: said}))
+    with pytest.raises(BadInput, match=str(tmp_path)):
+        load_prior(str(tmp_path))
 
 
 def test_varied_samples_differ_and_say_in_whose_manner_they_are() -> None:

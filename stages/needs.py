@@ -50,7 +50,7 @@ NEEDS = {
 }
 """Command -> what it needs."""
 
-PHOTOS = Need(190, 2.0 * 4 * FLOAT, 3000)
+PHOTOS = Need(230, 2.0 * 4 * FLOAT, 3000)
 """Of ``reconstruct`` from photos: "asset" is a pixel of all photos, of four values."""
 
 VIDEO = {"sample": 100.0, "fit-lora": 1200.0, "distill": 250.0, "refine": 250.0}

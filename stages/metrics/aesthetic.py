@@ -43,6 +43,8 @@ def _layers(tensors: dict[str, Tensor], path: Path) -> list[tuple[Tensor, Tensor
     names.sort(key=lambda name: [int(digits) for digits in re.findall(r"\d+", name)])
     if not names or set(tensors) != {f"{name}{kind}" for name in names for kind in ("weight", "bias")}:
         raise _not_a_head(path, "it has not a weight and a bias for each layer and nothing else")
+    if not all(tensor.is_floating_point() for tensor in tensors.values()):
+        raise _not_a_head(path, "its weights are no floating-point numbers")
     layers = [(tensors[f"{name}weight"].float(), tensors[f"{name}bias"].float()) for name in names]
     if any(weight.dim() != 2 or bias.shape != weight.shape[:1] for weight, bias in layers):
         raise _not_a_head(path, "its layers are not linear ones")

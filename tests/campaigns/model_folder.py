@@ -213,6 +213,7 @@ def _clean(folder: Path) -> None:
 def run(journal: Journal, count: int | None, seed: int, models: Sequence[str] = tuple(MODELS)) -> dict[str, Any]:
     """Lies about the files of ``models``: all, or ``count`` of each."""
     answers, told = {}, {}
+    by_kind = Counter[str]()
     with tempfile.TemporaryDirectory() as folder, Program() as program:
         liars = Liars(program, Path(folder))
         for name in models:
@@ -221,10 +222,10 @@ def run(journal: Journal, count: int | None, seed: int, models: Sequence[str] = 
             told[name] = len(lies)
             for at in sorted(rng.permutation(len(lies))[:count]):
                 key = f"{name}, {lies[at].key}"
+                by_kind[name] += 1
                 answers[key] = journal.answer(key, lambda name=name, lie=lies[at]: liars.one(name, lie))  # type: ignore[misc]
-    by_kind = {name: sum(key.startswith(f"{name}, ") for key in answers) for name in models}
     how = Counter(answer["how"] for answer in answers.values())
     codes = Counter(str(answer["code"]) for answer in answers.values())
     return {
-        **summary(answers), "by_kind": by_kind, "of": told, "how": dict(how), "by_exit_code": dict(codes),
+        **summary(answers), "by_kind": dict(by_kind), "of": told, "how": dict(how), "by_exit_code": dict(codes),
     }  # fmt: skip

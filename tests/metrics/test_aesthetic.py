@@ -53,6 +53,7 @@ def test_five_layers_as_the_published_module(tmp_path: Path) -> None:
         {"weight": torch.ones(1, 4, 1), "bias": torch.ones(1)},
         {"0.weight": torch.ones(3, 4), "0.bias": torch.ones(3), "1.weight": torch.ones(1, 2), "1.bias": torch.ones(1)},
         {"mean": torch.ones(1)},
+        {"weight": torch.ones(1, 4, dtype=torch.uint8), "bias": torch.ones(1)},
     ],
 )
 def test_refuses_what_is_no_head(tensors: dict[str, torch.Tensor], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchmetrics.functional.multimodal import clip_score
 from transformers import AutoTokenizer, CLIPModel, ViTModel
@@ -26,6 +26,7 @@ from stages.metrics.inception import Inception
 from stages.metrics.pretrained import ClipEncoder, Dino
 from stages.metrics.scripted import I3D, Amt, Raft
 from stages.metrics.video import is_dynamic, mean_cosine, smoothness
+from stages.metrics.weights import fill
 from tests.metrics import tiny_networks as tiny
 
 
@@ -232,3 +233,15 @@ def _small(folder: Path) -> None:
 
 def _short(folder: Path) -> None:
     I3D(tiny.save_script(folder / "i3d.pt", tiny.TinyI3D()), "cpu").videos(pictures(3)[None])
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.complex64])
+def test_weights_that_are_no_floating_point_numbers_are_named(tmp_path: Path, kind: torch.dtype) -> None:
+    tensors = {name: tensor.to(kind) for name, tensor in nn.Linear(2, 3).state_dict().items()}
+    with pytest.raises(BadInput, match=r"a\.pth .*has a (weight|bias) of"):
+        fill(nn.Linear(2, 3), tensors, tmp_path / "a.pth", "a layer")
+    folder = tiny.save_vit(tmp_path / "vit")
+    path = folder / "model.safetensors"
+    save_file({name: tensor.to(kind) for name, tensor in load_file(path).items()}, path, {"format": "pt"})
+    with pytest.raises(BadInput, match="floating-point"):
+        Dino(str(folder), "cpu")

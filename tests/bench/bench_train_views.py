@@ -1,6 +1,6 @@
 """How well a small new model of views learns two bodies: gain over frame 0 repeated, and whether views agree.
 
-    python -m tests.bench.bench_train_views [--steps 2400] [--learning-rate 3e-3]
+    python -m tests.bench.bench_train_views [--steps 1800] [--learning-rate 3e-3]
 
 A fox and a deer make two motions each under one sentence and from one picture: which is left open, so that views that
 are sampled alone choose each for itself. All four clips are trained on. The last line is JSON; of each sample:
@@ -51,7 +51,7 @@ Deer.glb,AnimalArmature|Attack_Kick,a deer moves,moves,AnimalArmature|Idle
 def main() -> None:
     """Train, sample, write ``results/train_views.json``."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=1800)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     options = parser.parse_args()
     with TemporaryDirectory() as name:

@@ -15,6 +15,7 @@ from tests.campaigns.flips import FINISHED, Flips
 from tests.campaigns.journal import Journal, summary
 from tests.campaigns.kill import Kills
 from tests.campaigns.lies import Lie, lies_of
+from tests.campaigns.memory import Rooms
 from tests.campaigns.model_folder import Liars, judged
 from tests.campaigns.program import Ended, Program
 from tests.campaigns.tried import SPLAT, STAGES, Bases, contents, copy, differences
@@ -71,6 +72,16 @@ def test_folders_that_lie(program: Program, bases: Bases, tmp_path: Path) -> Non
         if lie.file.endswith(".safetensors") and lie.name in chosen:
             answer = liars.one("points", lie)
             assert answer["well"] and answer["how"] == chosen[lie.name], (lie.name, answer)
+
+
+def test_little_memory(program: Program, bases: Bases, tmp_path: Path) -> None:
+    rooms = Rooms(program, tmp_path)
+    rooms.bases = bases
+    tries = [("distill, points", 100), ("render 40 frames of 512 pixels", 150), ("export splats", 300)]
+    answers = [rooms.one(*one) for one in tries]
+    assert all(answer["well"] for answer in answers), answers
+    assert [answer["ended"] for answer in answers] == ["before", "before", "worked"]
+    assert answers[1]["fits"].startswith("--size ")
 
 
 def test_a_lie_that_is_believed_is_seen(tmp_path: Path) -> None:

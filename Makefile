@@ -12,7 +12,7 @@ CAMPAIGN := all# or one, with options: "kill --count 20"
 PUBLISHED := # options of bench-published, such as --model THUDM/CogVideoX-5b
 ONE_THREAD := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: demo test test-slow pictures check bench bench-ablation bench-busy bench-evaluations bench-exact bench-exact-points bench-memory bench-orientation bench-player bench-points bench-published bench-raster bench-skeleton bench-step bench-undecided bench-verbs bench-views campaign fuzz readers samples wheel clean gpu
+.PHONY: demo test test-slow pictures check bench bench-ablation bench-busy bench-evaluations bench-exact bench-exact-points bench-memory bench-needs bench-orientation bench-player bench-points bench-published bench-raster bench-skeleton bench-step bench-undecided bench-verbs bench-views campaign fuzz readers samples wheel clean gpu
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -67,6 +67,9 @@ bench-raster: $(STAMP)  ## rasterizer backends; the last line is JSON
 
 bench-step: $(STAMP)  ## the parts of a distill step; the last line is JSON
 	@$(BIN)/python -m tests.bench.bench_step
+
+bench-needs: $(STAMP)  ## main memory that each stage takes, beside its own estimate; the last line is JSON
+	@$(ONE_THREAD) $(BIN)/python -m tests.bench.bench_needs
 
 bench-busy: $(STAMP)  ## a short distill alone and beside two busy loops; the last line is JSON
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m tests.bench.bench_busy

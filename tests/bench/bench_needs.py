@@ -24,7 +24,6 @@ from stages.assets import asset_path
 from stages.gaussians import Gaussians
 from stages.gaussians.formats.ply import read_ply, write_ply
 from tests.bench.record import RESULTS, finish
-from tests.e2e.test_photos import write_capture
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -151,6 +150,8 @@ def main() -> None:
     """See the module."""
     if sys.argv[1:2] == ["--probe"]:
         probe(sys.argv[2:])
+    from tests.e2e.test_photos import write_capture  # not in the processes that are measured
+
     parser = argparse.ArgumentParser(prog="python -m tests.bench.bench_needs")
     parser.add_argument("--only", nargs="*", default=[], help="stages whose figures are taken anew")
     only = parser.parse_args().only

@@ -20,18 +20,23 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors in ``path``. Raises ``BadInput``: no such file, damaged, or not a plain collection of tensors."""
+    """The tensors in ``path``. Raises ``BadInput``: no such file, damaged, not finite, or not a plain collection of
+    tensors."""
     _must_exist(path)
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
+            tensors = load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, safetensors and torch raise their own kinds for a damaged file
         raise BadInput(f"{path} cannot be read as weights: {first_line(error)[:160]}.", "Fetch it again.") from None
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise BadInput(
             f"{path} is not a plain collection of weights.", "Give the weights only, not a whole checkpoint."
         )
+    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if broken:
+        raise BadInput(f"{path} holds NaN or infinity in {broken[0]}.", "Fetch it again, or name another file.")
     return tensors
 
 

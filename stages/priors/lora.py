@@ -103,6 +103,8 @@ def load_adapter(denoiser: nn.Module, tensors: Mapping[str, Tensor], metadata: M
         raise CorruptCheckpoint(
             f"The LoRA's {others[0]} are no floating-point numbers.", "Run: animus3d fit-lora --force"
         )
+    if broken := sorted(name for name, tensor in tensors.items() if not tensor.isfinite().all()):
+        raise CorruptCheckpoint(f"The LoRA's {broken[0]} hold NaN or infinity.", "Run: animus3d fit-lora --force")
     add_adapter(denoiser, rank=int(metadata["rank"]), alpha=float(metadata["alpha"]), seed=0)
     try:
         outcome: Any = set_peft_model_state_dict(denoiser, dict(tensors))

@@ -26,7 +26,7 @@ from stages.metrics.inception import Inception
 from stages.metrics.pretrained import ClipEncoder, Dino
 from stages.metrics.scripted import I3D, Amt, Raft
 from stages.metrics.video import is_dynamic, mean_cosine, smoothness
-from stages.metrics.weights import fill
+from stages.metrics.weights import fill, read_weights
 from tests.metrics import tiny_networks as tiny
 
 
@@ -245,3 +245,14 @@ def test_weights_that_are_no_floating_point_numbers_are_named(tmp_path: Path, ki
     save_file({name: tensor.to(kind) for name, tensor in load_file(path).items()}, path, {"format": "pt"})
     with pytest.raises(BadInput, match="floating-point"):
         Dino(str(folder), "cpu")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_weights_that_are_not_finite_are_named(tmp_path: Path, suffix: str) -> None:
+    path, tensors = tmp_path / f"a{suffix}", {"weight": torch.ones(2, 3), "bias": torch.tensor([0.0, float("nan")])}
+    if suffix == ".pth":
+        torch.save(tensors, path)
+    else:
+        save_file(tensors, path)
+    with pytest.raises(BadInput, match=r"NaN or infinity in bias"):
+        read_weights(path)

@@ -123,6 +123,9 @@ def test_a_lora_of_another_prior_is_refused() -> None:
     tensors = {name: torch.zeros(3, 3) for name in adapter_tensors(prior.denoiser)}
     with pytest.raises(AnimusError, match="does not fit"):
         load_adapter(tiny_prior().denoiser, tensors, {"rank": "2", "alpha": "2.0"})
+    tensors = {name: torch.full_like(tensor, float("inf")) for name, tensor in adapter_tensors(prior.denoiser).items()}
+    with pytest.raises(AnimusError, match="NaN or infinity"):
+        load_adapter(tiny_prior().denoiser, tensors, {"rank": "2", "alpha": "2.0"})
 
 
 def test_bad_folders_say_what_is_wrong(tmp_path: Path) -> None:

@@ -53,12 +53,12 @@ def engine_of(
     import torch
 
     from stages.jobs.engines.here import Here
-    from stages.memory import memory_bytes
+    from stages.memory import free_bytes
     from stages.threads import choose
 
     cards = torch.cuda.device_count() if device == "auto" and torch.cuda.is_available() else 0
     cores = choose().count
-    memory = memory_bytes()
+    memory = free_bytes()
     fitting = cores if memory is None else max(1, min(cores, memory // WORKER_BYTES))
     slots = workers or cards or fitting
     return Here(do, slots, threads=max(1, cores // slots), cards=cards)

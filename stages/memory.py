@@ -1,4 +1,4 @@
-"""How much memory this process may use, how much of it is left, and what to say where that is too little.
+"""How much memory is left for this process, and what to say where that is too little.
 
 A system that runs out of memory ends a process without a word, or swaps for hours. So a stage compares what it is going
 to need (``stages.needs``) with what is left, before its first step.
@@ -6,7 +6,6 @@ to need (``stages.needs``) with what is left, before its first step.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,17 +22,6 @@ VERSIONS = (
 """Of a container: its quota, what it uses, and the line of ``memory.stat`` about files that give way."""
 LIMITS = (("RLIMIT_DATA", "VmData:"), ("RLIMIT_AS", "VmSize:"))
 """Of a process (``ulimit -d``, ``-v``), and what of it is used."""
-
-
-def memory_bytes(root: Path = CGROUP) -> int | None:
-    """The machine's memory, or what the container's quota leaves of it; None where the system does not say."""
-    try:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows
-        return None
-    for quota, _, _ in VERSIONS:
-        there = min(there, _number(root / quota) or there)
-    return there if there > 0 else None
 
 
 def free_bytes(root: Path = CGROUP) -> int | None:

@@ -9,20 +9,9 @@ from pathlib import Path
 import pytest
 
 from stages.errors import NotAvailable
-from stages.memory import Knob, check_memory, free_bytes, memory_bytes
+from stages.memory import Knob, check_memory, free_bytes
 
 MB, ROOT = 10**6, Path(__file__).parent.parent
-
-
-@pytest.mark.parametrize(("name", "text"), [("memory.max", "1000\n"), ("memory/memory.limit_in_bytes", "1000\n")])
-def test_the_quota_of_a_container_counts(tmp_path: Path, name: str, text: str) -> None:
-    whole = memory_bytes(tmp_path)
-    assert whole is not None and whole > 2**20
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text(text)
-    assert memory_bytes(tmp_path) == 1000
-    (tmp_path / name).write_text("max\n")
-    assert memory_bytes(tmp_path) == whole
 
 
 @pytest.mark.parametrize(

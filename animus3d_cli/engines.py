@@ -58,7 +58,6 @@ def engine_of(
 
     cards = torch.cuda.device_count() if device == "auto" and torch.cuda.is_available() else 0
     cores = choose().count
-    memory = free_bytes()
-    fitting = cores if memory is None else max(1, min(cores, memory // WORKER_BYTES))
+    fitting = max(1, min(cores, free_bytes() // WORKER_BYTES))
     slots = workers or cards or fitting
     return Here(do, slots, threads=max(1, cores // slots), cards=cards)

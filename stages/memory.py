@@ -24,9 +24,9 @@ LIMITS = (("RLIMIT_DATA", "VmData:"), ("RLIMIT_AS", "VmSize:"))
 """Of a process (``ulimit -d``, ``-v``), and what of it is used."""
 
 
-def free_bytes(root: Path = CGROUP) -> int | None:
+def free_bytes(root: Path = CGROUP) -> int:
     """What this process can still take: the least of what the machine has left (swap included), the container's quota
-    and the limits of the process leave. None where the system does not say."""
+    and the limits of the process leave."""
     left = [psutil.virtual_memory().available + psutil.swap_memory().free, *_left_by_quotas(root), *_left_by_limits()]
     return max(0, min(left))
 
@@ -115,7 +115,7 @@ def check_memory(
     smaller: str = "",
     root: Path = CGROUP,
 ) -> None:
-    """Nothing where ``needed`` bytes are left, or the system does not say.
+    """Nothing where ``needed`` bytes are left.
 
     ``least`` are the bytes that are needed whatever it works on; where they are left, but no knob does it, ``smaller``
     says what else does.
@@ -124,7 +124,7 @@ def check_memory(
         NotAvailable: they are not left. It says with which setting the stage would fit.
     """
     room = free_bytes(root)
-    if room is None or needed <= room:
+    if needed <= room:
         return
     found = ((knob, knob.fits(room)) for knob in knobs)
     fitting = [knob.says(value) for knob, value in found if value is not None]

@@ -35,7 +35,7 @@ def test_what_a_quota_leaves(tmp_path: Path, quota: str, used: str, stat: str, l
     assert free_bytes(tmp_path) == 0
     (tmp_path / quota).write_text("max\n")
     there = free_bytes(tmp_path)
-    assert there is not None and there > 100 * MB
+    assert there > 100 * MB
 
 
 def test_what_a_limit_of_the_process_leaves(tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def run(run: RunDir, config: ExportConfig, report: Report, *, out: Path, mesh: P
     _check(config, out, mesh)
     asset = replace(load_moving_asset(run, config.source, "cpu", report), loop=config.loop)
     times = asset.times(asset.num_frames(config.frames, config.fps))
+    _check_size(asset.gaussians.num_gaussians, len(times), "Gaussians")
     require_frames(run, "export", len(times))
     if config.skinned or config.format == "bvh":
         return _export_bones(run, asset, times, config, report, out=out, mesh=mesh)
@@ -142,8 +143,7 @@ def _check(config: ExportConfig, out: Path, mesh: Path | None) -> None:
 
 
 def make_recording(asset: MovingAsset, times: Tensor, config: ExportConfig) -> Recording:
-    """Where every Gaussian is at ``times`` [T]. Raises ``BadInput`` when that would be more than memory holds."""
-    _check_size(asset.gaussians.num_gaussians, len(times), "Gaussians")
+    """Where every Gaussian is at ``times`` [T]."""
     return Recording(
         frames=asset.in_file(asset.at(times)),
         fps=config.fps,

@@ -19,7 +19,7 @@ from tests.priors.points.tiny import save_tiny
 ROOT = Path(__file__).parent.parent
 HIDDEN = """
 import os, sys
-import concurrent.futures.process, multiprocessing.util, subprocess  # these have a part for each system
+import concurrent.futures.process, multiprocessing.util, subprocess, psutil  # these have a part for each system
 try:
     import fcntl
 except ImportError:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stages.errors import BadInput
+from stages.errors import BadInput, NotAvailable
 from stages.events import silent
 from stages.gaussians import Gaussians
 from stages.gaussians.normalised import normalised
@@ -124,11 +124,13 @@ def test_odd_videos_are_padded_and_what_cannot_be_is_one_line(run: RunDir, tmp_p
     render(run, replace(config, width=34, height=18), told.append, out=tmp_path / "clip.mp4")
     assert "padded" not in said(told)
     render(run, replace(config, width=1, height=1), silent, out=tmp_path / "dot.png")
-    for frames, width, height, word in ((2, 1, 1, "1 x 1"), (31, 10**6, 10**6, "744,000 GB"), (2, 17000, 32, "17000")):
+    for frames, width, height, word in ((2, 1, 1, "1 x 1"), (31, 10**6, 10**6, "1000000 x"), (2, 17000, 32, "17000")):
         wrong = replace(config, frames=frames, width=width, height=height)
         with pytest.raises(BadInput) as caught:
             render(run, wrong, silent, out=tmp_path / "no.mp4")
         assert word in caught.value.what
+    with pytest.raises(NotAvailable, match=r"render needs about .* GB of memory, .* It fits with --size "):
+        render(run, replace(config, frames=31, width=10**6, height=10**6), silent, out=tmp_path / "no.png")
     assert not list(tmp_path.glob("no*"))
 
 

@@ -45,7 +45,7 @@ NEEDS = {
     "refine": Need(380, 6.0, 100),
     "track": Need(400, 4.0),
     "render": Need(70, 5.0, 400),
-    "export": Need(90, 14.0, 400),
+    "export": Need(110, 14.0, 400),
     "eval": Need(450, 5.0, 350),
 }
 """Command -> what it needs."""

@@ -9,7 +9,7 @@
     ├── RunLocked               6   another command is working on the run directory
     ├── CannotWrite             7   disk full, read-only, no permission
     ├── CorruptCheckpoint       8   a checkpoint or result in the run cannot be read
-    ├── NotAvailable            9   a backend, package or model that is not on this machine
+    ├── NotAvailable            9   a backend, package, model or memory that is not on this machine
     ├── NotFinite              10   a result holds NaN or infinity
     └── SomeFailed             11   some jobs of a batch have failed; the others are done
 
@@ -79,7 +79,7 @@ class CorruptCheckpoint(AnimusError):
 
 
 class NotAvailable(AnimusError):
-    """A backend, package or model is not on this machine."""
+    """A backend, package, model or as much memory is not on this machine."""
 
     exit_code = 9
 

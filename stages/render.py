@@ -88,7 +88,7 @@ def run(run: RunDir, config: RenderConfig, report: Report, *, out: Path | None =
         background = visible_background(asset.gaussians, report)
     standing = travel(asset, times, config)
     if suffix != ".ply":
-        require_frames(run, standing, config, out)
+        must_fit(run, standing, config, out)
     if config.camera is not None and config.width is None and file_size(config.camera) is not None:
         report(Note(f"{standing[0].width} x {standing[0].height}, as {config.camera} says; --size says otherwise."))
     cameras = follow(standing, body_path(asset, times, config)[0]) if config.follow else standing
@@ -147,7 +147,7 @@ def check(config: RenderConfig, out: Path) -> Tensor | None:
     return background
 
 
-def require_frames(run: RunDir, cameras: list[Camera], config: RenderConfig, out: Path) -> None:
+def must_fit(run: RunDir, cameras: list[Camera], config: RenderConfig, out: Path) -> None:
     """Raise when the frames, one a camera, would not fit into such a video (``BadInput``), or not into what is left of
     the memory (``NotAvailable``)."""
     width, height = cameras[0].width, cameras[0].height

@@ -1,12 +1,12 @@
 """reconstruct: any asset becomes the canonical splat of a run.
 
     animus3d reconstruct asset.ply
-    animus3d reconstruct capture.spz --up-axis -y --largest
+    animus3d reconstruct capture.spz --up-axis -y --drop-floor --largest
     animus3d reconstruct animal.glb --num-gaussians 8000 --pose Idle@0.5
 
 1. Read and check a splat, or sample a mesh, with soft light on its colours.
 2. Mirror it if asked, and turn it so that it stands: y up.
-3. Drop what is not the asset: floaters, what is outside a crop, what is not connected.
+3. Drop what is not the asset: floaters, what is outside a crop, the floor, what is not connected.
 4. Centre and scale it.
 5. Write ``asset/canonical.ply``, which every other stage works on.
 6. Find where it faces, for priors that see points in the frame of the body.
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import torch
 from torch import Tensor
 
 from stages.conventions import step_generator
@@ -26,6 +27,7 @@ from stages.events import Caution, Note, Report, Wrote
 from stages.facing.keep import keep_facing
 from stages.gaussians import Gaussians, cleaning
 from stages.gaussians.facing import AUTO, parse_facing
+from stages.gaussians.floor import floor_of
 from stages.gaussians.formats import READERS, is_mesh, read_splat, splat_format
 from stages.gaussians.normalised import snap_scales
 from stages.gaussians.transform import centre, looks_upside_down, mirror, rescale, turn_upright
@@ -51,6 +53,7 @@ class ReconstructConfig:
     min_opacity: float = 0.0  # drop fainter Gaussians
     max_size: float | None = None  # drop Gaussians longer than this fraction of the asset's diagonal
     crop: tuple[float, ...] = ()  # keep a ball (r, or x y z r) or a box (its low and its high corner)
+    drop_floor: bool = False  # drop the flat floor that it stands on
     largest: bool = False  # keep the largest connected body that is not a flat sheet
     center: bool = False  # the middle of the box comes to the origin
     scale: float = 1.0  # after centring
@@ -218,6 +221,16 @@ def _clean(gaussians: Gaussians, config: ReconstructConfig, report: Report) -> G
         drop(cleaning.small(gaussians, config.max_size), f"--max-size {config.max_size:g}")
     if config.crop:
         drop(cleaning.inside(gaussians, config.crop), f"--crop {','.join(f'{number:g}' for number in config.crop)}")
+    floor = floor_of(gaussians)
+    if config.drop_floor:
+        drop(torch.ones_like(gaussians.opacities, dtype=torch.bool) if floor is None else ~floor, "--drop-floor")
     if config.largest:
         drop(cleaning.largest_body(gaussians), "--largest")
+    elif floor is not None and not config.drop_floor:
+        report(
+            Caution(
+                f"{int(floor.sum()):,} of {gaussians.num_gaussians:,} Gaussians are a flat floor, which would move with "
+                "the body: --drop-floor leaves it out."
+            )
+        )
     return gaussians

@@ -112,6 +112,9 @@ def command(
             show_default=False,
         ),
     ] = None,
+    drop_floor: Annotated[
+        bool, typer.Option("--drop-floor", help="Drop the flat floor that it stands on, and what lies below it.")
+    ] = False,
     largest: Annotated[
         bool,
         typer.Option("--largest", help="Keep the largest connected body; floors and other flat sheets do not count."),
@@ -147,7 +150,7 @@ def command(
     Reads FILE, writes asset/canonical.ply, which every later stage works on, and asset/preview.png, which shows where
     it faces. Next: animus3d sample, or distill
 
-    Example: animus3d reconstruct capture.spz --up-axis -y --largest
+    Example: animus3d reconstruct capture.spz --up-axis -y --drop-floor --largest
 
     Example: animus3d reconstruct photos/ --num-gaussians 10000
     """
@@ -157,7 +160,7 @@ def command(
     placing = {
         "pose": pose, "texture": str(texture) if texture else None, "shading": shading, "flip": flip,
         "min_opacity": min_opacity, "max_size": max_size, "crop": _numbers(crop),
-        "largest": largest or None, "center": center or None,
+        "drop_floor": drop_floor or None, "largest": largest or None, "center": center or None,
         "scale": scale,
     }  # fmt: skip
     fitting = {"steps": steps, "device": device, "raster": raster}

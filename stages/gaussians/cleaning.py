@@ -54,23 +54,28 @@ def inside(gaussians: Gaussians, crop: tuple[float, ...]) -> Tensor:
 
 
 def largest_body(gaussians: Gaussians) -> Tensor:
-    """The connected body of most Gaussians that is not a flat sheet (or is, where there are only sheets).
+    """The connected body of most Gaussians that is not a flat sheet (or is, where there are only sheets)."""
+    if gaussians.num_gaussians < 3:
+        return torch.ones(gaussians.num_gaussians, dtype=torch.bool)
+    label = pieces(gaussians)
+    by_size = label.bincount().argsort(descending=True)
+    bodies = (label == body for body in by_size[:16])
+    return next((body for body in bodies if not _is_sheet(gaussians.means[body])), label == by_size[0])
+
+
+def pieces(gaussians: Gaussians) -> Tensor:
+    """The number [N] of the connected piece to which each of at least three Gaussians belongs.
 
     Two Gaussians are connected when one is among the nearest neighbours of the other and they are near by ``LINK`` or
     by ``REACH``.
     """
     num = gaussians.num_gaussians
-    if num < 3:
-        return torch.ones(num, dtype=torch.bool)
     indices, distances = nearest_neighbours(gaussians.means, NEIGHBOURS)
     width = gaussians.scales.median(dim=-1).values
     limit = (REACH * torch.minimum(width[:, None], width[indices])).clamp(min=float(LINK * distances[:, 0].median()))
     rows, columns = (distances <= limit).nonzero(as_tuple=True)
     links = coo_array((torch.ones(len(rows)), (rows, indices[rows, columns])), shape=(num, num))
-    label = torch.from_numpy(connected_components(links, directed=False)[1])
-    by_size = label.bincount().argsort(descending=True)
-    bodies = (label == body for body in by_size[:16])
-    return next((body for body in bodies if not _is_sheet(gaussians.means[body])), label == by_size[0])
+    return torch.from_numpy(connected_components(links, directed=False)[1])
 
 
 def _is_sheet(points: Tensor) -> bool:

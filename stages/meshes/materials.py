@@ -51,6 +51,9 @@ def read_paint(file: GltfFile, part: Primitive) -> Paint:
         uv = _places(file, primitive, faces)
     mode = material.alphaMode or "OPAQUE"
     cutoff = 0.5 if material.alphaCutoff is None else float(material.alphaCutoff)
+    if mode == "MASK" and factor[3] < cutoff:  # a texture and vertices only make alpha less
+        file.tell("A material that its own mask would hide whole is taken as opaque: converters write such by mistake.")
+        mode = "OPAQUE"
     return Paint(
         factor=torch.tensor(_in_range(file, factor), dtype=torch.float32),
         tint=tint,

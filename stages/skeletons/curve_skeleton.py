@@ -32,6 +32,8 @@ MOST_VOXELS = 60_000
 """That a body may fill: thick ones have larger voxels."""
 MOST_OF_IT = 0.6
 """Of what is filled, in one piece; with less there are several bodies."""
+CRUMB = 0.01
+"""A piece apart that fills less than this share is left out."""
 FIELD = "A field suits it better: animus3d distill without --motion skeleton."
 MARGIN = 2
 """Empty voxels around the body."""
@@ -49,7 +51,7 @@ def curve_skeleton(places: Array, triangles: Array) -> nx.Graph:
 
     Its nodes have ``at`` [3], ``radius``, how far the surface is from there, and ``share``, how much of the body's
     volume is nearest to them; tips have an ``end`` [3], the middle of the limb's end. Parts of the surface may stand in
-    each other; those apart from the largest are left out.
+    each other; those that stand apart, as a robot's arms may, hang on what is nearest.
 
     Raises ``BadInput``: the surface is in several pieces, none of which is most of it.
     """
@@ -76,7 +78,7 @@ def curve_skeleton(places: Array, triangles: Array) -> nx.Graph:
 
 
 def solid(places: Array, triangles: Array) -> tuple[Array, Array, float]:
-    """The voxels [X, Y, Z] that the largest piece of a body fills, the centre [3] of voxel 0, 0, 0 and their size.
+    """The voxels [X, Y, Z] that a body fills, in one piece, the centre [3] of voxel 0, 0, 0 and their size.
 
     Raises ``BadInput``: the largest piece is not most of it.
     """
@@ -90,7 +92,28 @@ def solid(places: Array, triangles: Array) -> tuple[Array, Array, float]:
             f"The surface is {len(sizes)} separate pieces, none of which is most of it.",
             "A skeleton needs one body: join the pieces, or animate with a field (distill without --motion skeleton).",
         )
-    return parts == 1 + sizes.argmax(), origin, step
+    return _joined(parts, sizes), origin, step
+
+
+def _joined(parts: Array, sizes: Array) -> Array:
+    """The largest of the ``parts`` [X, Y, Z], numbered from 1, and the others of some size, the nearest first, each
+    by a bridge where it comes nearest."""
+    body = parts == 1 + sizes.argmax()
+    apart = [np.argwhere(parts == 1 + part) for part in np.flatnonzero(sizes >= CRUMB * sizes.sum())]
+    apart = [cells for cells in apart if not body[tuple(cells[0])]]
+    while apart:
+        cells = np.argwhere(body)
+        found = [cKDTree(cells).query(piece) for piece in apart]
+        nearest = min(range(len(apart)), key=lambda k: float(found[k][0].min()))
+        away, onto = found[nearest]
+        piece = apart.pop(nearest)
+        start, end = piece[away.argmin()], cells[onto[away.argmin()]]
+        steps = np.linspace(start, end, 2 * int(np.ceil(away.min())) + 1)
+        bridge = np.zeros_like(body)
+        bridge[tuple(np.round(steps).astype(np.int64).T)] = True
+        body |= ndimage.binary_dilation(bridge, np.ones((3, 3, 3)))
+        body[tuple(piece.T)] = True
+    return body
 
 
 def _filled(places: Array, triangles: Array, along: float) -> tuple[Array, Array, float]:

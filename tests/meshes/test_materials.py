@@ -137,6 +137,21 @@ def test_what_is_masked_has_no_gaussians(tmp_path: Path) -> None:
     torch.testing.assert_close(colors_at(made.write_glb(path), FOUR), quarters(".gby"), equal_nan=True)
 
 
+def test_a_mask_that_would_hide_a_whole_material_is_taken_as_opaque(tmp_path: Path) -> None:
+    """Quaternius' Animated Men have such ones: alpha 0 of everything but the tie."""
+    made, told = Gltf.square(), []
+    made.material({"pbrMetallicRoughness": {"baseColorFactor": [1.0, 0.2, 0.0, 0.0]}, "alphaMode": "MASK"})
+    path = made.write_glb(tmp_path / "a.glb")
+    asset = load_asset(path, ReconstructConfig(num_gaussians=50, shading=0.0), told.append)
+    assert asset.num_gaussians == 50 and bool((asset.opacities > 0.9).all())
+    torch.testing.assert_close(sh0_to_rgb(asset.sh[0, 0]), torch.tensor([1.0, srgb(0.2), 0.0]), atol=1e-5, rtol=0)
+    assert "taken as opaque" in told[0].text
+    made.json["materials"][0]["alphaCutoff"] = 0.0  # hides nothing
+    told.clear()
+    load_asset(made.write_glb(path), ReconstructConfig(num_gaussians=50), told.append)
+    assert not told
+
+
 def test_what_a_file_names_and_lacks_is_told(tmp_path: Path) -> None:
     """And a picture can still be put on, where the file says where."""
     made, told = Gltf.square(), []

@@ -22,7 +22,7 @@ FRAMES, SIDE, MS = 24, 240, 70
 RECIPES = {
     "deer": ("assets/splats/deer.ply", [], "a jumping deer", ["--azimuth", "70"]),
     "fox": ("assets/rigged/Fox.glb", ["--pose", "Survey@0"], "a running fox", ["--azimuth", "60"]),
-    "playbot": ("assets/splats/playbot.ply", [], "a robot nods", ["--azimuth", "25"]),
+    "playbot": ("assets/splats/playbot.ply", ["--drop-floor", "--facing", "+z"], "a robot nods", ["--azimuth", "25"]),
     "spot": ("assets/photos/spot", [], "a jumping cow", ["--azimuth", "60"]),
     "bird": ("assets/splats/bird.ply", [], "a flying bird", ["--azimuth", "35", "--orbit", "360"]),
 }

@@ -24,6 +24,8 @@ AHEAD = 0.8
 """A curve that ends in the middle of something thick goes on by this share of the radius there."""
 SAME = 0.06
 """How far a point on one limb may be from where the mirror shows the other limb, over the diagonal."""
+FINGER = 0.25
+"""A finger is no longer than this share of the diagonal."""
 POINTS = 41
 """Of a limb's line."""
 
@@ -116,29 +118,43 @@ def facing_of(surface: Array, facing_deg: float) -> Facing:
 def prune(tree: nx.Graph, least: float, facing: Facing) -> None:
     """Take out the branches that do not stand out of the body by ``least``, the shortest first; then merge forks.
 
-    The branch farthest ahead stays: a blunt head is a head.
+    The branch farthest ahead stays: a blunt head is a head. So does one whose partner on the other side stands out.
     """
-    head = max(
-        (node for node in tree if tree.degree[node] == 1),
-        key=lambda node: float(tree.nodes[node]["at"] @ facing.forward),
-    )
+    leaves = [node for node in tree if tree.degree[node] == 1]
+    head = max(leaves, key=lambda node: float(tree.nodes[node]["at"] @ facing.forward))
+    partners = _partners(tree, leaves, facing)
     while True:
-        shortest: tuple[float, list[int]] | None = None
-        for leaf in [node for node in tree if tree.degree[node] == 1]:
-            path = to_fork(tree, leaf)
-            if tree.degree[path[-1]] < 3:
-                return  # a line
-            length, radius = path_length(tree, path), tree.nodes[path[-1]]["radius"]
-            bump = length - radius < least or length < BUMP * radius
-            if leaf != head and bump and (shortest is None or length < shortest[0]):
-                shortest = length, path
-        if shortest is None:
+        paths = {leaf: to_fork(tree, leaf) for leaf in tree if tree.degree[leaf] == 1}
+        if any(tree.degree[path[-1]] < 3 for path in paths.values()):
+            return  # a line
+        lengths = {leaf: path_length(tree, path) for leaf, path in paths.items()}
+        bumps = set()
+        for leaf, length in lengths.items():
+            radius = tree.nodes[paths[leaf][-1]]["radius"]
+            if leaf != head and (length - radius < least or length < BUMP * radius):
+                bumps.add(leaf)
+        alone = [leaf for leaf in bumps if partners.get(leaf, leaf) not in lengths.keys() - bumps]
+        if not alone:
             break
-        for node in shortest[1][:-1]:
-            tree.nodes[shortest[1][-1]]["share"] += tree.nodes[node]["share"]
-            tree.remove_node(node)
+        *branch, fork = paths[min(alone, key=lambda leaf: lengths[leaf])]
+        tree.nodes[fork]["share"] += sum(tree.nodes[node]["share"] for node in branch)
+        tree.remove_nodes_from(branch)
     while (near := _nearest_forks(tree)) is not None:
         _merge(tree, near)
+
+
+def _partners(tree: nx.Graph, leaves: list[int], facing: Facing) -> dict[int, int]:
+    """Of a symmetric body's tips, those that show each other in the mirror."""
+    if not facing.symmetric:
+        return {}
+    at = np.array([tree.nodes[leaf]["at"] for leaf in leaves])
+    away, other = cKDTree(at).query(facing.mirrored(at))
+    near = SAME * float(np.linalg.norm(np.ptp(at, axis=0)))
+    return {
+        leaf: leaves[k]
+        for i, (leaf, k) in enumerate(zip(leaves, other, strict=True))
+        if away[i] <= near and k != i and other[k] == i
+    }
 
 
 def to_fork(tree: nx.Graph, start: int, onward: int | None = None) -> list[int]:
@@ -193,7 +209,7 @@ def without_fingers(tree: nx.Graph, facing: Facing, diagonal: float) -> None:
                 continue
             paths = [to_fork(tree, fork, onward) for onward in tree[fork]]
             tips = sorted((p for p in paths if tree.degree[p[-1]] == 1), key=lambda p: path_length(tree, p))
-            if len(tips) == len(paths) - 1:
+            if len(tips) == len(paths) - 1 and path_length(tree, tips[-2]) <= FINGER * diagonal:
                 for path in tips[:-1]:
                     tree.remove_nodes_from(path[1:])
                 found = True

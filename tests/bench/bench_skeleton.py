@@ -34,7 +34,7 @@ from stages.skeletons.rigged import RiggedFile, read_rigged
 from stages.skeletons.skeleton import skin
 from tests.bench import exact_bones, track_clips
 from tests.bench.record import RESULTS, finish, provenance
-from tests.skeletons.test_automatic import soles, splat, standing
+from tests.skeletons.test_automatic import robot_with_arms, soles, splat, standing
 from tests.skeletons.test_bone_heat import file_joints
 
 Figures = dict[str, Any]
@@ -89,7 +89,8 @@ def heat() -> Figures:
 
 
 def shapes() -> Figures:
-    """The largest distance of a foot from the nearest end of a limb, over the diagonal."""
+    """The largest distance of a foot from the nearest end of a limb, over the diagonal; of two robots, one without
+    arms, the limbs that are found."""
     found = {}
     for name in ("Horse.glb", "Fox.glb", "Deer.glb", "deer.ply"):
         vertices, faces = splat(name) if name.endswith(".ply") else standing(name)
@@ -100,6 +101,12 @@ def shapes() -> Figures:
         leaves = [joint for joint in range(len(joints)) if not joints.children(joint)]
         away = float(torch.cdist(soles(vertices), joints.tails[leaves]).amin(dim=1).max()) / diagonal
         found[name] = {"joints": len(joints), "farthest_foot": away, "seconds": seconds}
+    for name, surface in (("robot.ply", splat("robot.ply")), ("RobotExpressive as a splat", robot_with_arms())):
+        begun = time.perf_counter()
+        joints = find_joints(*surface)
+        seconds = time.perf_counter() - begun
+        limbs = {name.rpartition("_")[0] for name in joints.names if "arm" in name or "leg" in name}
+        found[name] = {"joints": len(joints), "limbs": sorted(limbs), "seconds": seconds}
     return found
 
 

@@ -18,6 +18,7 @@ from stages.skeletons.bone_heat import bone_heat
 from stages.skeletons.reference_mesh import reference_mesh
 from stages.skeletons.rig import Joints
 from stages.skeletons.skeleton import skin
+from stages.zoo.bodies import open_body, read_bodies
 from stages.zoo.clips import rigged_file
 from stages.zoo.rigs import rigs
 from tests.skeletons.test_bone_heat import tube
@@ -111,13 +112,57 @@ def test_where_the_body_faces_names_its_sides() -> None:
     assert torch.equal(again.heads, here.heads) and again.names == here.names
 
 
-def test_a_robot_stands_on_two_legs_and_all_its_joints_hold_surface() -> None:
+def test_a_robot_without_arms_stands_on_two_legs_and_all_its_joints_hold_surface() -> None:
+    """Leela's own file has no bone for an arm either."""
     vertices, faces = splat("robot.ply")
     joints = find_joints(vertices, faces)
     check_tree(joints)
     assert legs(joints) == {"left", "right"} and joints.names[0] == "spine_1"
     weights = bone_heat(vertices, faces, joints)
     assert (weights.amax(dim=0) > 0.5).all()
+
+
+@cache
+def robot_with_arms() -> tuple[Tensor, Tensor]:
+    """The surface around a splat of a robot whose arms stand apart from its shoulders, in a T pose."""
+    entry = next(entry for entry in read_bodies() if entry.file == "robot_RobotExpressive.glb")
+    file = open_body(entry)
+    return reference_mesh(file.gaussians(file.named_pose("rest"), 6000, torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.skipif(not read_bodies(), reason="the bodies are only in a checkout")
+def test_a_robot_with_arms_has_two_arms_and_two_legs_that_end_in_hands_and_feet() -> None:
+    vertices, faces = robot_with_arms()
+    joints = find_joints(vertices, faces)
+    check_tree(joints)
+    assert {name[:-2] for name in joints.names if "_" in name} == {
+        "spine", "left_leg", "right_leg", "left_arm", "right_arm"
+    }  # fmt: skip
+    diagonal = float((vertices.amax(dim=0) - vertices.amin(dim=0)).norm())
+    for side, way in (("left", 1.0), ("right", -1.0)):
+        tips = joints.tails[[k for k, name in enumerate(joints.names) if name.startswith(f"{side}_arm")]]
+        hand = vertices[(way * vertices[:, 0]).argmax()]
+        assert float((tips - hand).norm(dim=1).min()) < 0.05 * diagonal
+    limbs = [k for k, name in enumerate(joints.names) if "arm" in name or "leg" in name]
+    assert (bone_heat(vertices, faces, joints).amax(dim=0)[limbs] > 0.9).all()
+
+
+def test_pieces_apart_hang_on_what_is_nearest() -> None:
+    """Two short rods beside a long one, with gaps: a limb to each; a crumb gets none."""
+    rod, faces = tube()
+    rod = rod * torch.tensor([0.3, 1.0, 0.3])
+    short, sides = tube(rings=9, around=8)
+    short = short * torch.tensor([0.12, 0.3, 0.12])
+    places, triangles = [rod], [faces]
+    for x, y, size in ((0.7, 1.0, 1.0), (-0.7, 1.0, 1.0), (0.5, 0.3, 0.1)):
+        triangles.append(sides + sum(len(part) for part in places))
+        places.append(size * short + torch.tensor([x, y, 0.0]))
+    joints = find_joints(torch.cat(places), torch.cat(triangles))
+    check_tree(joints)
+    tips = joints.tails[[k for k in range(len(joints)) if not joints.children(k)]]
+    beside = tips[tips[:, 0].abs() > 0.3]
+    assert len(beside) == 2 and torch.allclose(beside[:, 0].abs(), torch.tensor(0.7), atol=0.1)
+    assert bool((beside[:, 1] > 0.9).all()) and float(beside[:, 0].sum()) == pytest.approx(0.0, abs=0.05)
 
 
 def test_a_bird_has_wings_on_both_sides() -> None:

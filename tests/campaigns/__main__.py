@@ -1,4 +1,4 @@
-"""``python -m tests.campaigns NAME|all [--count N] [--seed S]``: run a campaign, or all that there are.
+"""``python -m tests.campaigns NAME|all [--count N] [--seed S] [--jobs J]``: run a campaign, or all that there are.
 
 A campaign is a module with ``COUNT``, its usual number of tries (None: as many as there are), and
 ``run(journal, count, seed)``, which gives its summary: a dictionary with "tries", "well" and "findings". It is kept in
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("build") / "campaigns")
     parser.add_argument("--again", action="store_true", help="forget what is known")
+    parser.add_argument("--jobs", type=int, help="in each batch of the campaign `batch`")
     options = parser.parse_args()
     failed = False
     for name in CAMPAIGNS if options.name == "all" else [options.name]:
@@ -46,8 +47,12 @@ def main() -> None:
         if options.again:
             path.unlink(missing_ok=True)
         count = options.count or campaign.COUNT
+        if name == "batch" and options.jobs:
+            campaign.JOBS = options.jobs
         result = campaign.run(Journal(path), count, options.seed)
         command = f"python -m tests.campaigns {name}" + (f" --count {count}" if count else "")
+        if name == "batch":
+            command += f" --jobs {campaign.JOBS}"
         finish(f"campaign_{name}", {"seed": options.seed, **result}, f"{command} --seed {options.seed}")
         failed |= bool(result["findings"])
     sys.exit(failed)

@@ -68,10 +68,11 @@ def run(run: RunDir, config: ReconstructConfig, report: Report, *, file: Path, f
     """Make ``file`` the asset of the run. Raises ``BadInput``, ``SettingsDiffer`` (the run has another asset)."""
     require_file(file)
     gaussians = load_asset(file, config, report)
+    usual = file.suffix.lower() in (".glb", ".gltf") and config.up == "y" and config.flip is None
     if run.put_asset(gaussians, str(file), force=force, report=report):
         report(Wrote(run.canonical_ply, f"{gaussians.num_gaussians} Gaussians, SH degree {gaussians.sh_degree}"))
-        keep_facing(run, gaussians, config.facing, report)
-    elif not keep_facing(run, gaussians, config.facing, report, force=force):
+        keep_facing(run, gaussians, config.facing, report, usual=usual)
+    elif not keep_facing(run, gaussians, config.facing, report, usual=usual, force=force):
         report(Note(f"{run.path} already holds this asset; nothing to do."))
 
 
@@ -184,8 +185,14 @@ def _tell_poses(path: Path, report: Report) -> None:
 
     names = clip_names(path) if path.suffix.lower() in SUFFIXES else []
     if names:
-        shown = ", ".join(name.rpartition("|")[2] for name in names[:8]) + (", ..." if len(names) > 8 else "")
+        plain = [name.rpartition("|")[2] for name in names]
+        shown = ", ".join(plain[:8]) + (", ..." if len(plain) > 8 else "")
         report(Note(f"Taken in its bind pose, without its clips; --pose CLIP@SECONDS chooses another: {shown}."))
+        at_ease = next((name for name in plain if "idle" in name.lower()), None)
+        if at_ease is not None:
+            report(
+                Note(f"--pose {at_ease} is likely how it stands at ease: what it moves from looks the better for it.")
+            )
 
 
 def _posed(path: Path, pose: str, config: ReconstructConfig, report: Report) -> Gaussians:
@@ -229,8 +236,8 @@ def _clean(gaussians: Gaussians, config: ReconstructConfig, report: Report) -> G
     elif floor is not None and not config.drop_floor:
         report(
             Caution(
-                f"{int(floor.sum()):,} of {gaussians.num_gaussians:,} Gaussians are a flat floor, which would move with "
-                "the body: --drop-floor leaves it out."
+                f"{int(floor.sum()):,} of {gaussians.num_gaussians:,} Gaussians are a flat floor, which would move "
+                "with the body: --drop-floor leaves it out."
             )
         )
     return gaussians

@@ -177,12 +177,19 @@ def surface_of(
         placed = find_placement(vertices, faces, asset.means)
         if placed is not None:
             return placed.to_asset(vertices), faces
+    from stages.gaussians.floor import floor_of
     from stages.skeletons.reference_mesh import num_bodies, reference_mesh
 
     body = asset.select(asset.body)
     count = num_bodies(body)
     if count > 1:
         raise BadInput(f"The asset is {count} separate bodies.", "Take one of them: reconstruct --largest, or --crop")
+    floor = floor_of(body)
+    if floor is not None:
+        share = f"{int(floor.sum()):,} of the asset's {body.num_gaussians:,} Gaussians"
+        raise BadInput(
+            f"{share} are a flat floor, in which bones would be found.", "Take it without: reconstruct --drop-floor"
+        )
     return reference_mesh(body)
 
 

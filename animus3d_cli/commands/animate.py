@@ -25,6 +25,16 @@ def command(
     ] = None,
     then: options.Then = None,
     seconds: options.Seconds = None,
+    pose: Annotated[
+        str | None,
+        typer.Option(
+            "--pose", metavar="CLIP@SECONDS", help="Rest a rigged .glb in this pose: Idle.", show_default=False
+        ),
+    ] = None,
+    up: Annotated[
+        str | None, typer.Option("--up-axis", "--up", help="The axis of the file that points up.", show_default=False)
+    ] = None,
+    drop_floor: Annotated[bool, typer.Option("--drop-floor", help="Drop the flat floor that it stands on.")] = False,
     facing: Annotated[
         str | None,
         typer.Option("--facing", metavar="WHERE", help="Where it faces, see reconstruct.", show_default=False),
@@ -55,7 +65,8 @@ def command(
     flags = {**shared, "prompt": prompt, "then": None if then is None else tuple(then), "seconds": seconds}
     moving = build_config(distill.PRESETS, preset, flags, [])
     distill.check_prompt(moving)
-    still = build_config(reconstruct.PRESETS, "default", {"facing": facing}, [])
+    reading = {"pose": pose, "up": up, "drop_floor": drop_floor or None, "facing": facing}
+    still = build_config(reconstruct.PRESETS, "default", reading, [])
     run = run or out.parent / f"{out.stem}_run"
     with session("animate", run) as (run_dir, console):
         reconstruct.run(run_dir, still, console, file=asset, force=force)

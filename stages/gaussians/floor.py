@@ -16,7 +16,7 @@ from stages.gaussians.cleaning import pieces
 Array = np.ndarray[Any, Any]
 
 TRIES, LOOKED_AT = 400, 4000
-"""Planes through three Gaussians each, and the Gaussians by which they are judged (RANSAC, Fischler and Bolles 1981)."""
+"""Planes through three Gaussians each, and by how many they are judged (RANSAC, Fischler and Bolles 1981)."""
 THICK = 0.02
 """Half of a floor's thickness over the asset's diagonal. All of these are [ours]."""
 TILT_DEG = 25.0

@@ -51,7 +51,7 @@ def find_joints(vertices: Tensor, faces: Tensor, *, facing_deg: float = 0.0) -> 
     places, _, triangles = weld(*checked_mesh(vertices, faces))
     diagonal = float(np.linalg.norm(np.ptp(places, axis=0)))
     facing = facing_of(places, facing_deg)
-    curve = curve_skeleton(places, triangles)
+    curve = curve_skeleton(places, triangles, facing.mirrored)
     for least in STAND_OUT:
         prune(curve, least * diagonal, facing)
         tree = curve.copy()

@@ -11,6 +11,7 @@ the middle of thin limbs as well as of thick ones.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -34,6 +35,9 @@ MOST_OF_IT = 0.6
 """Of what is filled, in one piece; with less there are several bodies."""
 CRUMB = 0.01
 """A piece apart that fills less than this share is left out."""
+NEAR, SAME = 0.04, 0.06
+"""Pieces this near to the body, over its diagonal, are part of it, and so are those farther away that have a partner
+where the mirror shows them. [ours]"""
 FIELD = "A field suits it better: animus3d distill without --motion skeleton."
 MARGIN = 2
 """Empty voxels around the body."""
@@ -46,16 +50,17 @@ SMOOTH = 5
 """Points over which a curve is smoothed; a path through voxels is jagged."""
 
 
-def curve_skeleton(places: Array, triangles: Array) -> nx.Graph:
+def curve_skeleton(places: Array, triangles: Array, mirrored: Callable[[Array], Array] | None = None) -> nx.Graph:
     """The tree of a welded surface ``places`` [U, 3], ``triangles`` [F, 3].
 
     Its nodes have ``at`` [3], ``radius``, how far the surface is from there, and ``share``, how much of the body's
     volume is nearest to them; tips have an ``end`` [3], the middle of the limb's end. Parts of the surface may stand in
-    each other; those that stand apart, as a robot's arms may, hang on what is nearest.
+    each other; those that stand apart, as a robot's arms may, hang on what is nearest: where they nearly touch it, or
+    where ``mirrored``, which shows points [..., 3] on the body's other side, finds a partner there.
 
     Raises ``BadInput``: the surface is in several pieces, none of which is most of it.
     """
-    filled, origin, step = solid(places, triangles)
+    filled, origin, step = solid(places, triangles, mirrored)
     depth = ndimage.distance_transform_edt(filled)
     cells = np.argwhere(filled)
     depths = depth[filled]
@@ -77,7 +82,9 @@ def curve_skeleton(places: Array, triangles: Array) -> nx.Graph:
     return tree
 
 
-def solid(places: Array, triangles: Array) -> tuple[Array, Array, float]:
+def solid(
+    places: Array, triangles: Array, mirrored: Callable[[Array], Array] | None = None
+) -> tuple[Array, Array, float]:
     """The voxels [X, Y, Z] that a body fills, in one piece, the centre [3] of voxel 0, 0, 0 and their size.
 
     Raises ``BadInput``: the largest piece is not most of it.
@@ -92,23 +99,34 @@ def solid(places: Array, triangles: Array) -> tuple[Array, Array, float]:
             f"The surface is {len(sizes)} separate pieces, none of which is most of it.",
             "A skeleton needs one body: join the pieces, or animate with a field (distill without --motion skeleton).",
         )
-    return _joined(parts, sizes), origin, step
+    show = (lambda points: (mirrored(origin + step * points) - origin) / step) if mirrored is not None else None
+    diagonal = float(np.linalg.norm(np.ptp(places, axis=0))) / step
+    return _joined(parts, sizes, show, diagonal), origin, step
 
 
-def _joined(parts: Array, sizes: Array) -> Array:
-    """The largest of the ``parts`` [X, Y, Z], numbered from 1, and the others of some size, the nearest first, each
-    by a bridge where it comes nearest."""
+def _joined(parts: Array, sizes: Array, mirrored: Callable[[Array], Array] | None, diagonal: float) -> Array:
+    """The largest of the ``parts`` [X, Y, Z], numbered from 1, and the others that belong to it, the nearest first,
+    each by a bridge where it comes nearest. ``mirrored`` and ``diagonal`` are in voxels."""
     body = parts == 1 + sizes.argmax()
-    apart = [np.argwhere(parts == 1 + part) for part in np.flatnonzero(sizes >= CRUMB * sizes.sum())]
-    apart = [cells for cells in apart if not body[tuple(cells[0])]]
-    while apart:
+    large = [np.argwhere(parts == 1 + part) for part in np.flatnonzero(sizes >= CRUMB * sizes.sum())]
+    apart = [cells for cells in large if not body[tuple(cells[0])]]
+    middles = np.array([cells.mean(axis=0) for cells in apart]).reshape(-1, 3)
+    paired = np.zeros(len(apart), bool)
+    if mirrored is not None and len(apart):
+        paired = cKDTree(middles).query(mirrored(middles))[0] <= SAME * diagonal
+    waiting = list(range(len(apart)))
+    while waiting:
         cells = np.argwhere(body)
-        found = [cKDTree(cells).query(piece) for piece in apart]
-        nearest = min(range(len(apart)), key=lambda k: float(found[k][0].min()))
+        lookup = cKDTree(cells)
+        found = {k: lookup.query(apart[k]) for k in waiting}
+        nearest = min(waiting, key=lambda k: float(found[k][0].min()))
+        waiting.remove(nearest)
         away, onto = found[nearest]
-        piece = apart.pop(nearest)
-        start, end = piece[away.argmin()], cells[onto[away.argmin()]]
-        steps = np.linspace(start, end, 2 * int(np.ceil(away.min())) + 1)
+        gap = float(away.min())
+        if not paired[nearest] and gap > NEAR * diagonal:
+            continue
+        piece = apart[nearest]
+        steps = np.linspace(piece[away.argmin()], cells[onto[away.argmin()]], 2 * int(np.ceil(gap)) + 1)
         bridge = np.zeros_like(body)
         bridge[tuple(np.round(steps).astype(np.int64).T)] = True
         body |= ndimage.binary_dilation(bridge, np.ones((3, 3, 3)))

@@ -196,23 +196,35 @@ def _merge(tree: nx.Graph, path: list[int]) -> None:
 
 def without_fingers(tree: nx.Graph, facing: Facing, diagonal: float) -> None:
     """Let hands and feet end in one tip: a fork beside the middle plane, with a limb where the mirror shows it, keeps
-    its longest branch."""
-    found = True
-    while found:
-        found = False
-        curve = cKDTree([tree.nodes[node]["at"] for node in tree])
-        for fork in [node for node in tree if tree.degree[node] > 2]:
-            at = tree.nodes[fork]["at"]
-            if abs(facing.side(at)) < max(tree.nodes[fork]["radius"], 0.5 * SAME * diagonal):
-                continue
-            if curve.query(facing.mirrored(at))[0] > SAME * diagonal:
-                continue
-            paths = [to_fork(tree, fork, onward) for onward in tree[fork]]
-            tips = sorted((p for p in paths if tree.degree[p[-1]] == 1), key=lambda p: path_length(tree, p))
-            if len(tips) == len(paths) - 1 and path_length(tree, tips[-2]) <= FINGER * diagonal:
-                for path in tips[:-1]:
-                    tree.remove_nodes_from(path[1:])
-                found = True
+    its longest branch, unless what its partners on the other side hang on is no such fork."""
+    while True:
+        hands = _hands(tree, facing, diagonal)
+        fingers = {path[-1] for tips in hands for path in tips}
+        leaves = [node for node in tree if tree.degree[node] == 1]
+        partners = _partners(tree, leaves, facing)
+        hands = [tips for tips in hands if all(partners.get(path[-1], path[-1]) in fingers for path in tips)]
+        if not hands:
+            return
+        for tips in hands:
+            for path in tips[:-1]:
+                tree.remove_nodes_from(path[1:])
+
+
+def _hands(tree: nx.Graph, facing: Facing, diagonal: float) -> list[list[list[int]]]:
+    """Of each fork that may be a hand or a foot, the paths to its tips, the shortest first."""
+    curve = cKDTree([tree.nodes[node]["at"] for node in tree])
+    hands = []
+    for fork in [node for node in tree if tree.degree[node] > 2]:
+        at = tree.nodes[fork]["at"]
+        if abs(facing.side(at)) < max(tree.nodes[fork]["radius"], 0.5 * SAME * diagonal):
+            continue
+        if curve.query(facing.mirrored(at))[0] > SAME * diagonal:
+            continue
+        paths = [to_fork(tree, fork, onward) for onward in tree[fork]]
+        tips = sorted((p for p in paths if tree.degree[p[-1]] == 1), key=lambda p: path_length(tree, p))
+        if len(tips) == len(paths) - 1 and path_length(tree, tips[-2]) <= FINGER * diagonal:
+            hands.append(tips)
+    return hands
 
 
 def limbs_from(tree: nx.Graph, root: int) -> list[Limb]:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from animus3d_cli.main import app
+from stages.assets import asset_path
 from stages.errors import BadInput
-from stages.gaussians.formats.ply import write_ply
+from stages.gaussians.formats.ply import read_ply, write_ply
 from tests.gaussians.test_ply import splat
 from tests.media.test_video import read_video
 from tests.priors.points.tiny import save_tiny
@@ -42,6 +43,17 @@ def test_one_command_makes_a_video_and_the_next_finds_it_done(
     before = (run / "motion" / "complete.json").read_bytes()
     animate(*line)
     assert (run / "motion" / "complete.json").read_bytes() == before
+
+
+def test_what_reconstruct_is_told_of_a_file_animate_is_told_too(goat: str, tmp_path: Path) -> None:
+    splat_with_a_floor = asset_path("splats", "playbot.ply")
+    reading = ("--drop-floor", "--facing", "+z", "--up-axis", "y")
+    prior = save_tiny(tmp_path / "prior")
+    animate(str(splat_with_a_floor), "a robot nods", "-o", "robot.mp4", "--prior", prior, "--seconds", "0.5", *reading)
+    asset = read_ply(tmp_path / "robot_run" / "asset" / "canonical.ply")
+    assert 500 < asset.num_gaussians < 700
+    with pytest.raises(BadInput, match="no poses"):
+        animate(goat, "a walking goat", "-o", "goat.mp4", "--pose", "Idle")
 
 
 def test_what_cannot_be_written_is_refused_before_anything_is_done(goat: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,20 @@ def test_two_bodies_in_a_splat(tmp_path: Path) -> None:
     animus3d("reconstruct", splat, "--run", run)
     said = refused(run)
     assert "2 separate bodies" in said and "--crop" in said
+
+
+def test_a_splat_with_its_floor_and_without(tmp_path: Path) -> None:
+    """A robot that was generated with the ground below it, and whose hands float: no bones in the ground, some in
+    both hands."""
+    splat, run = Path("assets/splats/playbot.ply").resolve(), tmp_path / "run"
+    said = animus3d("reconstruct", splat, "--run", run)
+    assert "--drop-floor" in (said.stderr + said.stdout).replace("\n", " ")
+    said = refused(run)
+    assert "flat floor" in said and "--drop-floor" in said
+    animus3d("reconstruct", splat, "--drop-floor", "--facing", "+z", "--run", run, "--force")
+    animus3d("rig", "--run", run)
+    names = [joint["name"] for joint in json.loads((run / "rig" / "skeleton.json").read_text())["joints"]]
+    assert {"left_limb_1", "right_limb_1"} <= set(names)
 
 
 def test_weights_that_are_all_zero(tmp_path: Path) -> None:

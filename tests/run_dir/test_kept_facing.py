@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from stages.assets import asset_path
 from stages.errors import CorruptCheckpoint, SettingsDiffer
 from stages.events import Caution, Event, Note, Wrote, silent
-from stages.facing.keep import facing_input, what_to_say
+from stages.facing.keep import facing_input, settled, what_to_say
 from stages.files import write_json
 from stages.gaussians.facing import Facing
 from stages.gaussians.formats.ply import write_ply
@@ -97,6 +98,25 @@ def test_what_is_not_sure_is_a_caution() -> None:
     for facing in (Facing(degrees=0.0, confidence=0.98), Facing(degrees=None, confidence=0.8), Facing(degrees=12.5)):
         said = what_to_say(facing)
         assert isinstance(said, Note) and "--facing" in said.text
+
+
+def test_what_is_not_sure_faces_as_its_kind_of_file_does() -> None:
+    """glTF has the front at +z (2.0, section 3.4); a splat's file has none."""
+    unsure, sure = (Facing(degrees=180.0, confidence=share) for share in (0.5, 0.9))
+    none = Facing(degrees=None, confidence=0.4)
+    assert settled(unsure, usual=True) == Facing(degrees=0.0) and settled(unsure, usual=False) == unsure
+    assert settled(sure, usual=True) == sure and settled(none, usual=True) == none
+
+
+def test_a_person_in_a_t_pose_faces_as_its_glb_does(tmp_path: Path) -> None:
+    """From its shape alone the facing network is no more than 60 % sure."""
+    path, said = asset_path("bodies", "woman_Dress.glb"), list[Event]()
+    if not path.exists():
+        pytest.skip("the bodies are only in a checkout")
+    run = RunDir(tmp_path / "run")
+    reconstruct(run, ReconstructConfig(num_gaussians=1500), said.append, file=path)
+    assert run.facing().degrees == 0.0
+    assert any("as glTF files do" in event.text for event in said if isinstance(event, Note | Caution))
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

@@ -91,6 +91,9 @@ def _load(kind: Any, model_type: str, name: str, option: str, **settings: Any) -
     model, found = _guard(name, option, lambda: kind.from_pretrained(name, output_loading_info=True, **settings))
     if found["missing_keys"]:  # transformers would fill them with random numbers
         raise BadInput(f"{name} has no weights for {min(found['missing_keys'])}.", "Fetch it again.")
+    broken = next((key for key, weight in model.state_dict().items() if not weight.isfinite().all()), None)
+    if broken is not None:
+        raise BadInput(f"{name} has weights that are not finite, in {broken}.", "Fetch it again.")
     return model.eval().requires_grad_(False)
 
 

@@ -256,3 +256,14 @@ def test_weights_that_are_not_finite_are_named(tmp_path: Path, suffix: str) -> N
         save_file(tensors, path)
     with pytest.raises(BadInput, match=r"NaN or infinity in bias"):
         read_weights(path)
+
+
+def test_a_folder_of_transformers_whose_weights_are_not_finite_is_named(tmp_path: Path) -> None:
+    folder = tiny.save_vit(tmp_path)
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    name = min(tensors)
+    tensors[name].view(-1)[0] = float("inf")
+    save_file(tensors, path, {"format": "pt"})
+    with pytest.raises(BadInput, match="not finite, in "):
+        Dino(str(folder), "cpu")

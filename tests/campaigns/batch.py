@@ -27,6 +27,7 @@ COUNT = 12
 JOBS = 8
 WAYS = ("driver", "worker", "both", *(["ray head"] if importlib.util.find_spec("ray") else []))
 """What is killed."""
+TOO_LATE = "it was not killed"
 
 
 class Kills:
@@ -47,14 +48,22 @@ class Kills:
         self.expected = results(folder / "whole")
 
     def one(self, way: str, rng: np.random.Generator) -> Answer:
-        """One try."""
+        """One try; it begins anew, and kills sooner, where the batch was quicker than expected."""
+        share = 0.8 * float(rng.random())
+        for sooner in (1.0, 0.6, 0.3):
+            answer = self._once(way, sooner * share * self.seconds)
+            if answer["why"] != [TOO_LATE]:
+                break
+        return answer
+
+    def _once(self, way: str, after: float) -> Answer:
+        """A batch that is killed ``after`` seconds of its first job's start, and its end."""
         tried = self.folder / "try"
         shutil.rmtree(tried, ignore_errors=True)
         engine = ("--engine", "ray") if way == "ray head" else ()
         command = ("batch", "jobs.csv", "--workers", 2, "--out", "try", *engine)
         process = begin(*command, cwd=self.folder)
         _wait_for_a_job(process, tried)
-        after = float(rng.random()) * self.seconds * 0.8
         time.sleep(after)
         killed = _kill(process, way)
         process.communicate(timeout=600)
@@ -63,7 +72,7 @@ class Kills:
             finished(*command, cwd=self.folder)
         why = differences(self.expected, results(tried))
         if not killed:
-            why = ["it was not killed"]
+            why = [TOO_LATE]
         return {"well": not why, "way": way, "after_s": round(after, 2), "done_then": done, "why": why[:5]}
 
 

@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from stages.conventions import step_generator
 from stages.errors import BadInput
@@ -30,11 +29,15 @@ from stages.priors.points.prior import PointsPrior, sees_points
 from stages.run_dir import StageFolder
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 from stages.settings import check
+from stages.training.average import Average
 from stages.training.own_bodies import own_bodies
 from stages.training.point_bank import MIN_BODIES, Examples, PointBank, read_bank, training_bodies, write_bank
 from stages.training.points import draw_batch, learning_rate_at, new_optimisers, training_loss
 from stages.zoo.bodies import bodies_without
 from stages.zoo.folder import FolderClips
+
+HEAD = NetworkConfig.head_dim
+"""Channels of one head of attention."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,9 @@ class TrainPointsConfig:
 
     def __post_init__(self) -> None:
         check(self, steps=1, num_examples=1, batch_size=1, num_points=1, learning_rate=0, checkpoint_every=1, minutes=0)
+        check(self, width=HEAD, num_layers=1)
+        if self.width % HEAD:
+            raise BadInput(f"width must be a multiple of {HEAD}, the channels of a head, not {self.width}.")
         if self.data and self.without:
             raise BadInput("`without` names shipped bodies, and `data` puts your own in their place.", "Leave one out.")
 
@@ -107,11 +113,11 @@ def run(out: Path, config: TrainPointsConfig, report: Report, *, force: bool = F
     network = prior.model.network.train().requires_grad_(True)
     parameters = dict(network.named_parameters())
     optimisers = new_optimisers(network, config.learning_rate, config.weight_decay)
-    average = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    average = Average(parameters, config.ema_decay)
     start = begin.resume_step
     if start:
         tensors = work.load_checkpoint()[1]
-        average = {name: tensors[f"average/{name}"] for name in parameters}
+        average.restore(tensors)
         for names, optimiser in optimisers:
             restore_optimisation(tensors, ((name, parameters[name]) for name in names), optimiser)
     report(Started("train-prior", config.steps, start))
@@ -130,20 +136,20 @@ def run(out: Path, config: TrainPointsConfig, report: Report, *, force: bool = F
             optimiser.step()
         # 3.
         done = step + 1
-        decay = min(config.ema_decay, done / (9.0 + done))
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                average[name].lerp_(parameter, 1.0 - decay)
+        average.follow(done)
         running = loss.item() if running is None else 0.98 * running + 0.02 * loss.item()
         report(Progress(done, {"loss": running}))
         if done % 25 == 0:
             work.log_metrics(done, loss=running)
         if done % config.checkpoint_every == 0 or done == config.steps:
-            tensors = {f"average/{name}": value for name, value in average.items()}
+            tensors = average.tensors()
             for names, optimiser in optimisers:
                 tensors |= optimisation_tensors(((name, parameters[name]) for name in names), optimiser)
             work.save_checkpoint(done, tensors, {})
-            save_average(prior, average, out, bank if done == config.steps else None)
+            with average.in_place(), torch.no_grad():
+                if done == config.steps:
+                    prior.model.unfamiliar = usual_doubt(prior.model, bank)
+                prior.save(out)
             if until is not None and time.monotonic() > until and done < config.steps:
                 report(Note(f"Stopped after {done} of {config.steps} steps; the same command goes on."))
                 return out
@@ -222,17 +228,3 @@ def _former(config: TrainPointsConfig) -> PointsPrior | None:
             f"Use --set width={sizes.width} --set num_layers={sizes.num_layers}",
         )
     return former
-
-
-def save_average(prior: PointsPrior, average: dict[str, Tensor], out: Path, bank: PointBank | None = None) -> None:
-    """Write ``prior`` into ``out`` with the weights ``average``; by a ``bank`` it learns what is unfamiliar."""
-    parameters = dict(prior.model.network.named_parameters())
-    held = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(average[name])
-        if bank is not None:
-            prior.model.unfamiliar = usual_doubt(prior.model, bank)
-        prior.save(out)
-        for name, parameter in parameters.items():
-            parameter.copy_(held[name])

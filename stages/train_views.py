@@ -34,6 +34,7 @@ from stages.raster import choose
 from stages.run_dir import StageFolder
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 from stages.settings import check
+from stages.training.average import Average
 from stages.training.view_bank import ViewBank, write_view_bank
 from stages.training.views import draw_step, is_adapter, views_loss
 from stages.zoo.folder import FolderClips
@@ -130,10 +131,10 @@ def train(
     for parameter in parameters.values():
         parameter.requires_grad_(True)
     optimiser = torch.optim.AdamW(parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    average = {name: p.detach().clone() for name, p in parameters.items()}
+    average = Average(parameters, config.ema_decay)
     if start:
         tensors = work.load_checkpoint()[1]
-        average = {name: tensors[f"average/{name}"].to(prior.device) for name in parameters}
+        average.restore(tensors)
         restore_optimisation(tensors, parameters.items(), optimiser)
     report(Started("train-prior", config.steps, start))
     running: float | None = None
@@ -151,19 +152,18 @@ def train(
             group["lr"] = config.learning_rate * learning_rate_share(step / config.steps)
         optimiser.step()
         done = step + 1
-        decay = min(config.ema_decay, (1.0 + step) / (10.0 + step))
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                average[name].lerp_(parameter, 1.0 - decay)
+        average.follow(done)
         running = loss.item() if running is None else 0.98 * running + 0.02 * loss.item()
         report(Progress(done, {"loss": running}))
         if done % 25 == 0:
             work.log_metrics(done, loss=running)
         # 4.
         if done % config.checkpoint_every == 0 or done == config.steps:
-            tensors = {f"average/{name}": value for name, value in average.items()}
-            work.save_checkpoint(done, tensors | optimisation_tensors(parameters.items(), optimiser), {})
-            save_average(prior, parameters, average, out)
+            kept = average.tensors() | optimisation_tensors(parameters.items(), optimiser)
+            work.save_checkpoint(done, kept, {})
+            with average.in_place():
+                network.save_pretrained(out / "unet")  # type: ignore[operator]
+            strip_local_path(out / "unet" / "config.json")
     network.eval().requires_grad_(False)
 
 
@@ -220,16 +220,3 @@ def load_views(name: str, config: TrainViewsConfig) -> MVVDMPrior:
     if not isinstance(prior, MVVDMPrior):
         raise BadInput(f"The prior {config.init!r} sees no views.", "Leave out --init, or give one that does.")
     return prior
-
-
-def save_average(prior: MVVDMPrior, parameters: dict[str, nn.Parameter], average: dict[str, Tensor], out: Path) -> None:
-    """Write the network into ``out`` with the weights ``average``."""
-    held = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    network: nn.Module = prior.denoiser
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(average[name])
-        network.save_pretrained(out / "unet")  # type: ignore[operator]
-        strip_local_path(out / "unet" / "config.json")
-        for name, parameter in parameters.items():
-            parameter.copy_(held[name])

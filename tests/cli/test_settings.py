@@ -14,7 +14,8 @@ from stages.evaluate import EvaluateConfig
 from stages.motion.hexplane import HexPlaneConfig
 from stages.motion.regularizers import RegularizerConfig
 from stages.reconstruct_photos import PhotosConfig
-from stages.train_prior import TrainPriorConfig
+from stages.train_points import TrainPointsConfig
+from stages.training.video import TrainPriorConfig
 
 
 def build(*assignments: str, **flags: object) -> DistillConfig:
@@ -75,3 +76,20 @@ def test_a_program_gets_the_same_errors(make: Callable[[], object]) -> None:
     """Settings check themselves when they are made, whoever makes them."""
     with pytest.raises(BadInput):
         make()
+
+
+@pytest.mark.parametrize(
+    ("config", "settings", "words"),
+    [
+        (TrainPriorConfig, {"fine_width": 16}, "at least 32"),
+        (TrainPriorConfig, {"patch_size": 5}, "patches of 5"),
+        (TrainPriorConfig, {"patch_size": 0}, "at least 1"),
+        (TrainPriorConfig, {"latent_channels": 500}, "no more than 48"),
+        (TrainPriorConfig, {"num_frames": 1}, "at least 2"),
+        (TrainPointsConfig, {"width": 100}, "multiple of 32"),
+        (TrainPointsConfig, {"num_layers": 0}, "at least 1"),
+    ],
+)
+def test_sizes_of_which_no_network_can_be_made(config: type, settings: dict[str, int], words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        config(**settings)

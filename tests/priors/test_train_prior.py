@@ -17,7 +17,8 @@ from stages.priors.embedded import EmbeddedPrior
 from stages.priors.load import load_prior
 from stages.priors.prior import motions_named
 from stages.priors.warp import carry
-from stages.train_prior import Draw, TrainPriorConfig, run, training_loss
+from stages.train_prior import run
+from stages.training.video import Draw, TrainPriorConfig, training_loss
 
 CONFIG = TrainPriorConfig(
     steps=6, num_clips=64, size_px=16, num_frames=4, batch_size=4, warmup_steps=1, fine_width=32, width=32,

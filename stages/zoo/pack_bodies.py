@@ -133,6 +133,10 @@ def measured(entry: BodyEntry, source: RiggedFile, body: CompactBody) -> BodyEnt
     return replace(entry, clips=tuple(clips), rest=rest)
 
 
+USUAL = (("part", None), ("large_root_motion", False))
+"""What is not written of a clip."""
+
+
 def manifest_text(entries: Sequence[BodyEntry]) -> str:
     """The manifest: a line a field, and a line a clip. Fields that are as usual are not written."""
     return "[\n" + ",\n".join(_entry_text(entry) for entry in entries) + "\n]\n"
@@ -143,8 +147,8 @@ def _entry_text(entry: BodyEntry) -> str:
     for field, value in asdict(entry).items():
         if field in ("turn_deg", "color", "reason") and not value:
             continue
-        if field == "clips":  # the whole clip is what is usual
-            value = [{name: own for name, own in clip.items() if own is not None} for clip in value]
+        if field == "clips":  # the whole clip, on the spot, is what is usual
+            value = [{name: own for name, own in clip.items() if (name, own) not in USUAL} for clip in value]
         if field in ("rest", "clips"):
             rows = ",\n".join("      " + _line(row) for row in value)
             lines.append(f'    "{field}": [\n{rows}\n    ]')

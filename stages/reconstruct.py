@@ -190,9 +190,7 @@ def _tell_poses(path: Path, report: Report) -> None:
         report(Note(f"Taken in its bind pose, without its clips; --pose CLIP@SECONDS chooses another: {shown}."))
         at_ease = next((name for name in plain if "idle" in name.lower()), None)
         if at_ease is not None:
-            report(
-                Note(f"--pose {at_ease} is likely how it stands at ease: what it moves from looks the better for it.")
-            )
+            report(Note(f"--pose {at_ease} is likely how it stands at ease."))
 
 
 def _posed(path: Path, pose: str, config: ReconstructConfig, report: Report) -> Gaussians:
@@ -228,12 +226,12 @@ def _clean(gaussians: Gaussians, config: ReconstructConfig, report: Report) -> G
         drop(cleaning.small(gaussians, config.max_size), f"--max-size {config.max_size:g}")
     if config.crop:
         drop(cleaning.inside(gaussians, config.crop), f"--crop {','.join(f'{number:g}' for number in config.crop)}")
-    floor = floor_of(gaussians)
     if config.drop_floor:
+        floor = floor_of(gaussians)
         drop(torch.ones_like(gaussians.opacities, dtype=torch.bool) if floor is None else ~floor, "--drop-floor")
     if config.largest:
         drop(cleaning.largest_body(gaussians), "--largest")
-    elif floor is not None and not config.drop_floor:
+    if not config.drop_floor and (floor := floor_of(gaussians)) is not None:
         report(
             Caution(
                 f"{int(floor.sum()):,} of {gaussians.num_gaussians:,} Gaussians are a flat floor, which would move "

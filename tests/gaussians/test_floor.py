@@ -57,6 +57,9 @@ def test_the_robot_is_lifted_off_the_ground_that_was_generated_with_it() -> None
     path, said = asset_path("splats", "playbot.ply"), []
     whole = load_asset(path, ReconstructConfig(), lambda event: said.append(str(event)))
     assert any("--drop-floor" in text for text in said)
+    said.clear()
+    load_asset(path, ReconstructConfig(largest=True), lambda event: said.append(str(event)))  # a beam joins them
+    assert any("--drop-floor leaves" in text for text in said)
     alone = load_asset(path, ReconstructConfig(drop_floor=True), silent)
     assert whole.num_gaussians == 3000 and 500 < alone.num_gaussians < 700
     low, high = alone.bounds()

@@ -126,7 +126,7 @@ def framed(frames: list[Image.Image]) -> list[Image.Image]:
 def save(name: str, frames: list[Image.Image]) -> None:
     """An animated picture that goes round."""
     path = OUT / f"{name}.webp"
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=MS, loop=0, quality=70, method=4)
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=MS, loop=0, quality=60, method=6)
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1024:.0f} KiB", flush=True)
 
 

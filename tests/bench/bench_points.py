@@ -55,11 +55,11 @@ from stages.run_dir import RunDir
 from tests.bench.motion_judge import CLASSES, WEIGHTS, load_judge, name_motion
 from tests.bench.motion_measures import compare, foot_slide, spread, stretching
 from tests.bench.point_tasks import NUM_GAUSSIANS, HeldOut, Task, held_out, tasks_of
-from tests.bench.points_figures import summary, table
+from tests.bench.points_figures import NUM_SAMPLES, summary, table
 from tests.bench.record import RESULTS, finish, read_rows, write_rows
 
 RUNS = "points_runs.csv"
-NUM_COMPARED = 6
+NUM_COMPARED = NUM_SAMPLES
 SLIDE_FRAMES = 48
 FRAME_PX, SHEET_FRAMES = 96, 8
 SHEET_VERBS = ("walk", "swim", "fly", "run", "jump", "dance", "attack")
@@ -112,7 +112,7 @@ def main() -> None:
     if said.no_record:
         print(json.dumps(figures), flush=True)
     else:
-        write_rows(RESULTS / RUNS, found)
+        write_rows(RESULTS / RUNS, [abridged(row) for row in found])
         finish("points", figures, "make bench-points")
 
 
@@ -135,7 +135,13 @@ def parse() -> tuple[PointsBench, argparse.Namespace]:
 
 def recorded() -> list[dict[str, Any]]:
     """Every single result that there is."""
-    return read_rows(RESULTS / RUNS)
+    return [row | {"verb": row["task"].rpartition("-")[2]} for row in read_rows(RESULTS / RUNS)]
+
+
+def abridged(row: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of a result: three digits, and nothing that the task's name says."""
+    kept = {name: value for name, value in row.items() if name not in ("kind", "verb", "sentence")}
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in kept.items()}
 
 
 def measure(config: PointsBench, known: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
@@ -198,7 +204,9 @@ def made_rows(task: Task, seed: int, config: PointsBench) -> list[dict[str, Any]
         if recipe == "sample":
             row["best_of_six"] = max(compare(six, truth, cyclic)["cosine"] for six in samples for _, truth in truths)
             row["spread"] = spread(samples, cyclic)
-            row["samples_named"] = [named(task, sample, cyclic, seed) for sample in samples]
+            names = [named(task, sample, cyclic, seed) for sample in samples]
+            if None not in names:
+                row["samples_right"] = names.count(task.verb.name)
         rows.append({key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()})
     return rows
 

@@ -10,6 +10,9 @@ from tests.bench.point_tasks import LIMBED, LIMBED_MORE, OTHERS, SPREAD_ARMS
 LEAST_STRETCHING = 0.01
 """Below it the change of neighbours' distances of a true clip counts as that much when the change is divided by it."""
 
+NUM_SAMPLES = 6
+"""That are drawn at once, as ``sample`` does."""
+
 RECIPES = ("sample", "mean", "distill")
 GROUPS = ("known family", "new family")
 
@@ -34,8 +37,8 @@ def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
     for kind, cyclic in (("loops", True), ("run through once", False)):
         spreads = [row["spread"] for row in firsts if row["cyclic"] == cyclic]
         figures[f"spread of six samples, {kind}"] = _median(spreads)
-    judged = [[name == row["verb"] for name in row["samples_named"]] for row in firsts if row.get("samples_named")]
-    figures["share of tasks whose six samples are all named right"] = _mean([all(right) for right in judged])
+    judged = [row["samples_right"] == NUM_SAMPLES for row in firsts if row.get("samples_right") is not None]
+    figures["share of tasks whose six samples are all named right"] = _mean(judged)
     return figures
 
 

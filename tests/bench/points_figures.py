@@ -64,7 +64,7 @@ def _figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _right(rows: list[dict[str, Any]]) -> float | None:
-    return _mean([row["named"] == row["verb"] for row in rows if row["named"]])
+    return _mean([row["named"] == row["verb"] for row in rows if row.get("named")])
 
 
 def _mean(values: list[bool]) -> float | None:

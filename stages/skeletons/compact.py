@@ -161,8 +161,7 @@ def _vertex_colors(file: RiggedFile, color: tuple[float, float, float] | None) -
             barycentric[:, corner] += 1.0 - INSIDE
             seen = part.paint.at(faces, barycentric)
             linear[part.first : part.last, corner] = linear_light(seen.rgb)
-            # a mask without a texture would hide the whole part: converters write one by mistake
-            shown[part.first : part.last] |= seen.shown if part.paint.picture is not None else True
+            shown[part.first : part.last] |= seen.shown
     if not shown.any():
         raise BadInput("All of the mesh is cut out by the alpha of its texture.", "Leave it out.")
     if color is not None:

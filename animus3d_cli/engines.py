@@ -50,13 +50,12 @@ def engine_of(
 
         options = parse_options(slurm)
         return Slurm(do, workers or SUBMITTED * options.tasks, options, folder.absolute() / "slurm")
-    import torch
-
+    from stages.card import count_cards
     from stages.jobs.engines.here import Here
     from stages.memory import free_bytes
     from stages.threads import choose
 
-    cards = torch.cuda.device_count() if device == "auto" and torch.cuda.is_available() else 0
+    cards = count_cards() if device == "auto" else 0
     cores = choose().count
     fitting = max(1, min(cores, free_bytes() // WORKER_BYTES))
     slots = workers or cards or fitting

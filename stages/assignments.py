@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from stages.errors import BadInput
-from stages.settings import with_settings
+from stages.settings import type_hints, with_settings
 
 Config = TypeVar("Config")
 
@@ -77,7 +77,7 @@ def _is_short_for(name: str, full: str) -> bool:
 def _annotation(config: Any, name: str) -> Any:
     """The type of the setting ``name``."""
     head, _, rest = name.partition(".")
-    return _annotation(getattr(config, head), rest) if rest else typing.get_type_hints(type(config))[head]
+    return _annotation(getattr(config, head), rest) if rest else type_hints(type(config))[head]
 
 
 def _parse(text: str, kind: Any, name: str) -> Any:

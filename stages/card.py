@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +22,15 @@ INDEX = "https://download.pytorch.org/whl"
 SECONDS = 20.0
 """A tool that has not answered by then is taken as not there."""
 Version = tuple[int, int]
+
+
+def count_cards() -> int:
+    """How many cards torch sees. One built for processors alone sees none, and is not imported to ask it."""
+    if version("torch").endswith("+cpu"):
+        return 0
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def said_by(*line: str) -> str | None:

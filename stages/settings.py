@@ -20,7 +20,7 @@ def check(config: Any, **least: float) -> None:
     Raises:
         BadInput: a ``Literal`` setting has another value, a number is not finite or below its least.
     """
-    hints = typing.get_type_hints(type(config))
+    hints = type_hints(type(config))
     for field in dataclasses.fields(config):
         value, kind = getattr(config, field.name), hints[field.name]
         if typing.get_origin(kind) is typing.Literal and value not in typing.get_args(kind):
@@ -32,6 +32,16 @@ def check(config: Any, **least: float) -> None:
         value = getattr(config, name)
         if value is not None and value < lowest:
             raise BadInput(f"{name} must be at least {lowest:g}, not {value}.")
+
+
+def type_hints(kind: type) -> Mapping[str, Any]:
+    """The annotations of the dataclass ``kind``, evaluated once."""
+    if kind not in _HINTS:
+        _HINTS[kind] = typing.get_type_hints(kind)
+    return _HINTS[kind]
+
+
+_HINTS: dict[type, Mapping[str, Any]] = {}
 
 
 def with_settings(config: Any, values: Mapping[str, Any]) -> Any:

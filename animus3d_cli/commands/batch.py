@@ -70,39 +70,48 @@ def command(
     """
     from animus3d_cli.batch_screen import Lines, Screen
     from animus3d_cli.console import Console
-    from stages.batch import driver
-    from stages.batch.settings import sets, settings_of
-    from stages.batch.work import do
     from stages.errors import BadInput
     from stages.events import silent
-    from stages.gaussians.formats import READERS
-    from stages.jobs.table import is_url, product, read_table
-    from stages.reconstruct import MESHES
+    from stages.jobs.engines.engine import Named
+    from stages.jobs.table import is_url
 
     if (table is None) == (assets is None or prompts is None) or (table is not None and (assets or prompts)):
         raise BadInput(
             "batch needs a table, or --assets and --prompts.", "For example: animus3d batch jobs.csv --out results"
         )
     engines.check(engine)
-    if table is not None:
-        jobs = read_table(table, sets, settings_of)
-    else:
-        assert assets is not None and prompts is not None
-        jobs = product(assets, prompts, (*READERS, *MESHES), settings_of)
     folder = (local or Path("batch")) if is_url(out) else Path(out)
     if dry_run:
-        _show(jobs, folder, engine, slurm)
+        _show(_jobs(table, assets, prompts), folder, engine, slurm)
         return
     console = silent if as_json else Console()
     screen = Lines() if as_json else Screen()
-    try:
-        used = engines.engine_of(engine, do, folder, workers, device, ray_address, slurm)
+    work = Named("stages.batch.work", "do")
+    used = engines.engine_of(engine, work, folder, workers, device, ray_address, slurm)
+    try:  # what the workers need is loaded while the table is read
+        from stages.batch import driver
+
+        jobs = _jobs(table, assets, prompts)
         driver.run(
             folder, jobs, used, console, screen.tell, device=device, raster=raster,
             publish=out if is_url(out) else None, retry_failed=retry_failed,
         )  # fmt: skip
     finally:
+        used.close()
         screen.close()
+
+
+def _jobs(table: Path | None, assets: Path | None, prompts: Path | None) -> list[Job]:
+    """The jobs of a table, or the product of assets and sentences."""
+    from stages.batch.settings import sets, settings_of
+    from stages.gaussians.formats import READERS
+    from stages.jobs.table import product, read_table
+    from stages.reconstruct import MESHES
+
+    if table is not None:
+        return read_table(table, sets, settings_of)
+    assert assets is not None and prompts is not None
+    return product(assets, prompts, (*READERS, *MESHES), settings_of)
 
 
 def _show(jobs: Sequence[Job], folder: Path, engine: str, slurm: str) -> None:

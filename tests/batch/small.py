@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
+
 from stages.gaussians.formats.ply import write_ply
 from tests.campaigns.tried import contents
 from tests.gaussians.test_ply import splat
@@ -44,6 +46,13 @@ def results(folder: Path) -> dict[str, bytes]:
     while tests run make that another one."""
     found = {name: data for name, data in contents(folder).items() if not name.startswith("slurm/")}
     return {name: re.sub(rb'"commit": [^,}]*', b"", data) for name, data in found.items()}
+
+
+def workers_of(process: psutil.Process) -> list[psutil.Process]:
+    """The workers of a driver, or of this process: what its fork server has forked."""
+    alive = [child for child in process.children() if child.status() != psutil.STATUS_ZOMBIE]
+    servers = [child for child in alive if "multiprocessing.forkserver" in " ".join(child.cmdline())]
+    return [worker for server in servers for worker in server.children() if worker.status() != psutil.STATUS_ZOMBIE]
 
 
 def begin(*arguments: object, cwd: Path) -> subprocess.Popen[str]:

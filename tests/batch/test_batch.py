@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from stages.jobs.folder import BatchFolder
-from tests.batch.small import begin, finished, line, results, write_inputs, write_jobs
+from tests.batch.small import begin, finished, line, results, workers_of, write_inputs, write_jobs
 from tests.campaigns.tried import contents, differences
 
 COMMAND = ("batch", "jobs.csv", "--workers", "2")
@@ -44,11 +44,6 @@ def until(there: Callable[[], object], seconds: float = 120.0) -> None:
 def kill_all(process: subprocess.Popen[str]) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-
-
-def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    found = psutil.Process(process.pid).children()
-    return [child for child in found if "spawn_main" in " ".join(child.cmdline())]
 
 
 def same_as_undisturbed(place: Path, name: str) -> None:
@@ -111,7 +106,7 @@ def test_killed_with_its_workers_it_goes_on_to_the_same_bytes(place: Path) -> No
 def test_the_workers_of_a_killed_driver_leave_and_the_next_one_goes_on(place: Path) -> None:
     process = begin(*COMMAND, "--out", "driver", cwd=place)
     until(lambda: list((place / "driver").glob("jobs/*/motion")) or process.poll() is not None)
-    workers = workers_of(process)
+    workers = workers_of(psutil.Process(process.pid))
     assert workers
     process.kill()
     process.communicate()
@@ -123,7 +118,7 @@ def test_the_workers_of_a_killed_driver_leave_and_the_next_one_goes_on(place: Pa
 def test_a_killed_worker_is_replaced_and_a_second_batch_is_refused(place: Path) -> None:
     process = begin(*COMMAND, "--out", "worker", cwd=place)
     until(lambda: list((place / "worker").glob("jobs/*/motion")) or process.poll() is not None)
-    workers_of(process)[0].kill()
+    workers_of(psutil.Process(process.pid))[0].kill()
     _, err = finished(*COMMAND, "--out", "worker", cwd=place, code=6)
     assert "worker" in err and "--out" in err and err.count("\n") == 1
     out, err = process.communicate(timeout=300)

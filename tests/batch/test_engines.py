@@ -14,7 +14,7 @@ import pytest
 from stages.errors import BadInput, NotAvailable
 from stages.jobs.engines.here import Here
 from stages.jobs.engines.slurm import parse_options, script
-from tests.batch.small import begin, finished, line, results, write_inputs, write_jobs
+from tests.batch.small import begin, finished, line, results, workers_of, write_inputs, write_jobs
 from tests.campaigns.tried import differences
 
 has_submitit = importlib.util.find_spec("submitit") is not None
@@ -116,4 +116,4 @@ def test_a_process_stays_and_one_that_dies_is_known_by_its_task() -> None:
         assert pids[0] == pids[1] and pids[2] is None and pids[3] != pids[0]
     finally:
         engine.close()
-    assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    assert not workers_of(psutil.Process())

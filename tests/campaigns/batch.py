@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from tests.batch.small import begin, finished, line, results, write_inputs, write_jobs
+from tests.batch.small import begin, finished, line, results, workers_of, write_inputs, write_jobs
 from tests.campaigns.journal import Answer, Journal, summary
 from tests.campaigns.tried import differences
 
@@ -92,12 +92,11 @@ def _kill(process: subprocess.Popen[str], way: str) -> bool:
     if way == "driver":
         process.kill()
         return True
-    below = psutil.Process(process.pid).children(recursive=True)
-    wanted = {
-        "worker": lambda one: "spawn_main" in " ".join(one.cmdline()),
-        "ray head": lambda one: "gcs_server" in one.name(),
-    }[way]
-    found = [one for one in below if wanted(one)]
+    driver = psutil.Process(process.pid)
+    if way == "worker":
+        found = workers_of(driver)
+    else:
+        found = [one for one in driver.children(recursive=True) if "gcs_server" in one.name()]
     for one in found[:1]:
         one.kill()
     return bool(found)

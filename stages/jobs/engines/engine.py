@@ -8,11 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Protocol
 
 Task = dict[str, Any]
 Outcome = dict[str, Any]
 Work = Callable[[Task], Outcome]
+
+
+@dataclass(frozen=True)
+class Named:
+    """Work by its name: imported by who does it, while others still read what is to be done."""
+
+    module: str
+    function: str
+
+    def __call__(self, task: Task) -> Outcome:
+        outcome: Outcome = getattr(import_module(self.module), self.function)(task)
+        return outcome
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,7 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """End the workers, and what they are doing."""
+        """End the workers, and what they are doing. Closed once more, nothing happens."""
         ...
 
 

@@ -9,19 +9,29 @@ import os
 import signal
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
 
-from stages.jobs.engines.engine import Ended, Outcome, Task, Work, lost
+from stages.jobs.engines.engine import Ended, Named, Outcome, Task, Work, lost
 from stages.threads import leave_with_parent
 
 
 class Here:
-    """``slots`` processes, each with ``threads`` threads and, where there are ``cards``, one of them."""
+    """``slots`` processes, each with ``threads`` threads and, where there are ``cards``, one of them.
+
+    Where the system can and there are no cards, they are forked from a process that begins at once and imports what
+    ``work`` needs, once for all. CUDA wants processes of their own.
+    """
 
     def __init__(self, work: Work, slots: int, *, threads: int = 1, cards: int = 0) -> None:
         self.slots = slots
         self._work, self._threads, self._cards = work, threads, cards
         self._pools: list[ProcessPoolExecutor | None] = [None] * slots
+        self._context: BaseContext = get_context("spawn")
+        if not cards and "forkserver" in get_all_start_methods():
+            self._context = get_context("forkserver")
+            forkserver.set_forkserver_preload([work.module] if isinstance(work, Named) else [])
+            _begin_forkserver()
         self._under_way: dict[Future[Outcome], tuple[Task, int]] = {}
 
     def start(self, task: Task) -> None:
@@ -57,7 +67,7 @@ class Here:
         pool = self._pools[slot]
         if pool is None:
             card = slot % self._cards if self._cards else None
-            pool = ProcessPoolExecutor(1, get_context("spawn"), begin_worker, (self._threads, card))
+            pool = ProcessPoolExecutor(1, self._context, begin_worker, (self._threads, card))
             self._pools[slot] = pool
         return pool
 
@@ -68,6 +78,15 @@ class Here:
             for process in list((pool._processes or {}).values()):  # 3.14 has kill_workers for that
                 process.kill()
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin_forkserver() -> None:
+    """Begin the process that workers are forked from; it leaves interruptions to this one from its first moment on."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def begin_worker(threads: int, card: int | None) -> None:

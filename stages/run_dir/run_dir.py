@@ -20,7 +20,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -295,10 +295,23 @@ def _way(run: Path, file: Path) -> str | None:
         return str(file.resolve())
 
 
+SHARED = (".ply", ".safetensors")
+"""Files that are replaced and never written in place: a run that begins from another may share them."""
+
+
 def _copy_folder(source: Path, destination: Path) -> None:
     """Copy beside, then rename: an interrupted copy is never taken for a whole one."""
     temporary = destination.with_name(f".{destination.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(source, temporary, ignore=shutil.ignore_patterns(".*"))
+    shutil.copytree(source, temporary, ignore=shutil.ignore_patterns(".*"), copy_function=_share)
     shutil.rmtree(destination, ignore_errors=True)  # what a failed command left
     temporary.replace(destination)
+
+
+def _share(source: str, destination: str) -> None:
+    """Give a file a second name where the system can, so that its bytes are on the disk once; else copy it."""
+    if source.endswith(SHARED):
+        with suppress(OSError, NotImplementedError):
+            os.link(source, destination)
+            return
+    shutil.copy2(source, destination)

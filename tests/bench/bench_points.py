@@ -60,6 +60,8 @@ from tests.bench.record import RESULTS, finish, read_rows, write_rows
 
 RUNS = "points_runs.csv"
 NUM_COMPARED = NUM_SAMPLES
+TOLD_BY_TASK = ("kind", "family", "group", "verb", "cyclic", "sentence")
+"""Of a result, what is the same for every one of its task."""
 SLIDE_FRAMES = 48
 FRAME_PX, SHEET_FRAMES = 96, 8
 SHEET_VERBS = ("walk", "swim", "fly", "run", "jump", "dance", "attack")
@@ -104,7 +106,7 @@ class Made:
 def main() -> None:
     """Run it as the module says."""
     config, said = parse()
-    found = measure(config, recorded() if said.add else [])
+    found = measure(config, recorded(config) if said.add else [])
     figures = summary(found)
     print(table(figures))
     if said.sheet:
@@ -133,14 +135,15 @@ def parse() -> tuple[PointsBench, argparse.Namespace]:
     return PointsBench(**settings), said
 
 
-def recorded() -> list[dict[str, Any]]:
+def recorded(config: PointsBench) -> list[dict[str, Any]]:
     """Every single result that there is."""
-    return [row | {"verb": row["task"].rpartition("-")[2]} for row in read_rows(RESULTS / RUNS)]
+    tasks = {task.name: task for task in replace(config, bodies=(), verbs=()).tasks()}
+    return [_about(tasks[row["task"]]) | row for row in read_rows(RESULTS / RUNS)]
 
 
 def abridged(row: dict[str, Any]) -> dict[str, Any]:
-    """What is kept of a result: three digits, and nothing that the task's name says."""
-    kept = {name: value for name, value in row.items() if name not in ("kind", "verb", "sentence")}
+    """What is kept of a result: three digits, and of its task the name alone."""
+    kept = {name: value for name, value in row.items() if name not in TOLD_BY_TASK}
     return {name: round(value, 3) if isinstance(value, float) else value for name, value in kept.items()}
 
 
@@ -316,11 +319,15 @@ def _prior(name: str) -> PointsPrior:
     return prior
 
 
-def _row(task: Task, recipe: str, seed: int) -> dict[str, Any]:
+def _about(task: Task) -> dict[str, Any]:
     return {
-        "task": task.name, "kind": task.body.entry.kind, "family": task.body.entry.held_out, "group": task.group,
-        "verb": task.verb.name, "cyclic": task.verb.cyclic, "sentence": task.sentence, "recipe": recipe, "seed": seed,
+        "kind": task.body.entry.kind, "family": task.body.entry.held_out, "group": task.group,
+        "verb": task.verb.name, "cyclic": task.verb.cyclic, "sentence": task.sentence,
     }  # fmt: skip
+
+
+def _row(task: Task, recipe: str, seed: int) -> dict[str, Any]:
+    return {"task": task.name, **_about(task), "recipe": recipe, "seed": seed}
 
 
 def _told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,25 @@ def test_from_goes_on_after_an_interruption(tmp_path: Path) -> None:
     other.put_asset(splat(1), "b.ply", force=False)
     with pytest.raises(SettingsDiffer, match="another asset"):
         other.copy_from(old, before="distill")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_from_keeps_large_files_once_and_each_run_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refuse(*names: object) -> None:
+        raise OSError("no links on this disk")
+
+    old, new = RunDir(tmp_path / "old"), RunDir(tmp_path / "new")
+    old.put_asset(splat(), "a.ply", force=False)
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    new.copy_from(old, before="distill")
+    ours, theirs = new.canonical_ply, old.canonical_ply
+    assert ours.samefile(theirs) == links and ours.read_bytes() == theirs.read_bytes()
+    before = ours.read_bytes()
+    old.put_asset(splat(1), "b.ply", force=True)
+    assert ours.read_bytes() == before != theirs.read_bytes()
 
 
 def test_the_same_file_taken_over_otherwise(tmp_path: Path) -> None:

@@ -35,8 +35,9 @@ TIME_CHANNELS, LONGEST_WAVE = 128, 10_000.0
 
 
 class _Attention(nn.Module):
-    """Attention among points, written out: on CPUs its backward pass is several times faster than that of the fused
-    kernel."""
+    """Attention among points. Where there will be a backward pass it is written out, which on CPUs is several times
+    faster there than the fused kernel; where there is none, the kernel takes half the time, for the same numbers to
+    3e-6."""
 
     def __init__(self, width: int, head_dim: int) -> None:
         super().__init__()
@@ -49,14 +50,21 @@ class _Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``x`` [B, N, D] -> [B, N, D]."""
         query, key, value = self._heads(self.to_q(x)), self._heads(self.to_k(x)), self._heads(self.to_v(x))
-        nothing = torch.empty(len(query), query.shape[1], key.shape[1], dtype=query.dtype, device=query.device)
-        scores = torch.baddbmm(nothing, query, key.transpose(1, 2), beta=0, alpha=self.head_dim**-0.5)
-        found = torch.bmm(scores.softmax(dim=-1).to(query.dtype), value).unflatten(0, (len(x), -1))  # [B, H, N, d]
-        return self.to_out[0](found.transpose(1, 2).flatten(2))
+        attend = _written_out if torch.is_grad_enabled() else nn.functional.scaled_dot_product_attention
+        return self.to_out[0](attend(query, key, value).transpose(1, 2).flatten(2))
 
     def _heads(self, x: Tensor) -> Tensor:
-        """[B, N, D] -> [B H, N, d]."""
-        return x.unflatten(2, (-1, self.head_dim)).transpose(1, 2).flatten(0, 1)
+        """[B, N, D] -> [B, H, N, d]."""
+        return x.unflatten(2, (-1, self.head_dim)).transpose(1, 2)
+
+
+def _written_out(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention of [B, H, N, d]."""
+    batch, size = query.shape[:2], query.shape[-1]
+    query, key, value = (tensor.flatten(0, 1) for tensor in (query, key, value))
+    nothing = torch.empty(len(query), query.shape[1], key.shape[1], dtype=query.dtype, device=query.device)
+    scores = torch.baddbmm(nothing, query, key.transpose(1, 2), beta=0, alpha=size**-0.5)
+    return torch.bmm(scores.softmax(dim=-1).to(query.dtype), value).unflatten(0, batch)
 
 
 class _TimeEmbedding(nn.Module):

@@ -84,6 +84,18 @@ def test_samples_are_its_own_prediction_denoised_and_the_same_for_the_same_seed(
     assert not torch.equal(first[0], first[1])
 
 
+def test_the_prediction_is_the_same_whether_there_will_be_a_backward_pass_or_not() -> None:
+    model, generator = tiny_points_prior().model, torch.Generator().manual_seed(0)
+    model.network.requires_grad_(True)
+    none = torch.zeros(2, dtype=torch.long)
+    told = Told(torch.rand(2, 70, 3, generator=generator), none, none, none)
+    noise = body_noise(told.rest, 3 * NUM_FUNCTIONS, generator)
+    learning = model.clean(noise, torch.ones(2), told)
+    assert learning.requires_grad
+    with torch.no_grad():
+        torch.testing.assert_close(model.clean(noise, torch.ones(2), told), learning.detach(), atol=1e-5, rtol=1e-4)
+
+
 def test_words_are_numbers_and_no_word_is_another() -> None:
     text = tiny_points_prior().encode_text(["a dog trots along", "it leaps", "a statue", ""])
     assert text.pooled is not None and text.pooled[:, 0].tolist()[0] == 0 and text.pooled[3, 0] == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,4 +60,5 @@ def engine_of(
     cores = choose().count
     fitting = max(1, min(cores, free_bytes() // WORKER_BYTES))
     slots = workers or cards or fitting
-    return Here(do, slots, threads=max(1, cores // slots), cards=cards)
+    fork = sys.platform == "linux" and (device == "cpu" or (device == "auto" and not cards))
+    return Here(do, slots, threads=max(1, cores // slots), cards=cards, fork=fork)

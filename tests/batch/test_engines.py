@@ -103,8 +103,9 @@ def divide(task: dict[str, int]) -> dict[str, object]:
     return {"state": "done", "seconds": 0.0, "pid": os.getpid()}
 
 
-def test_a_process_stays_and_one_that_dies_is_known_by_its_task() -> None:
-    engine = Here(divide, 2)  # type: ignore[arg-type]
+@pytest.mark.parametrize("fork", [True, False])
+def test_a_process_stays_and_one_that_dies_is_known_by_its_task(fork: bool) -> None:
+    engine = Here(divide, 2, fork=fork)  # type: ignore[arg-type]
     try:
         pids = []
         for by in (1, 2, 0, 3):
@@ -116,4 +117,6 @@ def test_a_process_stays_and_one_that_dies_is_known_by_its_task() -> None:
         assert pids[0] == pids[1] and pids[2] is None and pids[3] != pids[0]
     finally:
         engine.close()
+    begun = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
     assert not workers_of(psutil.Process())
+    assert not [child for child in begun if "spawn_main" in " ".join(child.cmdline())]

@@ -9,7 +9,7 @@ import os
 import signal
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver, get_all_start_methods, get_context
+from multiprocessing import get_context
 from multiprocessing.context import BaseContext
 
 from stages.jobs.engines.engine import Ended, Named, Outcome, Task, Work, lost
@@ -19,19 +19,18 @@ from stages.threads import leave_with_parent
 class Here:
     """``slots`` processes, each with ``threads`` threads and, where there are ``cards``, one of them.
 
-    Where the system can and there are no cards, they are forked from a process that begins at once and imports what
-    ``work`` needs, once for all. CUDA wants processes of their own.
+    With ``fork`` they are forked from a process that begins at once and imports what ``work`` needs, once for all: for
+    Linux, and for workers that leave CUDA alone. Else each imports for itself.
     """
 
-    def __init__(self, work: Work, slots: int, *, threads: int = 1, cards: int = 0) -> None:
+    def __init__(self, work: Work, slots: int, *, threads: int = 1, cards: int = 0, fork: bool = False) -> None:
         self.slots = slots
         self._work, self._threads, self._cards = work, threads, cards
         self._pools: list[ProcessPoolExecutor | None] = [None] * slots
         self._context: BaseContext = get_context("spawn")
-        if not cards and "forkserver" in get_all_start_methods():
+        if fork:
             self._context = get_context("forkserver")
-            forkserver.set_forkserver_preload([work.module] if isinstance(work, Named) else [])
-            _begin_forkserver()
+            _begin_forkserver([work.module] if isinstance(work, Named) else [])
         self._under_way: dict[Future[Outcome], tuple[Task, int]] = {}
 
     def start(self, task: Task) -> None:
@@ -80,8 +79,12 @@ class Here:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin_forkserver() -> None:
-    """Begin the process that workers are forked from; it leaves interruptions to this one from its first moment on."""
+def _begin_forkserver(modules: list[str]) -> None:
+    """Begin the process that workers are forked from, with ``modules`` imported; it leaves interruptions to this one
+    from its first moment on."""
+    from multiprocessing import forkserver  # Windows has none
+
+    forkserver.set_forkserver_preload(modules)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         forkserver.ensure_running()

@@ -166,6 +166,21 @@ def check_kinds(folder: Path) -> None:
                     raise ValueError(f"{name} in {path.name} is of {kind}, no floating-point numbers")
 
 
+def shards_of(index: Path) -> list[str]:
+    """The files that an index of weights names; none where it is not there or damaged. Raises ``BadInput``: one of them
+    lies elsewhere."""
+    try:
+        found = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return []
+    shards = found.get("weight_map") if isinstance(found, dict) else None
+    names = list(shards.values()) if isinstance(shards, dict) else []
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name or "\\" in name:
+            raise BadInput(f"{index} names weights that are no file beside it: {str(name)[:200]!r}.", "Do not use it.")
+    return sorted(set(names))
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in ``path``; None when there is no such file. Raises ``CorruptCheckpoint`` when it is not JSON, or not
     what its seal says, if it has one."""
@@ -213,8 +228,10 @@ def must_end(path: Path) -> None:
 
 
 def all_must_end(folder: Path) -> None:
-    """Raise ``BadInput`` where a pipe or a device is in ``folder``, which somebody has given."""
+    """Raise ``BadInput`` where a pipe, a device or a link to nothing is in ``folder``, which somebody has given."""
     for path in sorted(folder.rglob("*")):
+        if path.is_symlink() and not os.path.exists(path):
+            raise BadInput(f"{path} is a link that leads nowhere.", "Remove it, or fetch the folder again.")
         try:
             must_end(path)
         except OSError:

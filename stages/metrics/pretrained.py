@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoTokenizer, CLIPModel, ViTModel
 from transformers.utils import logging as transformers_logging
 
 from stages.errors import BadInput, NotAvailable, first_line
-from stages.files import all_must_end, check_kinds
+from stages.files import all_must_end, check_kinds, shards_of
 from stages.metrics.pixels import IMAGENET_MEAN, IMAGENET_STD, in_batches, normalise, resize
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -88,10 +88,11 @@ def _load(kind: Any, model_type: str, name: str, option: str, **settings: Any) -
     if config.model_type != model_type:
         raise BadInput(f"{name} is a {config.model_type} model, and {option} needs a {model_type}.")
     _guard(name, option, lambda: check_kinds(Path(name)))
+    shards_of(Path(name) / "model.safetensors.index.json")
     model, found = _guard(name, option, lambda: kind.from_pretrained(name, output_loading_info=True, **settings))
     if found["missing_keys"]:  # transformers would fill them with random numbers
         raise BadInput(f"{name} has no weights for {min(found['missing_keys'])}.", "Fetch it again.")
-    broken = next((key for key, weight in model.state_dict().items() if not weight.isfinite().all()), None)
+    broken = next((key for key, weight in model.state_dict().items() if not weight.float().isfinite().all()), None)
     if broken is not None:
         raise BadInput(f"{name} has weights that are not finite, in {broken}.", "Fetch it again.")
     return model.eval().requires_grad_(False)

@@ -34,7 +34,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise BadInput(
             f"{path} is not a plain collection of weights.", "Give the weights only, not a whole checkpoint."
         )
-    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    broken = [name for name, tensor in tensors.items() if not tensor.float().isfinite().all()]
     if broken:
         raise BadInput(f"{path} holds NaN or infinity in {broken[0]}.", "Fetch it again, or name another file.")
     return tensors

@@ -31,7 +31,7 @@ from stages.errors import BadInput, first_line
 from stages.files import check_kinds, strip_local_path
 from stages.priors.autoencoder import PatchAutoencoder
 from stages.priors.find import EMBEDDED_PIPELINE, find_prior, read_index
-from stages.priors.hub import class_of
+from stages.priors.hub import class_of, missing_of_part
 from stages.priors.parameterization import Parameterization
 from stages.priors.prior import ClipShape, Condition, SeesVideo, Text
 from stages.priors.sampling import SamplingDefaults
@@ -202,6 +202,8 @@ def _load_part(folder: Path, part: str, index: Mapping[str, Any]) -> Any:
     kind = _KNOWN[class_name]
     has_weights = hasattr(kind, "state_dict")
     options = {"use_safetensors": True, "output_loading_info": True} if has_weights else {}
+    for missing in missing_of_part(folder / part, class_of(index, part)[0] or ""):
+        raise BadInput(f"The {part} of the prior {folder} cannot be loaded: there is no {missing}.")
     try:
         check_sizes(folder / part)
         check_kinds(folder / part)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import BadInput
+from stages.files import shards_of
 
 INDEX = "model_index.json"
 PARTS = (
@@ -85,13 +86,7 @@ def missing_of_part(folder: Path, library: str) -> list[Path]:
 
 def _weights(folder: Path, library: str) -> list[str]:
     stem = "model" if library == "transformers" else "diffusion_pytorch_model"
-    index = folder / f"{stem}.safetensors.index.json"
-    shards = _json(index).get("weight_map", {})
-    names = list(shards.values()) if isinstance(shards, dict) else []
-    for name in names:
-        if not isinstance(name, str) or Path(name).name != name or "\\" in name:
-            raise BadInput(f"{index} names weights that are no file beside it: {str(name)[:200]!r}.", "Do not use it.")
-    return sorted(set(names)) or [f"{stem}.safetensors"]
+    return shards_of(folder / f"{stem}.safetensors.index.json") or [f"{stem}.safetensors"]
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def load_adapter(denoiser: nn.Module, tensors: Mapping[str, Tensor], metadata: M
         raise CorruptCheckpoint(
             f"The LoRA's {others[0]} are no floating-point numbers.", "Run: animus3d fit-lora --force"
         )
-    if broken := sorted(name for name, tensor in tensors.items() if not tensor.isfinite().all()):
+    if broken := sorted(name for name, tensor in tensors.items() if not tensor.float().isfinite().all()):
         raise CorruptCheckpoint(f"The LoRA's {broken[0]} hold NaN or infinity.", "Run: animus3d fit-lora --force")
     add_adapter(denoiser, rank=int(metadata["rank"]), alpha=float(metadata["alpha"]), seed=0)
     try:
@@ -117,6 +117,10 @@ def load_adapter(denoiser: nn.Module, tensors: Mapping[str, Tensor], metadata: M
         raise CorruptCheckpoint(
             f"The LoRA has tensors this prior does not know, such as {outcome.unexpected_keys[0]}.",
             "It was made for another prior. Run: animus3d fit-lora --force",
+        )
+    if lacking := sorted(set(adapter_tensors(denoiser)) - set(tensors)):
+        raise CorruptCheckpoint(
+            f"The LoRA has no {lacking[0]} ({len(lacking)} missing in all).", "Run: animus3d fit-lora --force"
         )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
+from stages.errors import CorruptCheckpoint
 from stages.priors.load import load_prior
 from stages.priors.lora import adapter_on, adapter_tensors, add_adapter, load_adapter
 from stages.priors.prior import Condition
@@ -63,3 +65,16 @@ def test_every_weight_learns_and_comes_back(tmp_path: Path, name: str) -> None:
     load_adapter(again.denoiser, adapter_tensors(prior.denoiser), {"rank": "2", "alpha": "2.0"})
     with torch.no_grad(), adapter_on(again.denoiser):
         assert torch.equal(says(again), adapted) and not torch.equal(adapted, plain)
+
+
+def test_an_adapter_that_lacks_a_tensor_is_refused(tmp_path: Path) -> None:
+    folder = str(save_model("modelscope", tmp_path / "model"))
+    prior = load_prior(folder, **small_clips("modelscope"))
+    assert prior.denoiser is not None
+    add_adapter(prior.denoiser, rank=2, alpha=2.0, seed=0)
+    tensors = adapter_tensors(prior.denoiser)
+    tensors.pop(lost := min(tensors))
+    other = load_prior(folder, **small_clips("modelscope"))
+    assert other.denoiser is not None
+    with pytest.raises(CorruptCheckpoint, match=re.escape(lost)):
+        load_adapter(other.denoiser, tensors, {"rank": "2", "alpha": "2.0"})

@@ -152,6 +152,30 @@ def test_nothing_but_the_error_is_said(copied: Callable[[str], Path], capfd: pyt
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("part", ["text_encoder", "transformer", "vae"])
+def test_shards_elsewhere_in_a_folder_of_ours(copied: Callable[[str], Path], tmp_path: Path, part: str) -> None:
+    folder = copied("video")
+    weights = next((folder / part).glob("*.safetensors"))
+    names = list(load_file(weights))
+    weights.rename(tmp_path / "outside.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(names, "../../outside.safetensors")}
+    weights.with_name(f"{weights.name}.index.json").write_text(json.dumps(index))
+    with pytest.raises(BadInput, match="no file beside it"):
+        load("video", folder)
+
+
+@pytest.mark.parametrize("family", ["points", "wan"])
+def test_links_that_lead_nowhere(copied: Callable[[str], Path], family: str) -> None:
+    folder = copied(family)
+    weights = next(folder.rglob("*.safetensors"))
+    weights.unlink()
+    for target in (weights.with_name("nothing"), weights):
+        weights.symlink_to(target)
+        with pytest.raises(BadInput, match="leads nowhere"):
+            load(family, folder)
+        weights.unlink()
+
+
 @pytest.mark.parametrize("shard", ["../../secret.safetensors", "/secret.safetensors", "a\\b.safetensors", 3, None, []])
 def test_shards_that_are_no_files_of_the_folder(copied: Callable[[str], Path], shard: object) -> None:
     folder = copied("wan")

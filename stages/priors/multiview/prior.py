@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from stages.cameras import Camera
-from stages.errors import BadInput
+from stages.errors import BadInput, first_line
 from stages.gaussians import Gaussians
 from stages.priors.autoencoder import PatchAutoencoder
 from stages.priors.multiview.cameras import in_own_frame, views_around
@@ -152,7 +152,10 @@ class MVVDMPrior(PublishedModel, SeesViews):
 
     def _pixels(self, pictures: Tensor) -> Tensor:
         """``pictures`` [V, H, W, 3] of whole numbers as CLIP is shown them, [V, 3, H', W']."""
-        return self._image_processor(images=list(pictures.numpy()), return_tensors="pt").pixel_values
+        try:
+            return self._image_processor(images=list(pictures.numpy()), return_tensors="pt").pixel_values
+        except (TypeError, ValueError, KeyError, OverflowError) as error:  # settings of it that are none
+            raise self._cannot_be_loaded("image_processor", first_line(error)) from None
 
     def _pictures(self, asset: Gaussians, viewpoint: Viewpoint) -> Tensor:
         """The asset at rest from each camera, [V, 1, H, W, 3]."""

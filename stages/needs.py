@@ -13,7 +13,7 @@ from pathlib import Path
 
 from stages.gaussians.formats.ply_file import ply_elements
 from stages.memory import Knob, check_memory
-from stages.priors.find import EMBEDDED, EMBEDDED_PIPELINE, FORMER_NAMES, read_index
+from stages.priors.find import EMBEDDED, EMBEDDED_PIPELINE, FORMER_NAMES, find_prior, read_index
 from stages.run_dir import RunDir
 from stages.run_dir.layout import FIT, StageLayout
 
@@ -180,6 +180,7 @@ def _weights(prior: str, command: str) -> float:
         return MB * VIDEO.get(command, 0.0)
     if not prior or not folder.is_dir():
         return 0.0
+    folder = find_prior(prior)
     if read_index(folder).get("_class_name") == EMBEDDED_PIPELINE:
         return MB * VIDEO.get(command, 0.0)
     return WEIGHTS * sum(file.stat().st_size for file in folder.rglob("*.safetensors"))

@@ -37,7 +37,7 @@ TIME_CHANNELS, LONGEST_WAVE = 128, 10_000.0
 class _Attention(nn.Module):
     """Attention among points. Where there will be a backward pass it is written out, which on CPUs is several times
     faster there than the fused kernel; where there is none, the kernel takes half the time, for the same numbers to
-    3e-6."""
+    4e-6."""
 
     def __init__(self, width: int, head_dim: int) -> None:
         super().__init__()

@@ -30,6 +30,7 @@ from stages.run_dir import StageFolder
 from stages.run_dir.optimiser_state import optimisation_tensors, restore_optimisation
 from stages.settings import check
 from stages.training.average import Average
+from stages.training.borrowed import with_borrowed
 from stages.training.own_bodies import own_bodies
 from stages.training.point_bank import MIN_BODIES, Examples, PointBank, read_bank, training_bodies, write_bank
 from stages.training.points import draw_batch, learning_rate_at, new_optimisers, training_loss
@@ -97,7 +98,7 @@ def run(out: Path, config: TrainPointsConfig, report: Report, *, force: bool = F
     # 1. the bank of examples
     former = _former(config)
     examples = Examples(
-        own_bodies(source) if source else training_bodies(bodies_without(config.without)),
+        own_bodies(source) if source else with_borrowed(training_bodies(bodies_without(config.without))),
         procedural=source is None,
         at_least=1 if source else MIN_BODIES,
         verbs=former.model.verbs if former else (),

@@ -70,6 +70,7 @@ class Motion:
     seconds: float
     manner: str  # FAMILY/CLIP
     travels: bool = False
+    poses: Callable[[Tensor, float], Pose] | None = None  # at times, from a phase on; of a clip that is another body's
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,8 @@ class Examples:
         for body in bodies:
             for motion in body.motions:
                 kinds[motion.verb][body.kind].append((body, motion))
+                if motion.poses:
+                    continue
                 loops[motion.verb] += 1 if motion.cyclic else -1
                 seconds[motion.verb].append(motion.seconds)
         made = [(kind, verb) for kind, verbs in PROCEDURAL_VERBS.items() for verb in verbs] if procedural else []
@@ -164,7 +167,7 @@ class Examples:
         for kind, verb in made:
             self.procedural[verb].append(kind)
         count = {
-            verb: len({body.name for found in of.values() for body, _ in found})
+            verb: len({body.name for found in of.values() for body, motion in found if not motion.poses})
             + MIN_BODIES * len(self.procedural[verb])
             for verb, of in kinds.items()
         } | {verb: MIN_BODIES for verb in self.procedural if verb not in kinds}
@@ -224,7 +227,8 @@ class Examples:
         chance = uniform(0.0, 1.0, generator)
         if chance < OTHER_REST_SHARE and len(body.rests) > 1:
             return body.rest(int(torch.randint(1, len(body.rests), (), generator=generator)))
-        others = [other for other in body.motions if other.clip != motion.clip and other.verb not in ("die", "flop")]
+        others = [one for one in body.motions if one.clip != motion.clip and not one.poses]
+        others = [other for other in others if other.verb not in ("die", "flop")]
         if chance > 1.0 - MOMENT_SHARE and others:
             other = pick(others, generator)
             return body.file.pose(other.clip, torch.tensor([uniform(0.0, 1.0, generator) * other.seconds]))
@@ -267,7 +271,8 @@ def rigged_example(
 ) -> Trajectories:
     """Points of ``body`` that make ``motion`` from ``rest``; as a loop where ``cyclic``, of a random phase."""
     times = basis_of(cyclic).times()
-    poses = clip_poses(body.file, motion.clip, times, cyclic, uniform(0.0, 1.0, generator) if cyclic and vary else 0.0)
+    phase = uniform(0.0, 1.0, generator) if cyclic and vary else 0.0
+    poses = motion.poses(times, phase) if motion.poses else clip_poses(body.file, motion.clip, times, cyclic, phase)
     if not cyclic:
         poses = entered(rest, poses)
     points = torch.randperm(POOL, generator=generator)[:num_points]
@@ -313,7 +318,7 @@ def write_bank(folder: Path, examples: Examples, count: int, seed: int, report: 
     if not missing:
         return
     report(Started("examples", len(missing) * SHARD))
-    numbers = {manner.name: number for number, manner in enumerate(examples.manners)}
+    numbers = {(manner.name, manner.verb): number for number, manner in enumerate(examples.manners)}
     for number, first in enumerate(missing):
         drawn = [
             examples.draw(step_generator(seed, index, stream=11)) for index in range(first, min(count, first + SHARD))
@@ -322,7 +327,7 @@ def write_bank(folder: Path, examples: Examples, count: int, seed: int, report: 
             "rest": torch.stack([one.rest for one in drawn]).half(),
             "coefficients": torch.stack([one.coefficients for one in drawn]).half(),
             "verb": torch.tensor([examples.verbs.index(one.verb) for one in drawn]),
-            "manner": torch.tensor([numbers.get(one.manner, len(numbers)) for one in drawn]),
+            "manner": torch.tensor([numbers.get((one.manner, one.verb), len(numbers)) for one in drawn]),
             "cyclic": torch.tensor([int(one.cyclic) for one in drawn]),
         }
         with replacing(_shard(folder, first)) as temporary:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from stages.geometry.trajectories import NUM_FRAMES, NUM_FUNCTIONS, shift_matrix
 from stages.priors.points.model import CHANNELS, PointsModel, Told
 from stages.priors.points.noise import body_noise
+from stages.training.muon import Muon
 from stages.training.point_bank import PointBank
 
 FLOOR = 5e-4
@@ -61,8 +62,8 @@ def draw_batch(bank: PointBank, size: int, num_points: int, model: PointsModel, 
 
 
 def training_loss(model: PointsModel, batch: Batch, generator: torch.Generator, *, flow: bool) -> Tensor:
-    """The error of the clean estimate over the motion's own size, mean over examples; and how little of the true manner
-    was seen in noise alone."""
+    """The error of the clean estimate over the motion's own size, mean over examples, those that are far off counted
+    less (pseudo-Huber); and how little of the true manner was seen in noise alone."""
     told, size = batch.told, len(batch.told.verb)
     noise = body_noise(told.rest, CHANNELS, generator)
     level = torch.ones(size)
@@ -72,13 +73,14 @@ def training_loss(model: PointsModel, batch: Batch, generator: torch.Generator, 
         drawn = SHIFT * drawn / (1.0 + (SHIFT - 1.0) * drawn)
         noisy = torch.rand(size, generator=generator) >= MEAN_SHARE
         level = torch.where(noisy, drawn.clamp(0.02, 1.0), level)
-        if noisy.any():
-            some = told.select(noisy)
+        loops = noisy & told.cyclic.bool()  # what runs through once has one phase
+        if loops.any():
+            some = told.select(loops)
             with torch.no_grad():
-                mean = model.clean(noise[noisy], torch.ones(int(noisy.sum())), some)
+                mean = model.clean(noise[loops], torch.ones(int(loops.sum())), some)
             expected = model.coefficients(mean, some.cyclic)
             truth = truth.clone()
-            truth[noisy] = in_phase(truth[noisy], expected, some.cyclic)
+            truth[loops] = in_phase(truth[loops], expected, some.cyclic)
     x0 = model.latents(truth, told.cyclic)
     x_t = (1.0 - level)[:, None, None] * x0 + level[:, None, None] * noise
     clean, suits = model.told_apart(x_t, level, told)
@@ -86,7 +88,8 @@ def training_loss(model: PointsModel, batch: Batch, generator: torch.Generator, 
     with torch.no_grad():
         truth = in_phase(truth, found, told.cyclic * (level == 1.0))
     error = (found - truth).square().sum(dim=(2, 3)).mean(dim=1)
-    loss = (error / (truth.square().sum(dim=(2, 3)).mean(dim=1) + FLOOR)).mean()
+    relative = error / (truth.square().sum(dim=(2, 3)).mean(dim=1) + FLOOR)
+    loss = (2.0 * ((1.0 + relative).sqrt() - 1.0)).mean()  # about itself where small; one that is far off pulls less
     open_ones = (level == 1.0) & (told.manner == len(model.manners)) & (batch.manner < len(model.manners))
     open_ones &= told.verb < len(model.verbs)
     if open_ones.any():
@@ -116,12 +119,7 @@ def new_optimisers(
         if name.startswith("blocks.") and parameter.ndim == 2 and not name.endswith("table")
     ]
     others = [name for name in trained if name not in set(matrices)]
-    muon = torch.optim.Muon(
-        [trained[name] for name in matrices],
-        lr=learning_rate,
-        weight_decay=weight_decay,
-        adjust_lr_fn="match_rms_adamw",
-    )
+    muon = Muon([trained[name] for name in matrices], learning_rate, weight_decay)
     adamw = torch.optim.AdamW([trained[name] for name in others], lr=learning_rate, weight_decay=weight_decay)
     return [(matrices, muon), (others, adamw)]
 

@@ -20,6 +20,7 @@ from stages.priors.text import UNK, build_text_encoder, build_tokenizer
 from stages.priors.transformer import FLOW_PX, AnimusTransformer3DModel
 from stages.settings import check
 from stages.training.clip_bank import ClipBank
+from stages.training.muon import Muon
 from stages.training.team import Team
 
 HIDDEN = tuple(
@@ -125,9 +126,7 @@ def new_optimisers(
     ]  # fmt: skip
     others = [name for name in trained if name not in set(matrices)]
     lr, weight_decay = config.learning_rate, config.weight_decay
-    muon = torch.optim.Muon(
-        [trained[name] for name in matrices], lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-    )
+    muon = Muon([trained[name] for name in matrices], lr, weight_decay)
     adamw = torch.optim.AdamW([trained[name] for name in others], lr=lr, weight_decay=weight_decay)
     return [(matrices, muon), (others, adamw)]
 

@@ -1,17 +1,17 @@
 """The points prior on bodies that it has never seen. ``python -m tests.bench.bench_points``
 
 Every held-out body is asked for each motion that it makes itself and the prior knows, with three seeds: one sample, the
-mean of 16, the best of the six that ``sample`` shows, and with ``--distill`` all of ``distill``. What comes out is
-compared with the body's own trajectories, in all its Gaussians: the nearest clip of that verb, loops at their best
-shift. The judge of motions (``motion_judge``) names it. The last line is JSON, kept in ``results/points.json``; every
-single result is in ``results/points_runs.csv``.
+best of the six that ``sample`` shows, with the first seed the mean of 16, and with ``--distill`` all of ``distill``.
+What comes out is compared with the body's own trajectories, in all its Gaussians: the nearest clip of that verb, loops
+at their best shift. The judge of motions (``motion_judge``) names it. The last line is JSON, kept in
+``results/points.json``; every single result is in ``results/points_runs.csv``.
 
     --prior NAME        another prior than the shipped one: a folder
     --bodies A,B        only these, as in Cow,Koi
     --verbs A,B         only these
     --seeds N           fewer
     --add               do what results/points_runs.csv lacks, and keep what it has
-    --samples N         in the mean, 16 unless given, at least six
+    --samples N         in the mean, which is taken with the first seed: 16 unless given
     --gaussians N       of each body
     --distill           distil too; --work FOLDER keeps the runs, and a second start goes on with them
     --processes N       at a time
@@ -184,7 +184,7 @@ def true_rows(task: Task) -> list[dict[str, Any]]:
 def made_rows(task: Task, seed: int, config: PointsBench) -> list[dict[str, Any]]:
     """What is made for a task with one seed, by every recipe."""
     cyclic, times = task.verb.cyclic, basis_of(task.verb.cyclic).times()
-    made, samples = sampled(task, seed, _prior(config.prior), max(config.samples, NUM_COMPARED))
+    made, samples = sampled(task, seed, _prior(config.prior), 1 if seed else config.samples)
     if config.distill and task.sentence:
         made["distill"] = distilled(task, seed, config)
     truths = [(motion, task.body.moves(motion, cyclic)) for motion in task.body.clips(task.verb.name)]
@@ -215,7 +215,8 @@ def made_rows(task: Task, seed: int, config: PointsBench) -> list[dict[str, Any]
 
 
 def sampled(task: Task, seed: int, prior: PointsPrior, count: int) -> tuple[dict[str, Made], Tensor]:
-    """One sample and the mean of ``count``; and ``NUM_COMPARED`` [B, T, N, 3] as ``sample`` shows them."""
+    """One sample and, of more than one, the mean of ``count``; and ``NUM_COMPARED`` [B, T, N, 3] as ``sample`` shows
+    them."""
     asset, cyclic = task.body.asset, task.verb.cyclic
     start = time.perf_counter()
     views = sample_viewpoints(asset, prior.clip, ViewsConfig(num_cameras=1), choose("cpu"), seed=seed)
@@ -223,15 +224,16 @@ def sampled(task: Task, seed: int, prior: PointsPrior, count: int) -> tuple[dict
     condition = prior.condition(task.text(prior), asset, view)
     one = prior.sample(condition, step_generator(seed, 0, stream=21))
     first = time.perf_counter() - start
-    others = prior.sample(condition, step_generator(seed, 1, stream=21), count=count - 1)
-    latents = torch.cat([one, others])
-    whole = time.perf_counter() - start
 
     def carried(which: Tensor, seconds: float) -> Made:
         motion = sampled_motion(prior, which, asset, view)
         return Made(_displacements(motion, asset.means), seconds)
 
-    made = {"sample": carried(one, first), "mean": carried(latents.mean(dim=0, keepdim=True), whole)}
+    made = {"sample": carried(one, first)}
+    if count > 1:
+        others = prior.sample(condition, step_generator(seed, 1, stream=21), count=count - 1)
+        whole = time.perf_counter() - start
+        made["mean"] = carried(torch.cat([one, others]).mean(dim=0, keepdim=True), whole)
     times = basis_of(cyclic).times()
     varied = prior.varied(condition, step_generator(seed, 0, stream=8), count=NUM_COMPARED)[0]
     return made, torch.stack([carried(latent[None], 0.0).at(times) for latent in varied])
@@ -281,7 +283,7 @@ def sheet(config: PointsBench) -> Tensor:
         own = {task.verb.name: task for task in tasks if task.body == body}
         task = own[min(own, key=lambda verb: SHEET_VERBS.index(verb) if verb in SHEET_VERBS else len(SHEET_VERBS))]
         cyclic = task.verb.cyclic
-        made = sampled(task, 0, _prior(config.prior), 2)[0]["sample"]
+        made = sampled(task, 0, _prior(config.prior), 1)[0]["sample"]
         if config.distill and task.sentence:
             made = distilled(task, 0, config)
         times = basis_of(cyclic).times()

@@ -228,8 +228,9 @@ class PointsPrior:
             *(manner.name for manner, _ in self.manners(condition, generator)[: count - 1 + min(SPARE, count - 1)]),
         ]
         ways += [""] * (count - len(ways))
-        numbers = {manner.name: number for number, manner in enumerate(self.model.manners)}
-        manner = torch.tensor([numbers.get(way, len(numbers)) for way in ways], device=self.device)
+        verb = self._verb(self.told(condition, 1))
+        numbers = {manner.name: number for number, manner in enumerate(self.model.manners) if manner.verb == verb}
+        manner = torch.tensor([numbers.get(way, len(self.model.manners)) for way in ways], device=self.device)
         told = replace(self.told(condition, len(ways)), manner=manner)
         drawn = self.kept_rigid(self.model.sample(told, generator, steps=steps, guidance=guidance), told)
         chosen = unlike(self.model.coefficients(drawn, told.cyclic), count, cyclic=bool(told.cyclic[0]))

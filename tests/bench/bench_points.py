@@ -1,10 +1,10 @@
 """The points prior on bodies that it has never seen. ``python -m tests.bench.bench_points``
 
-Every held-out body is asked for each motion that it makes itself and the prior knows, with three seeds: one sample, the
-best of the six that ``sample`` shows, with the first seed the mean of 16, and with ``--distill`` all of ``distill``.
-What comes out is compared with the body's own trajectories, in all its Gaussians: the nearest clip of that verb, loops
-at their best shift. The judge of motions (``motion_judge``) names it. The last line is JSON, kept in
-``results/points.json``; every single result is in ``results/points_runs.csv``.
+Every held-out body is asked for each motion that it makes itself and the prior knows: with the first seed one sample,
+the mean of 16 and the best of the six that ``sample`` shows; with ``--distill`` all of ``distill`` with three seeds,
+without it one sample and the best of six with each. What comes out is compared with the body's own trajectories, in all
+its Gaussians: the nearest clip of that verb, loops at their best shift. The judge of motions (``motion_judge``) names
+it. The last line is JSON, kept in ``results/points.json``; every single result is in ``results/points_runs.csv``.
 
     --prior NAME        another prior than the shipped one: a folder
     --bodies A,B        only these, as in Cow,Koi
@@ -184,7 +184,10 @@ def true_rows(task: Task) -> list[dict[str, Any]]:
 def made_rows(task: Task, seed: int, config: PointsBench) -> list[dict[str, Any]]:
     """What is made for a task with one seed, by every recipe."""
     cyclic, times = task.verb.cyclic, basis_of(task.verb.cyclic).times()
-    made, samples = sampled(task, seed, _prior(config.prior), 1 if seed else config.samples)
+    made: dict[str, Made] = {}
+    samples = torch.empty(0)
+    if seed == 0 or not config.distill:
+        made, samples = sampled(task, seed, _prior(config.prior), 1 if seed else config.samples)
     if config.distill and task.sentence:
         made["distill"] = distilled(task, seed, config)
     truths = [(motion, task.body.moves(motion, cyclic)) for motion in task.body.clips(task.verb.name)]

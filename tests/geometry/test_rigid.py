@@ -47,3 +47,19 @@ def test_few_points_and_points_on_a_line_are_no_trouble() -> None:
     for rest in (line, line[:1], torch.zeros(4, 3)):
         moves = torch.full((2, len(rest), 3), 0.25)
         torch.testing.assert_close(kept_rigid(rest, moves), moves, rtol=1e-3, atol=1e-3)
+
+
+def test_what_hangs_beside_the_body_may_leave_it() -> None:
+    """An arm along a trunk rises while the trunk stays: their nearest points at rest are each other's."""
+    height = torch.linspace(0.0, 1.0, 40)
+    trunk, arm = (torch.stack([torch.full((40,), x), height, torch.zeros(40)], dim=1) for x in (0.0, 0.05))
+    rest = torch.cat([trunk, arm])
+    moves = torch.zeros(4, 80, 3)
+    for frame, angle in enumerate((0.0, 0.5, 1.0, 1.5)):  # about the shoulder, at the top
+        turn = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        away = arm[:, :2] - arm[-1, :2]
+        moves[frame, 40:, :2] = away @ turn.T - away
+    kept = kept_rigid(rest, moves)
+    hand, hip = kept[-1, 40], kept[-1, 0]
+    assert float((hand - moves[-1, 40]).norm()) < 0.1 * float(moves[-1, 40].norm())
+    assert float(hip.norm()) < 0.05

@@ -17,6 +17,7 @@ from stages.zoo.retarget import Retargeting, Upright
 from stages.zoo.trajectories import clip_poses
 
 KINDS = ("biped",)
+"""Of bodies that borrow and lend."""
 
 
 def with_borrowed(bodies: Sequence[TrainingBody]) -> list[TrainingBody]:

@@ -15,13 +15,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from stages.geometry.rotations import (
-    continuous_quaternions,
-    matrix_quaternions,
-    quaternion_matrices,
-)
+from stages.geometry.rotations import continuous_quaternions, matrix_quaternions, quaternion_matrices
 from stages.skeletons.rigged import RiggedFile
-from stages.skeletons.skeleton import Pose, skin, transform_matrices
+from stages.skeletons.skeleton import Pose, Skeleton, skin
 
 LIMBS = (("upper arm", "lower arm", "hand"), ("upper leg", "lower leg", "foot"))
 """From the trunk outwards."""
@@ -175,11 +171,10 @@ class Retargeting:
 
 def nodes_in(file: RiggedFile, poses: Pose) -> Tensor:
     """Where each node is in ``poses`` of T frames, [T, J, 4, 4], in the file's coordinates."""
-    local = transform_matrices(poses)
-    nodes: list[Tensor] = []
-    for node, parent in enumerate(file.parents):
-        nodes.append(local[:, node] if parent < 0 else nodes[parent] @ local[:, node])
-    return torch.stack(nodes, dim=1)
+    everything = list(range(len(file.parents)))
+    return Skeleton(
+        parents=file.parents, joints=everything, inverse_bind=torch.eye(4), world=torch.eye(4)
+    ).joint_matrices(poses)
 
 
 def _shared(file: RiggedFile, first: int, second: int) -> int:

@@ -18,7 +18,7 @@ from stages.ablation.variants import FULL, Variant
 from stages.errors import NotFinite
 from stages.events import silent
 from stages.files import read_json, write_json
-from stages.moving.bank import EXACT_VIEWS
+from stages.priors.find import EXACT_VIEWS
 from stages.run_dir import RunDir
 from stages.run_dir.layout import RIG
 from stages.settings import with_settings

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
+from stages.adam import Adam
 from stages.conventions import DEFAULT_NUM_FRAMES, step_generator
 from stages.distilling.distillation import Distillation, ObjectiveConfig
 from stages.distilling.drawn import read_samples
@@ -311,13 +312,13 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         regularizers = motion.regularizers(moved, own.regularizers.over(own.views.ground))
         if start <= first:
             distillation.begin(motion)
-        optimiser = torch.optim.Adam(motion.parameter_groups(own.learning_rate))
+        optimiser = Adam(motion.parameter_groups(own.learning_rate))
         if start > first:
             restore_optimisation(tensors, motion.named_parameters(), optimiser)
         for step in range(max(0, start - first), own.steps):
             # 3.
             losses = distillation.step(motion, regularizers, step)
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             losses["loss"].backward()
             optimiser.step()
             # 4.

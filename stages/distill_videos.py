@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 
+from stages.adam import Adam
 from stages.conventions import DEFAULT_NUM_FRAMES, frame_times
 from stages.distilling.drawn import read_video_samples
 from stages.distilling.following import FollowConfig, Following
@@ -155,14 +156,14 @@ def run(run_dir: RunDir, config: VideosConfig, report: Report, *, force: bool = 
     motion = new_motion(field_for(config, guides), asset.to(config.device), config.seed, rig=rig)
     regularizers = [*motion.regularizers(moved, config.regularizers)]
     regularizers += left_open(run_dir, config, moved, tracks, fit.times, rasterizer, report)
-    optimiser = torch.optim.Adam(motion.parameter_groups(config.learning_rate))
+    optimiser = Adam(motion.parameter_groups(config.learning_rate))
     start = begin.resume_step
     if start:
         restore_optimisation(folder.load_checkpoint()[1], motion.named_parameters(), optimiser)
     report(Started("distill", config.steps, start))
     for step in range(start, config.steps):
         losses = fit.step(motion, regularizers, step)
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad()
         losses["loss"].backward()
         optimiser.step()
         # 4.

@@ -250,6 +250,15 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def content_hash(path: Path, role: str) -> str:
+    """Of a file, or of all files of a folder. Raises ``BadInput``: it is not there."""
+    if path.is_dir():
+        return " ".join(file_hash(file) for file in sorted(path.iterdir()) if file.is_file())
+    if not path.is_file():
+        raise BadInput(f"The {role} {path} is not there.")
+    return file_hash(path)
+
+
 def strip_local_path(config_file: Path) -> None:
     """Take the folder that a part was loaded from out of its config."""
     if config_file.exists():

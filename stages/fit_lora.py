@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from stages.adam import Adam
 from stages.conventions import step_generator
 from stages.distilling.sampled import film
 from stages.distilling.viewpoints import ViewsConfig, look_at
@@ -118,7 +119,7 @@ def run(run_dir: RunDir, config: FitLoraConfig, report: Report, *, force: bool =
     # 2. the denoising loss under the static prompt
     assert prior.denoiser is not None
     parameters = add_adapter(prior.denoiser, rank=config.rank, alpha=config.alpha, seed=config.seed)
-    optimiser = torch.optim.AdamW([p for _, p in parameters], lr=config.learning_rate, weight_decay=0.0)
+    optimiser = Adam([{"params": [p for _, p in parameters], "lr": config.learning_rate}])
     start = begin.resume_step
     if start:
         restore_optimisation(folder.load_checkpoint()[1], parameters, optimiser)
@@ -131,7 +132,7 @@ def run(run_dir: RunDir, config: FitLoraConfig, report: Report, *, force: bool =
                 clip = clips[int(torch.randint(0, len(clips), (), generator=generator))]
                 losses.append(denoising_loss(prior, clip, generator))
             loss = torch.stack(losses).mean()
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             done = step + 1

@@ -19,16 +19,16 @@ from typing import Literal
 
 import torch
 
+from stages.adam import Adam
 from stages.conventions import frame_times, step_generator
 from stages.distilling.clean_score import CleanScore, CleanScoreConfig
 from stages.distilling.draw_videos import GREY
-from stages.distilling.given import content_hash
 from stages.distilling.repairs import RepairedPaths, RepairedVideos, Repairs, Sdedit
 from stages.distilling.viewpoints import ViewsConfig, film, look_at
 from stages.errors import BadInput
 from stages.events import Finished, Note, Progress, Report, Started, Wrote
 from stages.facing.keep import facing_input
-from stages.files import as_stored
+from stages.files import as_stored, content_hash
 from stages.gaussians import Gaussians
 from stages.gaussians.normalised import Placement
 from stages.gaussians.stand_in import stand_in
@@ -36,9 +36,8 @@ from stages.media.preview import write_preview
 from stages.motion.kinds import checkpoint_tensors, load_motion
 from stages.motion.regularizers import RegularizerConfig
 from stages.motion.sequence import MotionSequence
-from stages.moving.bank import EXACT_VIEWS, exact_views
 from stages.needs import require
-from stages.priors.find import EMBEDDED, POINTS, preset_of, prior_fingerprint
+from stages.priors.find import EMBEDDED, EXACT_VIEWS, POINTS, preset_of, prior_fingerprint
 from stages.priors.load import load_prior
 from stages.priors.points import sees_points
 from stages.priors.prior import Prior, makes_videos, sees_views
@@ -147,7 +146,7 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
 
     # 3. the motion follows them
     regularizers = motion.regularizers(asset, config.regularizers.over(config.views.ground))
-    optimiser = torch.optim.Adam(motion.parameter_groups(config.learning_rate))
+    optimiser = Adam(motion.parameter_groups(config.learning_rate))
     start = begin.resume_step
     if start:
         restore_optimisation(folder.load_checkpoint()[1], motion.named_parameters(), optimiser)
@@ -162,7 +161,7 @@ def run(run_dir: RunDir, config: RefineConfig, report: Report, *, force: bool = 
         for term in regularizers:
             losses[term.name] = term(frames, generator)
             loss = loss + term.weight * losses[term.name]
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         done = step + 1
@@ -195,6 +194,8 @@ def prior_inputs(run_dir: RunDir, config: RefineConfig) -> dict[str, str]:
 def prior_of(config: RefineConfig, asset: Gaussians, placement: Placement) -> Prior:
     """The prior that is asked."""
     if config.prior == EXACT_VIEWS:
+        from stages.moving.bank import exact_views  # reads rigged files, which takes long to import
+
         return exact_views(config.bank, asset, placement, size_px=config.size_px or 64)
     return load_prior(
         config.prior,

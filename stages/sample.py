@@ -21,21 +21,19 @@ from stages.cameras import Camera, fitting_radius, orbit_camera
 from stages.conventions import step_generator
 from stages.distilling.draw_videos import AZIMUTH_DEG, GREY, Drawing
 from stages.distilling.drawn import PATHS, VIDEO
-from stages.distilling.given import content_hash
 from stages.distilling.sampled import sampled_motion
 from stages.distilling.viewpoints import ViewsConfig, look_at
 from stages.errors import BadInput, NotAvailable
 from stages.events import Caution, Finished, Note, Progress, Report, Started, Wrote
 from stages.facing.keep import facing_input
-from stages.files import replacing
+from stages.files import content_hash, replacing
 from stages.gaussians import Frames, Gaussians
 from stages.gaussians.normalised import Placement
 from stages.gaussians.stand_in import stand_in
 from stages.media.contact_sheet import contact_sheet, write_png
 from stages.media.video import write_mp4
-from stages.moving.bank import EXACT_VIEWS, exact_views
 from stages.needs import require
-from stages.priors.find import prior_fingerprint
+from stages.priors.find import EXACT_VIEWS, prior_fingerprint
 from stages.priors.load import load_prior
 from stages.priors.points import PointsPrior, PointView, sees_points
 from stages.priors.prior import MultiViewPrior, Prior, VideoPrior, makes_videos, sees_views
@@ -114,6 +112,8 @@ def run(run_dir: RunDir, config: SampleConfig, report: Report, *, force: bool = 
     rasterizer = choose(config.device, config.raster, report)
     if config.prior == EXACT_VIEWS:
         report(Caution("exact-views knows the clips of its bank and nothing else: it is for tests and benchmarks."))
+        from stages.moving.bank import exact_views  # reads rigged files, which takes long to import
+
         prior: Prior = exact_views(config.bank, asset, placement, size_px=config.size_px or 64)
     else:
         prior = load_prior(config.prior, config.device, size_px=config.size_px, profile=config.profile)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS: tuple[set[str], ...] = (
     {
         "__init__", "conventions", "errors", "events", "files", "assets", "settings", "assignments", "tables",
-        "threads", "memory", "card",
+        "threads", "memory", "card", "adam",
     },
     {"geometry"},
     {"meshes"},

@@ -15,7 +15,7 @@ from stages.cameras.path import Framing
 from stages.distilling.drawn import VideoSamples
 from stages.errors import BadInput
 from stages.events import Report
-from stages.files import file_hash
+from stages.files import content_hash
 from stages.gaussians import Gaussians
 from stages.gaussians.normalised import Placement
 from stages.guides import Guide
@@ -71,15 +71,6 @@ class GivenVideos:
                 if name and not (role == "camera" and name == AUTO):
                     found[f"{role} {number + 1}"] = content_hash(Path(name), role)
         return found
-
-
-def content_hash(path: Path, role: str) -> str:
-    """Of a file, or of all files of a folder. Raises ``BadInput``: it is not there."""
-    if path.is_dir():
-        return " ".join(file_hash(file) for file in sorted(path.iterdir()) if file.is_file())
-    if not path.is_file():
-        raise BadInput(f"The {role} {path} is not there.")
-    return file_hash(path)
 
 
 def read_videos(

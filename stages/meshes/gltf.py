@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
-import pygltflib
 
 from stages.errors import AnimusError, BadInput, first_line
 from stages.meshes.compression import DTYPES
@@ -92,10 +91,12 @@ def parse_gltf(path: Path, data: bytes) -> GltfFile:
         NotAvailable: it is packed by Draco, and DracoPy is not installed.
         ValueError: it is not glTF; json, struct and pygltflib raise others.
     """
+    from pygltflib import GLTF2  # takes as long to import as a small file to read
+
     content, blob, plain, told = plain_gltf(data, path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # chunks of extensions that are not used here
-        gltf = pygltflib.GLTF2.gltf_from_json(json.dumps(content))
+        gltf = GLTF2.gltf_from_json(json.dumps(content))
     for node, own in zip(gltf.nodes, content.get("nodes", []), strict=True):
         node.weights = own.get("weights")  # of morph targets: pygltflib knows those of meshes only
     return GltfFile(path, gltf, blob, plain, told)

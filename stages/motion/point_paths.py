@@ -3,7 +3,8 @@
 The paths are sums of smooth functions of time (``stages.geometry.trajectories``): a loop ends exactly where it begins,
 and a motion that runs through once begins at rest. A Gaussian follows its nearest points, weighted by distance, as an
 embedded deformation (Sumner et al. 2007): it goes where each of them takes it, turned as that point's neighbourhood
-turns.
+turns. Where it is told how points go (``PointPaths.set_paths``), it follows those that go the way of the nearest: a
+Gaussian of a hand that hangs at the hip goes with the hand.
 """
 
 from __future__ import annotations
@@ -57,9 +58,11 @@ class PointPaths(nn.Module):
         self.config, self.basis = config, basis_of(cyclic)
         self.points: Tensor
         self.register_buffer("points", points.float().clone())
+        self.ways: Tensor  # the coefficients that were set last, by which points are told apart
+        self.register_buffer("ways", torch.zeros(len(points), 3 * NUM_FUNCTIONS))
         self.paths = nn.Parameter(torch.zeros(len(points), NUM_FUNCTIONS, 3))  # over their usual sizes
         self._near: tuple[Tensor, Near] | None = None  # what was asked last, and which points it follows
-        self._turning = Near.of(self.points, self.points, config.turn_neighbours + 1, sharpness=3.0)
+        self._turning: Near | None = None
 
     def at(self, asset: Gaussians, frame_times: Tensor) -> Frames:
         """See ``Motion.at``."""
@@ -71,6 +74,8 @@ class PointPaths(nn.Module):
         values = self.basis.at(frame_times) * self._sizes()
         away = torch.einsum("tk,mkd->tmd", values.to(self.paths), self.paths)  # [T, M, 3]
         with torch.no_grad():
+            if self._turning is None:
+                self._turning = self._nearest(self.points, self.config.turn_neighbours + 1)
             turns = neighbourhood_turns(self._turning, self.points, self.points + away)[2]
             turns = turns - torch.eye(3).to(turns)
             turns = torch.where(turns.abs() < NO_TURN, 0.0, turns)
@@ -84,9 +89,12 @@ class PointPaths(nn.Module):
         return (summed[..., 0] + torch.einsum("ptab,pb->pta", summed[..., 1:], points)).transpose(0, 1)
 
     def set_paths(self, coefficients: Tensor) -> None:
-        """Give the points the paths of ``coefficients`` [M, K, 3]."""
+        """Give the points the paths of ``coefficients`` [M, K, 3]; by them it is told from now on what goes along with
+        what."""
         with torch.no_grad():
             self.paths.copy_(coefficients / self._sizes().to(coefficients)[:, None])
+            self.ways.copy_(coefficients.flatten(1))
+        self._near = self._turning = None
 
     def _sizes(self) -> Tensor:
         """The usual sizes [K] of coefficients: quick waves are small. An optimiser's steps are alike for all."""
@@ -96,8 +104,12 @@ class PointPaths(nn.Module):
     def _followed(self, points: Tensor) -> Near:
         """Which points each of ``points`` [P, 3] follows."""
         if self._near is None or self._near[0] is not points:
-            self._near = points, Near.of(points, self.points, self.config.neighbours, sharpness=3.0)
+            self._near = points, self._nearest(points, self.config.neighbours)
         return self._near[1]
+
+    def _nearest(self, points: Tensor, count: int) -> Near:
+        """The nearest points to each of ``points`` [P, 3] that go one way."""
+        return Near.of_one_side(points, self.points, self.ways, count, sharpness=3.0)
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """See ``Motion.parameter_groups``."""
@@ -127,12 +139,12 @@ class PointPaths(nn.Module):
 
     @staticmethod
     def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> PointPaths:
-        """The motion of ``tensors`` and ``metadata``."""
+        """The motion of ``tensors`` and ``metadata``. Files without ways are of before they were told apart."""
         config = PointPathsConfig(
             num_points=len(tensors["points"]),
             neighbours=int(metadata["neighbours"]),
             turn_neighbours=int(metadata["turn_neighbours"]),
         )
         motion = PointPaths(config, tensors["points"], cyclic=metadata["cyclic"] == "true")
-        motion.load_state_dict(dict(tensors))
+        motion.load_state_dict({"ways": motion.ways} | dict(tensors))
         return motion

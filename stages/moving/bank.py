@@ -15,9 +15,6 @@ from stages.priors.exact_views import ExactViewsPrior
 from stages.priors.parameterization import Parameterization
 from stages.skeletons.rigged import read_rigged
 
-EXACT_VIEWS = "exact-views"
-"""As ``--prior`` calls it."""
-
 NUM_FRAMES, NUM_PHASES = 16, 16
 BETAS = (0.00085, 0.012)
 """Ends of the scaled-linear schedule of Stable Diffusion."""

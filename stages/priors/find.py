@@ -31,6 +31,8 @@ SHIPPED = {POINTS: "prior_points", EMBEDDED: "prior"}
 """Priors that come with the project, and their folders among its assets."""
 FORMER_NAMES = {"embedded": EMBEDDED}
 """What they were called before."""
+EXACT_VIEWS = "exact-views"
+"""What ``--prior`` calls that of a bank of clips."""
 POINTS_PIPELINE, EMBEDDED_PIPELINE = "AnimusPointsPipeline", "AnimusVideoPipeline"
 """``_class_name`` of the indexes of this project's own priors."""
 WHOLE = 64 * 2**20

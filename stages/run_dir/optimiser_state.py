@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from stages.adam import Adam
+
 NamedParameters = Iterable[tuple[str, nn.Parameter]]
 
 
-def optimisation_tensors(parameters: NamedParameters, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimisation_tensors(parameters: NamedParameters, optimiser: Adam | torch.optim.Optimizer) -> dict[str, Tensor]:
     """``parameter/NAME`` and ``adam/NAME/{step,exp_avg,exp_avg_sq}`` of every parameter."""
     tensors = {}
     for name, parameter in parameters:
@@ -21,7 +23,7 @@ def optimisation_tensors(parameters: NamedParameters, optimiser: torch.optim.Opt
 
 
 def restore_optimisation(
-    tensors: Mapping[str, Tensor], parameters: NamedParameters, optimiser: torch.optim.Optimizer
+    tensors: Mapping[str, Tensor], parameters: NamedParameters, optimiser: Adam | torch.optim.Optimizer
 ) -> None:
     """Put the tensors of ``optimisation_tensors`` back in place."""
     for name, parameter in parameters:

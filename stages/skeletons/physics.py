@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from stages.adam import Adam
 from stages.errors import BadInput, NotFinite
 from stages.settings import check
 from stages.skeletons.physics_model import BodyModel
@@ -140,7 +141,7 @@ class Tracker:
         self._speeds = self.first.speeds.clone().requires_grad_()
         self._named = {"changes": self._changes, "speeds": self._speeds}
         self._rates = {"changes": config.knot_lr, "speeds": config.speed_lr}
-        self._optimiser = torch.optim.Adam([{"params": [value]} for value in self._named.values()], betas=(0.9, 0.95))
+        self._optimiser = Adam([{"params": [value]} for value in self._named.values()], betas=(0.9, 0.95))
         self._best: dict[str, Tensor] = {}
         self._retreats = 0
 

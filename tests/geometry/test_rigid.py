@@ -63,3 +63,26 @@ def test_what_hangs_beside_the_body_may_leave_it() -> None:
     hand, hip = kept[-1, 40], kept[-1, 0]
     assert float((hand - moves[-1, 40]).norm()) < 0.1 * float(moves[-1, 40].norm())
     assert float(hip.norm()) < 0.05
+
+
+def test_what_lies_between_two_sides_follows_one() -> None:
+    """A hand beside a hip: all neighbours of what lies nearest to the hand are of the hand, and weigh no less."""
+    hip, hand = (torch.stack([torch.full((9,), x), torch.arange(9) * 0.1, torch.zeros(9)], dim=1) for x in (0.0, 0.1))
+    ways = torch.zeros(18, 6)
+    between = torch.tensor([[0.06, 0.42, 0.0], [0.04, 0.42, 0.0]])
+    both = Near.of_one_side(between, torch.cat([hip, hand]), ways, 4, sharpness=3.0)
+    plain = Near.of(between, torch.cat([hip, hand]), 4, sharpness=3.0)
+    assert torch.equal(both.indices, plain.indices)  # where nothing moves there are no sides
+    torch.testing.assert_close(both.weights, plain.weights)
+    assert (both.indices < 9).any(dim=1).all() and (both.indices >= 9).any(dim=1).all()
+    ways[9:] = 1.0
+    sides = Near.of_one_side(between, torch.cat([hip, hand]), ways, 4, sharpness=3.0)
+    assert (sides.indices[0] >= 9).all() and (sides.indices[1] < 9).all()
+    torch.testing.assert_close(sides.weights.sum(dim=1), torch.ones(2))
+
+
+def test_neighbours_are_as_many_as_there_are() -> None:
+    few = torch.zeros(3, 3)
+    near = Near.of_one_side(points(), few, torch.zeros(3, 6), 6, sharpness=3.0)
+    assert near.indices.shape == (60, 3)
+    torch.testing.assert_close(near.weights, torch.full((60, 3), 1.0 / 3.0))

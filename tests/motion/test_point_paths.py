@@ -46,6 +46,28 @@ def test_a_gaussian_at_a_point_goes_its_way_and_between_two_in_between() -> None
     assert away[0].abs() > 0 and torch.isclose(away[1] / away[0], torch.tensor(0.5), atol=0.05)
 
 
+@torch.no_grad()
+def test_what_hangs_beside_the_body_goes_with_its_own_side() -> None:
+    """A hand at a hip: a Gaussian between them goes where the nearer one goes, all of the way."""
+    hip, hand = (torch.stack([torch.full((9,), x), torch.arange(9) * 0.02, torch.zeros(9)], dim=1) for x in (0.0, 0.04))
+    motion = PointPaths(PointPathsConfig(num_points=18), torch.cat([hip, hand]), cyclic=False)
+    goes = torch.tensor([0.8, 0.2, 0.0]) * motion.basis.times()[:, None]
+    motion.set_paths(motion.basis.coefficients(torch.stack([0.0 * goes] * 9 + [goes] * 9)))
+    between = torch.tensor([[0.015, 0.084, 0.0], [0.025, 0.084, 0.0]])
+    last = motion.displacements(between, motion.basis.times()[-1:])[0]
+    assert float(last[0].norm()) < 1e-3
+    torch.testing.assert_close(last[1], motion.displacements(hand[4:5], motion.basis.times()[-1:])[0, 0])
+    again = PointPaths.from_tensors(motion.tensors(), motion.metadata())
+    assert torch.equal(again.displacements(between, motion.basis.times()[-1:])[0], last)
+
+
+def test_a_file_without_ways_is_read_as_it_was_made() -> None:
+    motion = moving(True)
+    tensors = {name: tensor for name, tensor in motion.tensors().items() if name != "ways"}
+    plain = PointPaths.from_tensors(tensors, motion.metadata())
+    assert not plain.ways.any() and torch.equal(plain.paths, motion.paths)
+
+
 def test_a_file_gives_the_same_motion() -> None:
     gaussians, motion = asset(60), moving(True)
     again = load_motion(motion.tensors(), motion.metadata(), "cpu")

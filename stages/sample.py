@@ -36,6 +36,7 @@ from stages.needs import require
 from stages.priors.find import EXACT_VIEWS, prior_fingerprint
 from stages.priors.load import load_prior
 from stages.priors.points import PointsPrior, PointView, sees_points
+from stages.priors.points.model import SAMPLE_STEPS
 from stages.priors.prior import MultiViewPrior, Prior, VideoPrior, makes_videos, sees_views
 from stages.priors.profiles import ProfileName
 from stages.priors.sampling import SamplingDefaults
@@ -48,7 +49,6 @@ from stages.run_dir.stage_folder import StageFolder
 from stages.settings import check
 
 SHEET_COLUMNS, FPS = 8, 12
-PATH_STEPS = 12
 SIZE_PX, PATHS_AZIMUTH_DEG, ELEVATION_DEG = 192, 60.0, 12.0
 
 
@@ -62,7 +62,7 @@ class SampleConfig:
     together: bool = True  # the views of a prior that sees several; if not, each is drawn without the others
     seed: int = 0
     negative_prompt: str = ""  # what videos are guided away from
-    denoise_steps: int | None = None  # None: 12 of paths; of videos as the prior's makers do
+    denoise_steps: int | None = None  # None: 8 of paths; of videos as the prior's makers do
     guidance: float | None = None  # None: likewise, of paths 1
     bank: str | None = None  # the rigged file whose clips --prior exact-views knows
     size_px: int | None = None  # of videos; None: as the prior was made for
@@ -150,7 +150,7 @@ def draw_paths(
         condition,
         step_generator(config.seed, 0, stream=8),
         count=config.count,
-        steps=config.denoise_steps or PATH_STEPS,
+        steps=config.denoise_steps or SAMPLE_STEPS,
         guidance=1.0 if config.guidance is None else config.guidance,
     )
     for number, way in enumerate(ways, start=1):

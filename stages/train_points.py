@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from stages.conventions import step_generator
 from stages.errors import BadInput
@@ -74,7 +76,10 @@ class TrainPointsConfig:
 PRESETS = {"default": TrainPointsConfig()}
 
 NUM_JUDGED, USUAL_SHARE = 400, 0.97
-"""Examples by which is judged what is familiar, and the share of them that shall be. [ours]"""
+"""Examples by which is judged what is familiar and how far samples fall short; the share that shall be familiar. [ours]
+"""
+SHORTFALL = 1.0, 1.5
+"""What of it is believed: of a network that has learnt nothing it has no bounds. [ours]"""
 
 
 def run(out: Path, config: TrainPointsConfig, report: Report, *, force: bool = False) -> Path:
@@ -150,6 +155,7 @@ def run(out: Path, config: TrainPointsConfig, report: Report, *, force: bool = F
             with average.in_place(), torch.no_grad():
                 if done == config.steps:
                     prior.model.unfamiliar = usual_doubt(prior.model, bank)
+                    prior.model.amplitude = usual_shortfall(prior, bank)
                 prior.save(out)
             if until is not None and time.monotonic() > until and done < config.steps:
                 report(Note(f"Stopped after {done} of {config.steps} steps; the same command goes on."))
@@ -201,18 +207,27 @@ def inherit(model: PointsModel, former: PointsModel) -> None:
 
 def usual_doubt(model: PointsModel, bank: PointBank) -> float:
     """The doubt beyond which there are few of the bodies that ``model`` was taught."""
-    chosen = torch.linspace(0, len(bank.verb) - 1, min(NUM_JUDGED, len(bank.verb))).long()
-    chosen = chosen[bank.manner[chosen] < len(model.manners)]  # what moves
-    doubts = []
-    for index in chosen.split(8):
-        told = Told(
-            bank.rest[index].float(),
-            bank.verb[index],
-            torch.full_like(index, len(model.manners)),
-            bank.cyclic[index],
-        )
-        doubts.append(model.doubt(told, torch.Generator().manual_seed(0)))
+    doubts = [model.doubt(told, torch.Generator().manual_seed(0)) for _, told in _moving(model, bank, NUM_JUDGED)]
     return float(torch.cat(doubts).quantile(USUAL_SHARE)) if doubts else math.inf
+
+
+def usual_shortfall(prior: PointsPrior, bank: PointBank) -> float:
+    """How far the motions of ``bank`` go, over how far samples do, kept rigid: the median, within ``SHORTFALL``."""
+    model, found = prior.model, []
+    for index, told in _moving(model, bank, NUM_JUDGED):
+        drawn = prior.kept_rigid(model.sample(told, torch.Generator().manual_seed(0)), told)
+        sizes = model.coefficients(drawn, told.cyclic).flatten(1).norm(dim=1)
+        found.append(bank.coefficients[index].float().flatten(1).norm(dim=1) / sizes.clamp(min=1e-9))
+    return float(torch.cat(found).median().clamp(*SHORTFALL)) if found else 1.0
+
+
+def _moving(model: PointsModel, bank: PointBank, count: int) -> Iterator[tuple[Tensor, Told]]:
+    """Of ``count`` examples, spread evenly, those that move: which they are, and what the network is told of them."""
+    chosen = torch.linspace(0, len(bank.verb) - 1, min(count, len(bank.verb))).long()
+    chosen = chosen[bank.manner[chosen] < len(model.manners)]
+    for index in chosen.split(8):
+        open_manner = torch.full_like(index, len(model.manners))
+        yield index, Told(bank.rest[index].float(), bank.verb[index], open_manner, bank.cyclic[index])
 
 
 def _former(config: TrainPointsConfig) -> PointsPrior | None:

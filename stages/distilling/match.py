@@ -16,6 +16,7 @@ from stages.motion.point_paths import PointPaths
 from stages.motion.skeletal import SkeletalMotion
 from stages.objectives.match import consensus, match_loss
 from stages.priors.points import PointsPrior, PointView
+from stages.priors.points.model import SAMPLE_STEPS
 from stages.priors.prior import Observation, Wanted
 from stages.settings import check
 
@@ -27,7 +28,7 @@ class MatchConfig:
     weight: float = 1.0
     sample: int = 0  # which of the samples of this sentence; 0: the one nearest to the others
     num_samples: int = 3  # that are drawn
-    sample_steps: int = 12
+    sample_steps: int = SAMPLE_STEPS
     guidance: float = 1.0
     amplitude: float = 1.0  # how far the motion goes, over what was sampled
 

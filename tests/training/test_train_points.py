@@ -13,7 +13,8 @@ from stages.errors import BadInput
 from stages.events import silent
 from stages.priors.load import load_prior
 from stages.priors.points import PointsPrior
-from stages.train_points import TrainPointsConfig, run
+from stages.train_points import SHORTFALL, TrainPointsConfig, run, usual_shortfall
+from stages.training.point_bank import read_bank
 from tests.priors.points.tiny import save_tiny
 
 TINY = {"num_examples": 20, "batch_size": 2, "num_points": 16, "checkpoint_every": 1, "width": 32, "num_layers": 2}
@@ -81,6 +82,14 @@ def test_a_sentence_without_a_motion_is_named(own: Path, tmp_path: Path) -> None
     (own / "captions.csv").write_text("file,clip,caption\nfox.glb,Walk,a small fox\n")
     with pytest.raises(BadInput, match="a small fox"):
         trained(tmp_path / "prior", data=str(own), steps=1)
+
+
+def test_how_far_samples_fall_short_is_measured(own: Path, tmp_path: Path) -> None:
+    prior = trained(tmp_path / "prior", data=str(own), steps=1)
+    bank = read_bank(tmp_path / "prior" / "training" / "examples", 20)
+    assert prior.model.amplitude == SHORTFALL[1]  # after one step samples hardly move
+    torch.nn.init.normal_(prior.denoiser.leave.weight, generator=torch.Generator().manual_seed(0))
+    assert usual_shortfall(prior, bank) == SHORTFALL[0]  # they go farther
 
 
 def test_what_it_was_taught_is_familiar(own: Path, tmp_path: Path) -> None:

@@ -24,6 +24,10 @@ from stages.priors.points.noise import body_noise
 
 CHANNELS = 3 * NUM_FUNCTIONS
 
+SAMPLE_STEPS, SHIFT = 8, 3.0
+"""Of the rectified flow, and how far its noise levels are shifted upwards (Esser et al. 2024, Eq. 23). On samples of
+training bodies twelve even steps are no better (``docs/points.md``). [ours]"""
+
 
 @dataclass(frozen=True)
 class Verb:
@@ -71,6 +75,7 @@ class PointsModel:
         verbs, manners: in the order of the network's numbers.
         scales: [2, K] the usual size of each coefficient, of motions that run through once and of loops.
         unfamiliar: see ``PointsModel.doubt``; of a body that the network was not taught it is larger.
+        amplitude: how far true motions go, over how far samples do, which fall short as all averages do.
     """
 
     def __init__(
@@ -80,9 +85,10 @@ class PointsModel:
         manners: Sequence[Manner],
         scales: Tensor,
         unfamiliar: float = math.inf,
+        amplitude: float = 1.0,
     ) -> None:
         self.network, self.verbs, self.manners, self.scales = network, tuple(verbs), tuple(manners), scales
-        self.unfamiliar = unfamiliar
+        self.unfamiliar, self.amplitude = unfamiliar, amplitude
         self.parameterization = Parameterization.rectified_flow(1000)
 
     def latents(self, coefficients: Tensor, cyclic: Tensor) -> Tensor:
@@ -134,7 +140,7 @@ class PointsModel:
         told: Told,
         generator: torch.Generator,
         *,
-        steps: int = 12,
+        steps: int = SAMPLE_STEPS,
         guidance: float = 1.0,
         start: float = 1.0,
         begin: Tensor | None = None,
@@ -144,7 +150,8 @@ class PointsModel:
         x = body_noise(told.rest, CHANNELS, generator)
         if begin is not None:
             x = (1.0 - start) * begin + start * x
-        levels = torch.linspace(start, 0.0, steps + 1).tolist()
+        even = torch.linspace(1.0, 0.0, steps + 1)
+        levels = (start * SHIFT * even / (1.0 + (SHIFT - 1.0) * even)).tolist()
         for now, after in pairwise(levels):
             clean = self.guided(x, now, told, guidance)
             x = clean + (after / now) * (x - clean)

@@ -29,7 +29,7 @@ from stages.gaussians.spread import spread_points
 from stages.geometry.rigid import kept_rigid
 from stages.geometry.trajectories import NUM_FRAMES, NUM_FUNCTIONS, basis_of
 from stages.priors.find import POINTS_PIPELINE
-from stages.priors.points.model import CHANNELS, Manner, PointsModel, Told, Verb
+from stages.priors.points.model import CHANNELS, SAMPLE_STEPS, Manner, PointsModel, Told, Verb
 from stages.priors.points.network import AnimusPointsModel
 from stages.priors.points.noise import body_noise
 from stages.priors.points.variety import unlike
@@ -193,12 +193,17 @@ class PointsPrior:
         generator: torch.Generator,
         *,
         count: int = 1,
-        steps: int = 12,
+        steps: int = SAMPLE_STEPS,
         guidance: float = 1.0,
     ) -> Tensor:
         """``count`` motions as latents [count, 3 K, N], the manner left open."""
         told = self.told(condition, count)
-        return self.kept_rigid(self.model.sample(told, generator, steps=steps, guidance=guidance), told)
+        return self._drawn(told, generator, steps=steps, guidance=guidance)
+
+    def _drawn(self, told: Told, generator: torch.Generator, *, steps: int, guidance: float) -> Tensor:
+        """Samples that go as far as true motions do, kept rigid."""
+        drawn = self.model.sample(told, generator, steps=steps, guidance=guidance)
+        return self.kept_rigid(self.model.amplitude * drawn, told)
 
     def kept_rigid(self, latents: Tensor, told: Told) -> Tensor:
         """``latents`` whose neighbouring points move together, see ``stages.geometry.rigid``."""
@@ -215,7 +220,7 @@ class PointsPrior:
         generator: torch.Generator,
         *,
         count: int,
-        steps: int = 12,
+        steps: int = SAMPLE_STEPS,
         guidance: float = 1.0,
     ) -> tuple[Tensor, list[str]]:
         """``count`` motions [count, 3 K, N] that differ, and how each is made.
@@ -232,7 +237,7 @@ class PointsPrior:
         numbers = {manner.name: number for number, manner in enumerate(self.model.manners) if manner.verb == verb}
         manner = torch.tensor([numbers.get(way, len(self.model.manners)) for way in ways], device=self.device)
         told = replace(self.told(condition, len(ways)), manner=manner)
-        drawn = self.kept_rigid(self.model.sample(told, generator, steps=steps, guidance=guidance), told)
+        drawn = self._drawn(told, generator, steps=steps, guidance=guidance)
         chosen = unlike(self.model.coefficients(drawn, told.cyclic), count, cyclic=bool(told.cyclic[0]))
         return drawn[chosen], [ways[index] for index in chosen]
 
@@ -271,6 +276,7 @@ class PointsPrior:
             "manners": [[manner.name, manner.verb] for manner in self.model.manners],
             "scales": self.model.scales.tolist(),
             "unfamiliar": None if math.isinf(self.model.unfamiliar) else round(self.model.unfamiliar, 3),
+            "amplitude": round(self.model.amplitude, 3),
         }
         (folder / "model_index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 
@@ -287,7 +293,10 @@ class PointsPrior:
         if scales.shape != (2, NUM_FUNCTIONS) or not (scales.isfinite() & (scales > 0.0)).all():
             raise ValueError(f"scales are not 2 times {NUM_FUNCTIONS} numbers above 0")
         unfamiliar = math.inf if index["unfamiliar"] is None else float(index["unfamiliar"])
-        return PointsPrior(name, PointsModel(network, verbs, manners, scales, unfamiliar), device)
+        amplitude = float(index.get("amplitude", 1.0))  # indexes of before do not say it
+        if not 0.0 < amplitude < math.inf:
+            raise ValueError(f"the amplitude is {amplitude}")
+        return PointsPrior(name, PointsModel(network, verbs, manners, scales, unfamiliar, amplitude), device)
 
 
 def _verb(name: Any, cyclic: Any, seconds: Any) -> Verb:

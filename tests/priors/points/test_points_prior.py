@@ -145,6 +145,8 @@ def test_a_folder_gives_the_same_prior_and_a_damaged_one_is_named(tmp_path: Path
         ("scales", [[0.1]]),
         ("scales", [[0.0] * NUM_FUNCTIONS] * 2),
         ("unfamiliar", "very"),
+        ("amplitude", "far"),
+        ("amplitude", 0.0),
     ],
 )
 def test_an_index_that_lies_is_named(tmp_path: Path, name: str, said: object) -> None:
@@ -183,6 +185,27 @@ def test_of_alike_motions_the_unlike_are_chosen() -> None:
     assert unlike(motions, 2, cyclic=True) == [0, 2]
     assert unlike(motions, 2, cyclic=False) == [0, 1]
     assert unlike(motions, 3, cyclic=True) == [0, 1, 2]
+
+
+def test_samples_go_as_far_as_the_index_says(tmp_path: Path) -> None:
+    gaussians, prior = asset(40), tiny_points_prior()
+    condition = prior.condition(prior.encode_text(["a walking dog"]), gaussians, view_of(gaussians, cyclic=True))
+    sizes = []
+    for amplitude in (1.0, 1.2):
+        prior.model.amplitude = amplitude
+        [drawn] = prior.sample(condition, torch.Generator().manual_seed(1), steps=3)
+        [varied], _ = prior.varied(condition, torch.Generator().manual_seed(1), count=1, steps=3)
+        sizes.append((float(drawn.norm()), float(varied.norm())))
+    assert all(1.05 < far / near < 1.3 for near, far in zip(*sizes, strict=True))
+    prior.save(tmp_path / "prior")
+    kept = load_prior(str(tmp_path / "prior"))
+    assert isinstance(kept, PointsPrior) and kept.model.amplitude == 1.2
+    index = tmp_path / "prior" / "model_index.json"
+    told = json.loads(index.read_text())
+    del told["amplitude"]
+    index.write_text(json.dumps(told))
+    former = load_prior(str(tmp_path / "prior"))
+    assert isinstance(former, PointsPrior) and former.model.amplitude == 1.0
 
 
 def test_an_unfamiliar_body_gets_a_caution_and_the_measure_is_kept(tmp_path: Path) -> None:

@@ -33,7 +33,14 @@ from stages.gaussians.normalised import Placement
 from stages.gaussians.stand_in import stand_in
 from stages.media.preview import write_preview
 from stages.motion.interface import Motion
-from stages.motion.kinds import MotionConfig, checkpoint_state, checkpoint_tensors, motions_before, new_motion
+from stages.motion.kinds import (
+    MotionConfig,
+    checkpoint_state,
+    checkpoint_tensors,
+    motions_before,
+    new_motion,
+    restore_fixed,
+)
 from stages.motion.regularizers import STIFF, RegularizerConfig
 from stages.motion.sequence import is_closed, joined
 from stages.motion.skeletal import SkeletonConfig
@@ -315,6 +322,7 @@ def run(run_dir: RunDir, config: DistillConfig, report: Report, *, force: bool =
         optimiser = Adam(motion.parameter_groups(own.learning_rate))
         if start > first:
             restore_optimisation(tensors, motion.named_parameters(), optimiser)
+            restore_fixed(motion, tensors)
         for step in range(max(0, start - first), own.steps):
             # 3.
             losses = distillation.step(motion, regularizers, step)

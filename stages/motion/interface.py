@@ -51,6 +51,10 @@ class Motion(Protocol):
         """All that is learnt, by name."""
         ...
 
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """What is kept with it and not learnt, by name."""
+        ...
+
     def regularizers(self, asset: Gaussians, config: Any) -> Sequence[Regularizer]:
         """What keeps this kind of motion plausible, weighted as ``config``
         (``stages.motion.regularizers.RegularizerConfig``) says."""

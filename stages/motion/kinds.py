@@ -110,6 +110,13 @@ def checkpoint_tensors(
     return {**learnt, **fixed, **finished}
 
 
+def restore_fixed(motion: Motion, tensors: Mapping[str, Tensor]) -> None:
+    """Put what is not learnt of ``motion`` back as ``checkpoint_tensors`` holds it."""
+    for name, buffer in motion.named_buffers():
+        if (kept := tensors.get(f"fixed/{name}")) is not None:
+            buffer.copy_(kept)
+
+
 def checkpoint_state(motion: Motion, before: Sequence[Motion] = ()) -> dict[str, Any]:
     """What goes with ``checkpoint_tensors``."""
     state: dict[str, Any] = {"motion": motion.metadata()}

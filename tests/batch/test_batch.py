@@ -119,7 +119,9 @@ def test_a_killed_worker_is_replaced_and_a_second_batch_is_refused(place: Path) 
     process = begin(*COMMAND, "--out", "worker", cwd=place)
     until(lambda: list((place / "worker").glob("jobs/*/motion")) or process.poll() is not None)
     workers_of(psutil.Process(process.pid))[0].kill()
+    process.send_signal(signal.SIGSTOP)  # it does not end before the second begins
     _, err = finished(*COMMAND, "--out", "worker", cwd=place, code=6)
+    process.send_signal(signal.SIGCONT)
     assert "worker" in err and "--out" in err and err.count("\n") == 1
     out, err = process.communicate(timeout=300)
     assert process.returncode == 11, out + err

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stages.adam import Adam
 from stages.cameras import Camera
 from stages.conventions import step_generator
 from stages.distill import PRESETS, DistillConfig
@@ -95,11 +96,12 @@ def distil_points(world: PointsWorld, config: DistillConfig) -> float:
     with torch.no_grad():  # a motion of zero is a saddle between all phases
         for parameter in dict(motion.named_parameters()).values():
             parameter.add_(1e-3 * torch.randn(parameter.shape, generator=step_generator(config.seed, 0, stream=31)))
+    distillation.begin(motion)
     regularizers = motion.regularizers(world.asset, config.regularizers)
-    optimiser = torch.optim.Adam(motion.parameter_groups(config.learning_rate))
+    optimiser = Adam(motion.parameter_groups(config.learning_rate))
     for step in range(config.steps):
         loss = distillation.step(motion, regularizers, step)["loss"]
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad()
         loss.backward()
         optimiser.step()
     with torch.no_grad():
